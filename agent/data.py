@@ -1,0 +1,276 @@
+"""The data that passes between rooms: frozen, slotted, and free of any heavy import.
+
+Dimension letters: P prompt tokens, C completion tokens, M trained tokens (`loss_mask_C.sum()`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Json: TypeAlias = Any
+"""A value that `json.dumps` takes: None, bool, int, float, str, list or dict of such."""
+
+Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
+
+
+class Split(StrEnum):
+    """What a task may be used for: only `train` is learned from, `test` decides nothing."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+class Source(StrEnum):
+    """Where a trajectory came from."""
+
+    EXPERT = "expert"
+    POLICY = "policy"
+    HINDSIGHT = "hindsight"
+
+
+class StopReason(StrEnum):
+    """Why an episode ended."""
+
+    TERMINATED = "terminated"  # the environment said so
+    TRUNCATED = "truncated"  # the limit of turns was reached
+    LENGTH = "length"  # the limit of tokens was reached
+    ERROR = "error"  # the environment raised; the message is in Trajectory.error
+
+
+class Status(StrEnum):
+    """How a verifier's run ended; only `ok` carries numbers."""
+
+    OK = "ok"
+    ABSTAIN = "abstain"
+    ERROR = "error"
+    TIMEOUT = "timeout"
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that the agent may call, e.g. `Tool("move", "Go one cell.", {"type": "object", ...})`."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Json]
+    """JSON schema of the arguments; the order of its `properties` is the order of positional arguments."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """One call, e.g. `ToolCall("move", {"direction": "up"})`."""
+
+    name: str
+    arguments: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One chat message, e.g. `Message("user", "reach 24 from 3, 8, 9")`."""
+
+    role: Role
+    content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    """The calls found in an assistant's `content` (which still holds their text as written)."""
+
+    def to_json(self) -> dict[str, Json]:
+        """The message as chat JSON, `tool_calls` only where there are some."""
+        row: dict[str, Json] = {"role": self.role, "content": self.content}
+        if self.tool_calls:
+            row["tool_calls"] = [{"name": c.name, "arguments": dict(c.arguments)} for c in self.tool_calls]
+        return row
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Json]) -> Message:
+        """The inverse of `to_json`."""
+        calls = tuple(ToolCall(c["name"], c["arguments"]) for c in row.get("tool_calls", ()))
+        return cls(row["role"], row["content"], calls)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One problem, e.g. goal 24, payload {"numbers": [3, 8, 9]}, prompt "reach 24 from 3, 8, 9"."""
+
+    environment: str
+    """Name of the environment plugin that acts it out."""
+    goal: Json
+    """What counts as success, in the environment's own terms; None where a verifier needs none."""
+    prompt: tuple[Message, ...]
+    """What the agent is shown first."""
+    split: Split
+    hash: str
+    """Of the canonical form (`canonical_hash`): equal tasks, however written, have equal hashes."""
+    payload: Mapping[str, Json] = field(default_factory=dict)
+    """What the environment needs beside the goal to act the task out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What the environment shows the agent, as messages (role `user` or `tool`)."""
+
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The environment's answer to one action."""
+
+    observation: Observation
+    reward: float | None
+    """The environment's own reward, where it has one; verifiers decide what is learned."""
+    terminated: bool
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One model call and what the environment answered."""
+
+    action: Message
+    observation: tuple[Message, ...] = ()
+    reward: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Segment:
+    """One unbroken token history; compare with `same_as`."""
+
+    prompt_ids: NDArray[np.int32]
+    """(P,) what the model was given; never trained on."""
+    completion_ids: NDArray[np.int32]
+    """(C,) sampled tokens, and between them the observations of later turns."""
+    loss_mask: NDArray[np.bool_]
+    """(C,) true exactly where the policy (or the expert) chose the token."""
+    behaviour_logprobs: NDArray[np.float32] | None
+    """(M,) of the distribution really sampled from, one for each trained token in order; None for experts."""
+
+    def same_as(self, other: Segment) -> bool:
+        """Whether both hold the same tokens, mask and log-probs, bit for bit."""
+        mine, theirs = self.behaviour_logprobs, other.behaviour_logprobs
+        if (mine is None) != (theirs is None):
+            return False
+        return (
+            np.array_equal(self.prompt_ids, other.prompt_ids)
+            and np.array_equal(self.completion_ids, other.completion_ids)
+            and np.array_equal(self.loss_mask, other.loss_mask)
+            and (mine is None or theirs is None or np.array_equal(mine, theirs))
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trajectory:
+    """One attempt at one task."""
+
+    task_hash: str
+    source: Source
+    turns: tuple[Turn, ...]
+    segments: tuple[Segment, ...]
+    stop_reason: StopReason
+    attempt: int = 0
+    """Number of the attempt in its group, from 0."""
+    error: str | None = None
+    """What the environment raised, where `stop_reason` is `error`."""
+
+    @property
+    def final_text(self) -> str:
+        """The last thing the agent said; empty where it said nothing."""
+        return self.turns[-1].action.content if self.turns else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A verifier's answer. `score` is in [0, 1]; numbers are there exactly when `status` is `ok`."""
+
+    status: Status
+    score: float | None = None
+    raw: float | None = None
+    """The verifier's own unbounded number, if it has one."""
+    extracted: str | None = None
+    """What it read out of the trajectory."""
+    expected: str | None = None
+    explanation: str | None = None
+
+    @classmethod
+    def passed(cls, ok: bool, *, extracted: object = None, expected: object = None, why: str | None = None) -> Verdict:
+        """A yes-or-no verdict: score 1 or 0."""
+        text = [None if v is None else str(v) for v in (extracted, expected)]
+        return cls(Status.OK, float(ok), extracted=text[0], expected=text[1], explanation=why)
+
+    @classmethod
+    def abstain(cls, why: str) -> Verdict:
+        """No opinion, for a reason."""
+        return cls(Status.ABSTAIN, explanation=why)
+
+
+@dataclass(frozen=True, slots=True)
+class Achieved:
+    """A goal that a trajectory did reach, and the index of the turn that reached it first."""
+
+    goal: Json
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """A past attempt told anew for another goal: the task, and its turns with every message re-rendered."""
+
+    task: Task
+    turns: tuple[Turn, ...]
+    start_turn: int
+    """Index in the parent of the first turn kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """How to sample. Temperature 0 is greedy; the ratio of a loss is only true at top-p 1 (so there is none here)."""
+
+    max_tokens: int
+    temperature: float = 1.0
+    seed: int = 0
+    """Key of this request's random numbers: the same prompt, weights and seed give the same tokens."""
+    stop_ids: tuple[int, ...] = ()
+    """Token ids that end a completion (and are its last token)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Completion:
+    """What a sampler returns for one request."""
+
+    token_ids: NDArray[np.int32]
+    """(C,) the stop token included."""
+    logprobs: NDArray[np.float32]
+    """(C,) of each sampled token after temperature (at temperature 0: of the unscaled distribution)."""
+    stopped: bool
+    """True where a stop token ended it, False where `max_tokens` did."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRef:
+    """One set of weights to load."""
+
+    number: int
+    """Version number within its run, from 1; a base model that no run made is 0."""
+    path: str
+    """Folder of the full weights with tokenizer, or a model name."""
+    adapter: str | None = None
+    """Folder of a LoRA adapter on top of `path`, if the policy is one."""
+
+
+def canonical_hash(environment: str, canonical: Json) -> str:
+    """32 hex digits that name a task by its canonical form (sort what has no order before calling)."""
+    text = json.dumps([environment, canonical], sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def as_messages(rows: Sequence[Mapping[str, Json]]) -> tuple[Message, ...]:
+    """Chat JSON rows as messages."""
+    return tuple(Message.from_json(row) for row in rows)

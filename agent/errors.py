@@ -1,0 +1,58 @@
+"""The errors of this package.
+
+    JourneymanError
+    ├── UsageError          what a user can put right: the CLI prints one line and exits with 2
+    │   ├── SettingsError       a settings file or a value in it
+    │   ├── UnknownNameError    a plugin, model, run or trajectory that is not there
+    │   └── DataError           a data file that is missing or malformed
+    ├── StoreError          the database cannot do what was asked
+    └── SamplerError        the sampler or its engine failed
+
+A rollout or a verifier that fails is data, not one of these: see `Trajectory.error` and `Status.ERROR`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class JourneymanError(Exception):
+    """Base of all errors raised by this package."""
+
+
+class UsageError(JourneymanError):
+    """Something the user can put right; the message names what, where and the remedy."""
+
+
+class SettingsError(UsageError):
+    """A settings file, or a value in it, is not usable."""
+
+
+class UnknownNameError(UsageError):
+    """A name that is not known; lists the nearest known ones."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], remedy: str = "") -> None:
+        choices = sorted(known)
+        super().__init__(f"unknown {kind} {name!r}: {suggestion(name, choices)}{'; ' + remedy if remedy else ''}")
+
+
+class DataError(UsageError):
+    """A data file is missing or malformed."""
+
+
+class StoreError(JourneymanError):
+    """The database cannot do what was asked."""
+
+
+class SamplerError(JourneymanError):
+    """The sampler or its engine failed."""
+
+
+def suggestion(name: str, choices: Iterable[str]) -> str:
+    """A question with the nearest choice where there is one, else the list of choices."""
+    listed = list(choices)
+    near = difflib.get_close_matches(name, listed, n=1)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return f"known are {', '.join(listed) or 'none'}"

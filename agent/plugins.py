@@ -1,0 +1,78 @@
+"""Finds environments and verifiers: by entry point, or by a "module:object" name."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from importlib import metadata
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from journeyman.agent.data import Json
+from journeyman.agent.errors import SettingsError, UnknownNameError, suggestion
+
+ENVIRONMENTS = "journeyman.environments"
+VERIFIERS = "journeyman.verifiers"
+
+
+@dataclass(frozen=True, slots=True)
+class PluginInfo:
+    """One installed plugin, e.g. `PluginInfo("countdown", "journeyman.agent...:Countdown", "journeyman 0.1.0")`."""
+
+    name: str
+    target: str
+    distribution: str
+
+
+def installed(group: str) -> dict[str, PluginInfo]:
+    """The plugins of an entry-point group by name; nothing is imported."""
+    found: dict[str, PluginInfo] = {}
+    for point in metadata.entry_points(group=group):
+        origin = f"{point.dist.name} {point.dist.version}" if point.dist else "unknown"
+        found[point.name] = PluginInfo(point.name, point.value, origin)
+    return dict(sorted(found.items()))
+
+
+def load_plugin(group: str, name: str, options: Mapping[str, Json]) -> Any:
+    """The plugin `name` of `group`, constructed with `options`, which are checked against its dataclass fields.
+
+    Raises UnknownNameError for an unknown name, SettingsError for one that fails to import or bad options.
+    """
+    kind = group.rsplit(".", 1)[1].removesuffix("s")
+    factory = _resolve(kind, group, name)
+    if not (inspect.isclass(factory) and is_dataclass(factory)):
+        if options:
+            raise SettingsError(f"{kind} {name!r} takes no options, but {sorted(options)} are set")
+        return factory() if callable(factory) else factory
+    known = [f.name for f in fields(factory) if f.init]
+    for option in options:
+        if option not in known:
+            raise SettingsError(f"{kind} {name!r} has no option {option!r}: {suggestion(option, known)}")
+    try:
+        return TypeAdapter(factory).validate_python(dict(options))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(f"{kind} {name!r}, option {where!r}: {first['msg']}, got {first['input']!r}") from None
+
+
+def _resolve(kind: str, group: str, name: str) -> Any:
+    if ":" in name:
+        target = name
+    else:
+        known = installed(group)
+        if name not in known:
+            raise UnknownNameError(kind, name, known, "`journeyman plugins` lists them, or give a 'module:object' name")
+        target = known[name].target
+    module_name, _, attribute = target.partition(":")
+    try:
+        found: Any = importlib.import_module(module_name)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except Exception as error:  # a plugin's import may raise anything: name the plugin
+        why = f"{type(error).__name__}: {error}"
+        raise SettingsError(f"{kind} {name!r} ({target}) cannot be imported: {why}") from error
+    return found

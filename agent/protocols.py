@@ -1,0 +1,92 @@
+"""What a plugin or a part must offer: Environment, TaskSet, Sampler, Verifier."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol, runtime_checkable
+
+from journeyman.agent.data import (
+    Achieved,
+    Completion,
+    Episode,
+    Json,
+    Message,
+    Observation,
+    PolicyRef,
+    SamplingParams,
+    Split,
+    Step,
+    Task,
+    Tool,
+    Trajectory,
+    Verdict,
+)
+
+
+class Environment(Protocol):
+    """What the agent acts in. One instance lives for one episode, so there is no reset."""
+
+    tools: Sequence[Tool]
+
+    async def start(self) -> Observation:
+        """The first observation; for most tasks just `task.prompt`."""
+
+    async def step(self, action: Message) -> Step:
+        """Takes one action of the agent. Plain exceptions are recorded with the trajectory, not raised on."""
+
+    async def close(self) -> None:
+        """Frees what the episode held."""
+
+
+@runtime_checkable
+class GoalEnvironment(Environment, Protocol):
+    """An environment whose failures can be told anew as successes at another goal."""
+
+    def achieved_goals(self, trajectory: Trajectory) -> Sequence[Achieved]:
+        """Every goal the trajectory reached, each with the turn that reached it first, in order of turns."""
+
+    def relabel(self, trajectory: Trajectory, goal: Json, start_turn: int) -> Episode:
+        """The attempt from `start_turn` on as an episode for `goal`: every message re-rendered, cut at first reach."""
+
+
+@runtime_checkable
+class TaskSet(Protocol):
+    """What an entry point of `journeyman.environments` names: a dataclass whose fields are its options."""
+
+    max_turns: int
+    """Limit of turns in an episode; 1 is single-turn."""
+    rubric: Mapping[str, float]
+    """Verifiers used where the settings name none, with their weights."""
+
+    def tasks(self, split: Split, seed: int) -> Iterator[Task]:
+        """The split's tasks in an order fixed by `seed`; may be endless, may repeat (repeats are dropped)."""
+
+    def demonstrate(self, task: Task) -> Sequence[Message] | None:
+        """The expert's actions for the task (assistant messages), or None where there is no expert."""
+
+    def open(self, task: Task) -> Environment:
+        """A fresh environment for one episode of the task."""
+
+
+class Sampler(Protocol):
+    """Token ids in, token ids and log-probs out."""
+
+    async def generate(self, prompt_ids: Sequence[int], params: SamplingParams) -> Completion:
+        """One completion; many calls may be under way at once and are batched by the sampler."""
+
+    async def load_policy(self, policy: PolicyRef) -> None:
+        """Swaps the weights in place; later completions are the new policy's, and no stale cache is used."""
+
+    def close(self) -> None:
+        """Frees the engine."""
+
+
+@runtime_checkable
+class Verifier(Protocol):
+    """Judges one trajectory. What it raises is recorded with status `error`, never as a score of 0."""
+
+    name: str
+    version: str
+
+    def verify(self, task: Task, trajectory: Trajectory) -> Verdict:
+        """The verdict, with what was extracted and expected."""
