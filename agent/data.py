@@ -212,6 +212,24 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class VerifierId:
+    """What makes two scores comparable, e.g. `VerifierId("goal", "1", "44136fa3")`."""
+
+    name: str
+    version: str
+    config_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRecord:
+    """One verdict with who gave it and how long that took."""
+
+    verifier: VerifierId
+    verdict: Verdict
+    latency_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class Achieved:
     """A goal that a trajectory did reach, and the index of the turn that reached it first."""
 

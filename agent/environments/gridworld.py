@@ -1,0 +1,198 @@
+"""Gridworld: walk a map of walls and holes to a goal by tool calls, seeing only the cells around and where it lies.
+
+A goal is a cell, [row, column] from the top left. The agent is never told the way: the view shows what is within
+`view` cells, the offset says where the goal is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from pydantic import Field
+
+from journeyman.agent.chance import keyed_rng
+from journeyman.agent.data import (
+    Achieved,
+    Episode,
+    Json,
+    Message,
+    Observation,
+    Split,
+    Step,
+    Task,
+    Tool,
+    ToolCall,
+    Trajectory,
+    Turn,
+    canonical_hash,
+)
+from journeyman.agent.environments.gridworld_maps import FREE, HOLE, MOVES, Cell, Layout, draw_layouts
+from journeyman.agent.errors import SettingsError
+
+MOVE = Tool(
+    "move",
+    "Go one cell.",
+    {
+        "type": "object",
+        "properties": {"direction": {"type": "string", "enum": list(MOVES)}},
+        "required": ["direction"],
+    },
+)
+RULES = "Walk to the goal G. You are @, # is a wall, O is a hole: stay out."
+MAX_DRAWS = 1_000
+"""Failed draws in a row after which the options are taken to be impossible."""
+
+
+@dataclass
+class Gridworld:
+    """Random solvable maps without end. The demonstrations are greedy paths of value iteration."""
+
+    size: Annotated[int, Field(ge=2, le=64)] = 8
+    """Cells along a side of the map."""
+    walls: Annotated[float, Field(ge=0, le=0.6)] = 0.15
+    """Probability of a wall in a cell."""
+    holes: Annotated[float, Field(ge=0, le=0.4)] = 0.1
+    """Probability of a hole in a cell; a hole ends the episode."""
+    min_distance: Annotated[int, Field(ge=1)] = 6
+    """Least number of moves from the start to the goal; the most is `max_turns`."""
+    view: Annotated[int, Field(ge=1)] = 2
+    """How many cells the agent sees in each direction."""
+    max_turns: Annotated[int, Field(ge=1)] = 24
+    """Turns after which an episode is truncated; a call that is no move, or runs into a wall, costs one too."""
+    rubric: Mapping[str, float] = field(default_factory=lambda: {"goal": 1.0})
+    """Verifiers used where the settings name none, with their weights."""
+
+    def tasks(self, split: Split, seed: int) -> Iterator[Task]:
+        """Endless tasks. Raises SettingsError where the options leave (almost) no map to draw."""
+        rng = keyed_rng(seed, "gridworld", split)
+        failed = 0
+        for layout in draw_layouts(rng, self.size, self.walls, self.holes, (self.min_distance, self.max_turns)):
+            if layout is not None:
+                failed = 0
+                yield self.task(layout, split)
+            elif (failed := failed + 1) == MAX_DRAWS:
+                raise SettingsError(
+                    f"gridworld: no goal {self.min_distance} to {self.max_turns} steps away in {MAX_DRAWS} maps "
+                    f"of size {self.size}; lower min_distance, walls or holes, or raise size or max_turns"
+                )
+
+    def task(self, layout: Layout, split: Split) -> Task:
+        """The task of walking from the layout's start to its goal."""
+        rows, start, goal = list(layout.rows), list(layout.start), list(layout.goal)
+        prompt = Message("user", f"{RULES}\n{look(layout, layout.start, self.view)}")
+        name = canonical_hash("gridworld", [rows, start, goal])
+        return Task("gridworld", goal, (prompt,), split, name, {"map": rows, "start": start})
+
+    def demonstrate(self, task: Task) -> Sequence[Message]:
+        """The moves of a shortest path. Raises ValueError where none exists."""
+        return [
+            Message("assistant", "", (ToolCall(MOVE.name, {"direction": direction}),))
+            for direction in read_layout(task).shortest_path()
+        ]
+
+    def open(self, task: Task) -> GridworldEpisode:
+        """A fresh episode."""
+        return GridworldEpisode(self, task)
+
+
+class GridworldEpisode:
+    """One walk; a GoalEnvironment, since every free cell entered was a goal reached."""
+
+    def __init__(self, world: Gridworld, task: Task) -> None:
+        self.tools: Sequence[Tool] = (MOVE,)
+        self._world = world
+        self._task = task
+        self._layout = read_layout(task)
+        self._cell = self._layout.start
+        self._turn = 0
+
+    async def start(self) -> Observation:
+        """The rules and the view from the start."""
+        return Observation(self._task.prompt)
+
+    async def step(self, action: Message) -> Step:
+        """Takes one move. Reward 1 for entering the goal, else 0."""
+        return self._advance(action)
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+    def achieved_goals(self, trajectory: Trajectory) -> list[Achieved]:
+        """The free cells that the trajectory entered, the start apart, by its actions alone."""
+        first: dict[Cell, int] = {self._layout.start: -1}
+        for turn, cell in enumerate(self._cells(trajectory)[1:]):
+            if self._layout.at(cell) == FREE:
+                first.setdefault(cell, turn)
+        return [Achieved(list(cell), turn) for cell, turn in first.items() if turn >= 0]
+
+    def relabel(self, trajectory: Trajectory, goal: Json, start_turn: int) -> Episode:
+        """The walk from where the agent was before `start_turn` until it first enters `goal`.
+
+        Raises ValueError where that part of the trajectory does not enter the goal, or starts on it.
+        """
+        start = self._cells(trajectory)[start_turn]
+        layout = Layout(self._layout.rows, start, (goal[0], goal[1]))
+        task = self._world.task(layout, self._task.split)
+        episode = self._world.open(task)
+        turns: list[Turn] = []
+        for turn in trajectory.turns[start_turn:] if start != layout.goal else ():
+            step = episode._advance(turn.action)
+            turns.append(Turn(turn.action, step.observation.messages, step.reward))
+            if step.reward:
+                return Episode(task, tuple(turns), start_turn)
+        raise ValueError(f"the trajectory does not go from {start} to {goal} from turn {start_turn} on")
+
+    def _cells(self, trajectory: Trajectory) -> list[Cell]:
+        """Where the agent is before each turn, and at the end."""
+        cells = [self._layout.start]
+        for turn in trajectory.turns:
+            direction = read_direction(turn.action)
+            cells.append(self._layout.after(cells[-1], direction) if direction else cells[-1])
+        return cells
+
+    def _advance(self, action: Message) -> Step:
+        before, direction = self._cell, read_direction(action)
+        self._turn += 1
+        if direction:
+            self._cell = self._layout.after(before, direction)
+        fallen = self._layout.at(self._cell) == HOLE
+        arrived = self._cell == self._layout.goal and not fallen
+        if arrived:
+            text = "goal reached"
+        elif fallen:
+            text = "fell into a hole"
+        else:
+            text = look(self._layout, self._cell, self._world.view)
+        if not direction:
+            text = f"no move: call {MOVE.name} once, with {', '.join(MOVES)}\n{text}"
+        elif self._cell == before:
+            text = f"a wall is in the way\n{text}"
+        over = arrived or fallen
+        observation = Observation((Message("tool", text),))
+        return Step(observation, float(arrived), over, not over and self._turn >= self._world.max_turns)
+
+
+def read_layout(task: Task) -> Layout:
+    """The layout that the task's goal and payload hold."""
+    (row, column), (goal_row, goal_column) = task.payload["start"], task.goal
+    return Layout(tuple(task.payload["map"]), (row, column), (goal_row, goal_column))
+
+
+def read_direction(action: Message) -> str | None:
+    """The direction of the action's one valid move, or None where it has no call, another one, or several."""
+    return next((d for d in MOVES if action.tool_calls == (ToolCall(MOVE.name, {"direction": d}),)), None)
+
+
+def look(layout: Layout, cell: Cell, view: int) -> str:
+    """What the agent sees from the cell: a line "goal 2 down 1 right", then the cells around, one row a line.
+
+    The map comes last, so that each of its cells is at a fixed distance before the answer.
+    """
+    down, right = layout.goal[0] - cell[0], layout.goal[1] - cell[1]
+    offset = f" {abs(down)} {'down' if down > 0 else 'up'}" if down else ""
+    offset += f" {abs(right)} {'right' if right > 0 else 'left'}" if right else ""
+    marks = {layout.goal: "G", cell: "@"}
+    seen = [[(cell[0] + i, cell[1] + j) for j in range(-view, view + 1)] for i in range(-view, view + 1)]
+    return "\n".join([f"goal{offset}", *("".join(marks.get(at, layout.at(at)) for at in row) for row in seen)])

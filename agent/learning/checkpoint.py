@@ -1,0 +1,99 @@
+"""Weights and optimizer state on disk: a policy folder is whole or not there.
+
+A policy folder holds safetensors and a tokenizer (full weights) or a LoRA adapter, as transformers, peft and vLLM
+take them, and below it `learner/optimizer.safetensors`, in a folder of its own because vLLM reads every
+safetensors file that lies beside the weights.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from journeyman.agent.data import PolicyRef
+from journeyman.agent.errors import UsageError
+from journeyman.agent.models import load_causal_lm, load_tokenizer
+
+OPTIMIZER_FILE = Path("learner") / "optimizer.safetensors"
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A hidden sibling to write into, renamed to `folder` at the end; a killed process leaves `folder` as it was.
+
+    An earlier `folder` is replaced; what a killed writer left behind is removed.
+    """
+    partial, old = (folder.with_name(f".{folder.name}.{state}") for state in ("partial", "old"))
+    for leftover in (partial, old):
+        if leftover.exists():
+            shutil.rmtree(leftover)
+    partial.mkdir(parents=True)
+    yield partial
+    if folder.exists():
+        folder.rename(old)
+    partial.rename(folder)
+    if old.exists():
+        shutil.rmtree(old)
+
+
+def save_policy(model: Any, tokenizer: Any, optimizer: torch.optim.Optimizer, folder: Path) -> None:
+    """Writes weights (or the adapter), tokenizer and optimizer state, all or nothing."""
+    with whole_folder(folder) as partial:
+        _save_weights(model, partial)
+        tokenizer.save_pretrained(partial)
+        (partial / OPTIMIZER_FILE).parent.mkdir()
+        save_file(_optimizer_tensors(model, optimizer), partial / OPTIMIZER_FILE)
+
+
+def load_optimizer(model: Any, optimizer: torch.optim.Optimizer, folder: Path) -> None:
+    """Takes up the optimizer's state where `folder` has one (a base model has none: the state stays fresh)."""
+    path = folder / OPTIMIZER_FILE
+    if not path.is_file():
+        return
+    tensors = load_file(path)
+    names = [name for name, _ in _trained(model)]
+    if tensors and {key.rpartition("/")[0] for key in tensors} != set(names):
+        raise UsageError(f"{path} is the optimizer state of another model: delete it to start with a fresh state")
+    for name, parameter in _trained(model):
+        state = {key.rpartition("/")[2]: value for key, value in tensors.items() if key.rpartition("/")[0] == name}
+        if state:
+            step_device = parameter.device  # AdamW's fused form keeps its step count beside the parameter
+            optimizer.state[parameter] = {key: value.to(step_device) for key, value in state.items()}
+
+
+def export_merged(policy: PolicyRef, folder: Path, dtype: Literal["float32", "bfloat16"] = "float32") -> None:
+    """Writes the policy as plain full weights with its tokenizer; a LoRA adapter is merged in, in float32.
+
+    `AutoModelForCausalLM.from_pretrained` and `vllm serve` take the folder.
+    """
+    model = load_causal_lm(policy, dtype=torch.float32, device="cpu")
+    if policy.adapter is not None:
+        model = model.merge_and_unload()
+    with whole_folder(folder) as partial:
+        _save_weights(model.to(getattr(torch, dtype)), partial)
+        load_tokenizer(policy.path).save_pretrained(partial)
+
+
+def _save_weights(model: Any, folder: Path) -> None:
+    # peft would otherwise look the base model up to see whether its vocabulary was resized
+    options = {"save_embedding_layers": False} if hasattr(model, "peft_config") else {}
+    model.save_pretrained(folder, safe_serialization=True, **options)
+
+
+def _trained(model: Any) -> list[tuple[str, torch.nn.Parameter]]:
+    return [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+
+
+def _optimizer_tensors(model: Any, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """The state as "parameter name/state key": tensor."""
+    return {
+        f"{name}/{key}": value.contiguous()
+        for name, parameter in _trained(model)
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }

@@ -1,0 +1,118 @@
+"""The losses, as pure functions of tensors: GRPO and its kin, KL to a reference, sampler mismatch, NLL.
+
+Dimension letters: B rows, T trained tokens of the longest row (a mask says which entries are real).
+Every reduction is a sum over `token_weights`, whose denominators are those of one whole optimizer step, so a step
+may be computed in any number of micro-batches and gives the same gradient.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+LossName: TypeAlias = Literal["grpo", "bnpo", "dr_grpo", "dapo", "cispo"]
+Level: TypeAlias = Literal["token", "sequence"]
+KlEstimator: TypeAlias = Literal["k1", "k2", "k3", "k3_ratio"]
+CorrectionMode: TypeAlias = Literal["truncate", "mask"]
+
+
+def importance_ratio(logprobs_BT: Tensor, old_BT: Tensor, mask_BT: Tensor, level: Level) -> Tensor:
+    """The ratio of the current policy to the one at the start of the update.
+
+    `token`: (B, T) exp(logp - old). `sequence`: (B, 1) exp of the mean of the same over the row's trained tokens
+    (GSPO, arXiv:2507.18071, equation 7).
+    """
+    difference_BT = logprobs_BT - old_BT
+    if level == "token":
+        return difference_BT.exp()
+    mean_B1 = (difference_BT * mask_BT).sum(-1, keepdim=True) / mask_BT.sum(-1, keepdim=True).clamp(min=1.0)
+    return mean_B1.exp()
+
+
+def sampler_correction(
+    old_BT: Tensor,
+    behaviour_BT: Tensor,
+    mask_BT: Tensor,
+    *,
+    level: Level = "token",
+    mode: CorrectionMode = "truncate",
+    c_max: float = 3.0,
+    c_min: float = 0.0,
+) -> tuple[Tensor, Tensor]:
+    """The weight for what the sampler's distribution differs from the learner's: (raw, corrected), no gradient.
+
+    raw = exp(old - behaviour), for each token (B, T), or of the sum over the row's trained tokens (B, 1). `truncate`
+    clamps it into [c_min, c_max] (truncated importance sampling, arXiv:2510.18855 among others); `mask` sets what is
+    outside to 0. The same weight serves rows of older policies and relabels, whose `behaviour` is further away.
+    """
+    difference_BT = ((old_BT - behaviour_BT) * mask_BT).detach()
+    raw = (difference_BT if level == "token" else difference_BT.sum(-1, keepdim=True)).exp()
+    if mode == "truncate":
+        return raw, raw.clamp(c_min, c_max)
+    return raw, raw.masked_fill((raw < c_min) | (raw > c_max), 0.0)
+
+
+def policy_loss(
+    logprobs_BT: Tensor, ratio: Tensor, advantages: Tensor, kind: LossName, eps: float, eps_high: float
+) -> tuple[Tensor, Tensor]:
+    """Loss of each token, and where the clip cut its gradient: ((B, T) or (B, 1), (B, T) or (B, 1) bool).
+
+    `ratio` is (B, T) or (B, 1), `advantages` (B, 1) or (B, T). All kinds but cispo share PPO's clipped surrogate
+    -min(w A, clip(w, 1 - eps, 1 + eps_high) A) (arXiv:1707.06347, equation 7; the two epsilons: DAPO,
+    arXiv:2503.14476). cispo is -sg(min(w, eps_high)) A logp (MiniMax-M1, arXiv:2506.13585): there `eps_high` is the
+    ceiling of the ratio itself and `eps` is unused.
+    """
+    if kind == "cispo":
+        loss = -ratio.clamp(max=eps_high).detach() * advantages * logprobs_BT
+        return loss, (ratio > eps_high) & (advantages > 0)
+    clipped = ratio.clamp(1 - eps, 1 + eps_high)
+    loss = -torch.min(ratio * advantages, clipped * advantages)
+    low = (ratio < 1 - eps) & (advantages < 0)
+    high = (ratio > 1 + eps_high) & (advantages > 0)
+    return loss, low | high
+
+
+def reference_kl(logprobs_BT: Tensor, reference_BT: Tensor, ratio: Tensor, estimator: KlEstimator) -> Tensor:
+    """(B, T) estimate of the reverse KL, KL(policy || reference), to be added to the loss with a weight.
+
+    With r = reference - logp (Schulman, "Approximating KL divergence"): k1 = -r, k2 = r^2 / 2, k3 = exp(r) - r - 1,
+    k3_ratio = ratio * k3. As loss terms they differ in their gradients, on policy: k2 and k3_ratio give that of
+    KL(policy || reference), plain k3 that of KL(reference || policy), and k1's has expectation zero.
+    """
+    r_BT = reference_BT - logprobs_BT
+    if estimator == "k1":
+        return -r_BT
+    if estimator == "k2":
+        return r_BT.square() / 2
+    k3_BT = r_BT.exp() - r_BT - 1
+    return ratio * k3_BT if estimator == "k3_ratio" else k3_BT
+
+
+def token_weights(
+    mask_BT: Tensor, kind: LossName, *, rows: int, tokens: int, mean_tokens: float, max_completion: int
+) -> Tensor:
+    """(B, T) what each token's loss is multiplied by before everything is summed over a whole optimizer step.
+
+    `rows` and `tokens` count the step's policy rows (those with advantage 0 too) and their trained tokens;
+    `mean_tokens` is the mean of `tokens` over the steps of the update; `max_completion` is the longest completion
+    allowed. grpo: the mean over rows of each row's token mean. bnpo: 1 / `tokens`. dr_grpo:
+    1 / (`rows` x `max_completion`), arXiv:2503.20783. dapo and cispo: 1 / `mean_tokens`.
+    """
+    if kind == "grpo":
+        return mask_BT / mask_BT.sum(-1, keepdim=True).clamp(min=1.0) / max(rows, 1)
+    if kind == "bnpo":
+        return mask_BT / max(tokens, 1)
+    if kind == "dr_grpo":
+        return mask_BT / (max(rows, 1) * max_completion)
+    return mask_BT / max(mean_tokens, 1.0)
+
+
+def nll_loss(logprobs_BT: Tensor, mask_BT: Tensor, weights_B: Tensor, mean_tokens: float) -> Tensor:
+    """Scalar: each row's negative log-likelihood times its weight, over `mean_tokens`.
+
+    `mean_tokens` counts the trained tokens of the rows with a weight above 0, averaged over the steps of the update:
+    every such token weighs the same in whichever step it falls.
+    """
+    return -(logprobs_BT * mask_BT * weights_B[:, None]).sum() / max(mean_tokens, 1.0)

@@ -1,0 +1,224 @@
+"""Runs many episodes at once against one sampler; a failed episode is data, not a crash."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from journeyman.agent.chance import keyed_seed
+from journeyman.agent.data import (
+    Message,
+    Observation,
+    SamplingParams,
+    Source,
+    StopReason,
+    Task,
+    Tool,
+    Trajectory,
+    Turn,
+)
+from journeyman.agent.errors import JourneymanError
+from journeyman.agent.protocols import Environment, Sampler
+from journeyman.agent.rendering import Renderer, Transcript
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+MAX_ERROR_CHARS = 2000
+"""Longest message kept of what an environment raised."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One episode to run, e.g. `Attempt(task, 3, keyed_seed(seed, "generate", iteration, task.hash, 3))`."""
+
+    task: Task
+    number: int
+    """Number of the attempt in its group, from 0."""
+    seed: int
+    """Key of its random numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long an episode may be, and how it is sampled."""
+
+    max_turns: int
+    turn_tokens: int
+    """Most tokens sampled in one turn."""
+    context_tokens: int
+    """Most tokens of a history: prompt, sampled and observed together (at most what the model can hold)."""
+    temperature: float = 1.0
+
+
+class _Choice(NamedTuple):
+    """One turn's chosen tokens."""
+
+    ids: NDArray[np.int32] | Sequence[int]
+    logprobs: NDArray[np.float32] | None
+    complete: bool
+    """False where the tokens ran out before the turn's end."""
+
+
+_Chooser: TypeAlias = Callable[[int, list[int], Sequence[Tool]], Awaitable[_Choice | StopReason]]
+"""(turn, prompt ids, tools) -> the next action's tokens, or why there is none."""
+
+
+class _EnvironmentFailure(Exception):  # noqa: N818 (it never leaves this file)
+    """What an environment raised, as text."""
+
+
+async def rollout(
+    attempts: Sequence[Attempt],
+    open_environment: Callable[[Task], Environment],
+    sampler: Sampler,
+    renderer: Renderer,
+    limits: Limits,
+) -> list[Trajectory]:
+    """One trajectory for each attempt, in the order given; all episodes go on at once.
+
+    A plain exception of an environment ends its own episode with stop reason ERROR. This package's own errors (the
+    sampler's, a missing sandbox) cancel the rest and are raised. A completion that uses up `turn_tokens` or
+    `context_tokens` without a stop token ends its episode with LENGTH and is not acted out.
+    """
+    stop_ids = renderer.stop_ids
+
+    def choose_for(attempt: Attempt) -> _Chooser:
+        async def choose(turn: int, prompt_ids: list[int], tools: Sequence[Tool]) -> _Choice | StopReason:  # noqa: ARG001
+            room = min(limits.turn_tokens, limits.context_tokens - len(prompt_ids))
+            if room <= 0:
+                return StopReason.LENGTH
+            params = SamplingParams(room, limits.temperature, keyed_seed(attempt.seed, turn), stop_ids)
+            completion = await sampler.generate(prompt_ids, params)
+            return _Choice(completion.token_ids, completion.logprobs, completion.stopped)
+
+        return choose
+
+    episodes = [
+        asyncio.ensure_future(
+            _run_episode(a, Source.POLICY, open_environment, choose_for(a), renderer, limits.max_turns)
+        )
+        for a in attempts
+    ]
+    try:
+        return await asyncio.gather(*episodes)
+    finally:  # after an error or a cancellation the others must not go on
+        for episode in episodes:
+            episode.cancel()
+        await asyncio.gather(*episodes, return_exceptions=True)
+
+
+def run_rollout(
+    attempts: Sequence[Attempt],
+    open_environment: Callable[[Task], Environment],
+    sampler: Sampler,
+    renderer: Renderer,
+    limits: Limits,
+) -> list[Trajectory]:
+    """`rollout` for callers that are not async."""
+    return run_sync(rollout(attempts, open_environment, sampler, renderer, limits))
+
+
+def replay(task: Task, environment: Environment, actions: Sequence[Message], renderer: Renderer) -> Trajectory:
+    """The expert's actions acted out: source EXPERT, every action's tokens trained, no behaviour log-probs.
+
+    It ends where the environment ends it (actions left over are not taken), TRUNCATED where the actions run out
+    first, or with ERROR: whether it is a success is for a verifier to say.
+    """
+
+    async def choose(turn: int, prompt_ids: list[int], tools: Sequence[Tool]) -> _Choice | StopReason:  # noqa: ARG001
+        return _Choice(renderer.action_ids(actions[turn], tools), None, complete=True)
+
+    attempt = Attempt(task, 0, 0)
+    return run_sync(_run_episode(attempt, Source.EXPERT, lambda _: environment, choose, renderer, len(actions)))
+
+
+def run_sync(work: Coroutine[Any, Any, T]) -> T:
+    """Runs a coroutine to its end: on a loop of its own, in a thread of its own where a loop already runs here."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
+
+
+async def _run_episode(
+    attempt: Attempt,
+    source: Source,
+    open_environment: Callable[[Task], Environment],
+    choose: _Chooser,
+    renderer: Renderer,
+    max_turns: int,
+) -> Trajectory:
+    turns: list[Turn] = []
+    environment, transcript, error = None, None, None
+    try:
+        with _blame_environment():
+            environment = open_environment(attempt.task)
+            prompt = _checked(await environment.start()).messages
+        transcript = Transcript(renderer, prompt, environment.tools)
+        reason = await _take_turns(environment, transcript, choose, max_turns, turns)
+    except _EnvironmentFailure as failure:
+        reason, error = StopReason.ERROR, str(failure)
+    finally:
+        if environment is not None:
+            await _close(environment)
+    segments = transcript.segments() if transcript else ()
+    return Trajectory(attempt.task.hash, source, tuple(turns), segments, reason, attempt=attempt.number, error=error)
+
+
+async def _take_turns(
+    environment: Environment, transcript: Transcript, choose: _Chooser, max_turns: int, turns: list[Turn]
+) -> StopReason:
+    """Appends the episode's turns to `turns`, so that a failure keeps those before it; returns why it ended."""
+    for number in range(max_turns):
+        choice = await choose(number, transcript.prompt_ids(), environment.tools)
+        if isinstance(choice, StopReason):
+            return choice
+        action = transcript.act(choice.ids, choice.logprobs)
+        turns.append(Turn(action))
+        if not choice.complete:
+            return StopReason.LENGTH
+        with _blame_environment():
+            step = await environment.step(action)
+            shown = _checked(step.observation).messages
+        turns[-1] = Turn(action, shown, step.reward)
+        if step.terminated or step.truncated:
+            return StopReason.TERMINATED if step.terminated else StopReason.TRUNCATED
+        transcript.observe(shown)
+    return StopReason.TRUNCATED
+
+
+@contextmanager
+def _blame_environment() -> Iterator[None]:
+    """The one boundary around environments: their plain exceptions become the episode's failure."""
+    try:
+        yield
+    except JourneymanError:
+        raise
+    except Exception as error:
+        raise _EnvironmentFailure(f"{type(error).__name__}: {error}"[:MAX_ERROR_CHARS]) from error
+
+
+def _checked(observation: Observation) -> Observation:
+    """The observation, if its texts can become tokens; UnicodeEncodeError for lone surrogates."""
+    for message in observation.messages:
+        message.content.encode()
+    return observation
+
+
+async def _close(environment: Environment) -> None:
+    try:
+        await environment.close()
+    except Exception as error:  # the attempt is over: what it did stands
+        logger.warning("closing an environment failed: %s: %s", type(error).__name__, error)

@@ -1,0 +1,233 @@
+"""Sampler on `transformers` alone: an own batched decode loop over a causal language model.
+
+B rows, U distinct prompts, L prompt tokens (left-padded), T sampled tokens, S stop tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers.cache_utils import DynamicCache, DynamicLayer
+
+from journeyman.agent.data import Completion, PolicyRef, SamplingParams
+from journeyman.agent.models import load_causal_lm
+from journeyman.agent.sampling.batching import Batcher, Request
+from journeyman.agent.sampling.settings import SamplerSettings, check_room
+
+COMPACT_BELOW = 0.75
+"""Finished rows are dropped once fewer than this share of a batch's rows goes on."""
+
+
+class TransformersSampler:
+    """Samples with a model in this process, on CPU or CUDA.
+
+    A request's random numbers are keyed by its seed alone. All that its neighbours in a batch can change is the last
+    bits of a sum: the same requests sent together give the same completions bit for bit (on one thread).
+    """
+
+    def __init__(self, policy: PolicyRef, settings: SamplerSettings) -> None:
+        self._settings = settings
+        cuda = torch.cuda.is_available() if settings.device == "auto" else settings.device == "cuda"
+        self._device = "cuda" if cuda else "cpu"
+        self._dtype = (
+            torch.bfloat16 if settings.dtype == "bfloat16" or (settings.dtype == "auto" and cuda) else torch.float32
+        )
+        self._model: Any = load_causal_lm(policy, dtype=self._dtype, device=self._device)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sampler")  # environments go on while it computes
+        self._batcher = Batcher(self._take)
+
+    async def generate(self, prompt_ids: Sequence[int], params: SamplingParams) -> Completion:
+        """One completion. Raises SamplerError where it could outgrow `context_tokens`."""
+        check_room(prompt_ids, params, self._settings)
+        return await self._batcher.submit(prompt_ids, params)
+
+    async def load_policy(self, policy: PolicyRef) -> None:
+        """Loads the policy's weights in place of the present ones; no cache outlives a batch."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._load, policy)
+
+    def close(self) -> None:
+        """Ends the sampler's thread and lets go of the model."""
+        self._thread.shutdown(wait=True)
+        self._model = None
+
+    def _load(self, policy: PolicyRef) -> None:
+        self._model = None  # never two models in memory
+        self._model = load_causal_lm(policy, dtype=self._dtype, device=self._device)
+
+    async def _take(self, requests: list[Request]) -> None:
+        loop = asyncio.get_running_loop()
+        for rows in _batches(requests, self._settings):
+            batch = [requests[i] for i in rows]
+            completions = await loop.run_in_executor(self._thread, lambda batch=batch: decode_batch(self._model, batch))
+            for request, completion in zip(batch, completions, strict=True):
+                request.succeed(completion)
+
+
+def _batches(requests: Sequence[Request], settings: SamplerSettings) -> Iterator[list[int]]:
+    """Indices of the requests in batches of like lengths, equal prompts side by side."""
+    order = sorted(range(len(requests)), key=lambda i: (len(requests[i].prompt_ids), list(requests[i].prompt_ids)))
+    batch: list[int] = []
+    for i in order:
+        width = len(requests[i].prompt_ids) + max(requests[j].params.max_tokens for j in (*batch, i))
+        if batch and (len(batch) == settings.max_batch or width * (len(batch) + 1) > settings.batch_tokens):
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
+
+
+@torch.inference_mode()
+def decode_batch(model: Any, requests: Sequence[Request]) -> list[Completion]:
+    """Decodes all requests together until each has met a stop token or its limit; results in their order.
+
+    Equal prompts are computed once. Finished rows are dropped now and then, so that the last long ones run alone.
+    """
+    limits_B = np.array([r.params.max_tokens for r in requests])
+    stops_BS = _padded([r.params.stop_ids for r in requests], fill=-1)
+    temperatures_B = torch.tensor([r.params.temperature for r in requests], device=model.device)
+    uniforms_BT = _uniforms(requests, int(limits_B.max()))
+    tokens_BT = np.zeros(uniforms_BT.shape, np.int32)
+    logprobs_BT = np.zeros(uniforms_BT.shape, np.float32)
+    lengths_B, stopped_B = limits_B.copy(), np.zeros(len(requests), np.bool_)
+    alive_B = np.ones(len(requests), np.bool_)
+
+    rows = np.arange(len(requests))  # the requests still computed
+    state = _State(model, [r.prompt_ids for r in requests])
+    for t in range(int(limits_B.max())):
+        uniforms = torch.from_numpy(uniforms_BT[rows, t]).to(model.device)
+        tokens, logprobs = draw(state.logits_BV, temperatures_B, uniforms)
+        chosen = tokens.cpu().numpy()
+        tokens_BT[rows, t], logprobs_BT[rows, t] = chosen, logprobs.cpu().numpy()
+        stopped = (chosen[:, None] == stops_BS[rows]).any(1)
+        ended = alive_B[rows] & (stopped | (t + 1 >= limits_B[rows]))
+        alive_B[rows[ended]], lengths_B[rows[ended]], stopped_B[rows[ended]] = False, t + 1, stopped[ended]
+        kept = np.flatnonzero(alive_B[rows])
+        if not len(kept):
+            break
+        if len(kept) < COMPACT_BELOW * len(rows):
+            picked = torch.from_numpy(kept).to(model.device)
+            state.select(picked)
+            rows, tokens, temperatures_B = rows[kept], tokens[picked], temperatures_B[picked]
+        state.advance(tokens)
+    return [
+        Completion(tokens_BT[b, :n].copy(), logprobs_BT[b, :n].copy(), bool(stopped_B[b]))
+        for b, n in enumerate(lengths_B)
+    ]
+
+
+class _RoomyLayer(DynamicLayer):
+    """A cache layer with spare room, so that a decoded token is written in place and does not copy the cache."""
+
+    ROOM = 32
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+        """Appends (B, heads, new tokens, head size) to both and returns the whole."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            self.keys, self.values = key_states, value_states
+            self._buffers: tuple[Tensor, Tensor] | None = None
+            return key_states, value_states
+        used = self.keys.shape[2]
+        end = used + key_states.shape[2]
+        if self._buffers is None or self._buffers[0].shape[2] < end:
+            B, heads, _, size = key_states.shape
+            self._buffers = (
+                key_states.new_empty(B, heads, end + self.ROOM, size),
+                value_states.new_empty(B, heads, end + self.ROOM, value_states.shape[3]),
+            )
+            self._buffers[0][:, :, :used], self._buffers[1][:, :, :used] = self.keys, self.values
+        self._buffers[0][:, :, used:end], self._buffers[1][:, :, used:end] = key_states, value_states
+        self.keys, self.values = self._buffers[0][:, :, :end], self._buffers[1][:, :, :end]
+        return self.keys, self.values
+
+    def reorder_cache(self, beam_idx: Tensor) -> None:
+        """Keeps, drops or repeats rows."""
+        super().reorder_cache(beam_idx)
+        self._buffers = None
+
+
+class _State:
+    """The model's cache and next-token logits for the rows of a batch."""
+
+    def __init__(self, model: Any, prompts: Sequence[Sequence[int]]) -> None:
+        places: dict[tuple[int, ...], int] = {}
+        row_of_B = torch.tensor([places.setdefault(tuple(p), len(places)) for p in prompts], device=model.device)
+        ids_UL = torch.from_numpy(_padded(list(places), fill=0, left=True)).to(model.device)
+        lengths_U = torch.tensor([len(p) for p in places], device=model.device)
+        columns_L = torch.arange(ids_UL.shape[1], device=model.device)
+        self._model = model
+        self._mask: Tensor | None = (columns_L >= ids_UL.shape[1] - lengths_U[:, None]).long()
+        if bool(self._mask.all()):  # nothing is padded, and attention without a mask is faster
+            self._mask = None
+        positions_UL = (columns_L - (ids_UL.shape[1] - lengths_U[:, None])).clamp(min=0)
+        self._cache = DynamicCache(config=model.config)
+        self._cache.layers = [_RoomyLayer() if type(layer) is DynamicLayer else layer for layer in self._cache.layers]
+        self._forward(ids_UL, positions_UL)
+        self._positions_B = lengths_U
+        self.select(row_of_B)
+
+    def select(self, rows: Tensor) -> None:
+        """Keeps, drops or repeats rows."""
+        self._cache.reorder_cache(rows)
+        self._positions_B, self.logits_BV = self._positions_B[rows], self.logits_BV[rows]
+        self._mask = self._mask[rows] if self._mask is not None else None
+
+    def advance(self, tokens_B: Tensor) -> None:
+        """Takes one token a row and computes the logits of the next."""
+        if self._mask is not None:
+            self._mask = torch.cat([self._mask, self._mask.new_ones(len(tokens_B), 1)], dim=1)
+        self._forward(tokens_B[:, None], self._positions_B[:, None])
+        self._positions_B = self._positions_B + 1
+
+    def _forward(self, ids: Tensor, positions: Tensor) -> None:
+        output = self._model(
+            input_ids=ids,
+            attention_mask=self._mask,
+            position_ids=positions,
+            past_key_values=self._cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        self.logits_BV: Tensor = output.logits[:, -1].float()
+
+
+def draw(logits_BV: Tensor, temperatures_B: Tensor, uniforms_B: Tensor) -> tuple[Tensor, Tensor]:
+    """One token a row and its log-probability, by inverting the distribution function at `uniforms_B` in [0, 1).
+
+    Temperature 0 takes the likeliest token, with its log-probability at temperature 1. The sums are in float64, so
+    that a vocabulary of any size keeps each token's share to about 1e-12.
+    """
+    greedy_B = temperatures_B == 0
+    logprobs_BV = (logits_BV / torch.where(greedy_B, 1.0, temperatures_B)[:, None]).log_softmax(-1)
+    if bool(greedy_B.all()):
+        tokens_B = logprobs_BV.argmax(-1)
+    else:
+        cumulative_BV = logprobs_BV.exp().cumsum(-1, dtype=torch.float64)
+        targets_B = uniforms_B * cumulative_BV[:, -1]
+        drawn_B = torch.searchsorted(cumulative_BV, targets_B[:, None], right=True)[:, 0]
+        drawn_B = drawn_B.clamp(max=logprobs_BV.shape[1] - 1)
+        tokens_B = torch.where(greedy_B, logprobs_BV.argmax(-1), drawn_B) if bool(greedy_B.any()) else drawn_B
+    return tokens_B, logprobs_BV.gather(-1, tokens_B[:, None])[:, 0]
+
+
+def _uniforms(requests: Sequence[Request], steps: int) -> NDArray[np.float64]:
+    """(B, T) uniform numbers in [0, 1), each row from its request's seed alone."""
+    streams = (np.random.Generator(np.random.Philox(key=r.params.seed)) for r in requests)
+    return np.stack([stream.random(steps) for stream in streams])
+
+
+def _padded(rows: Sequence[Sequence[int]], *, fill: int, left: bool = False) -> NDArray[np.int64]:
+    """The rows as one array, filled up to the longest (at least one column)."""
+    width = max(1, *(len(row) for row in rows))
+    padded = np.full((len(rows), width), fill, np.int64)
+    for i, row in enumerate(rows):
+        padded[i, slice(width - len(row), None) if left else slice(len(row))] = row
+    return padded

@@ -1,0 +1,275 @@
+"""Sampler on vLLM, in this process: one thread drives `LLMEngine.add_request` and `step`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from journeyman.agent.data import Completion, PolicyRef, SamplingParams
+from journeyman.agent.errors import SamplerError
+from journeyman.agent.sampling.batching import Batcher, Request
+from journeyman.agent.sampling.settings import SamplerSettings, check_room
+
+LORA_RANKS = (8, 16, 32, 64, 128, 256)
+"""What vLLM takes as its largest adapter rank."""
+BATCHED_TOKENS = 8192
+"""Most tokens of one engine step."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Job:
+    """Something to do to the engine while no request is under way."""
+
+    work: Callable[[], None]
+    done: Future[None]
+
+
+_Order: TypeAlias = list[Request] | _Job | None
+"""What the engine's thread is sent; None ends it."""
+
+
+class VllmSampler:
+    """Samples with a vLLM engine. Requests join while others are under way; weights change while none is.
+
+    A request's random numbers are keyed by its seed. Which requests share a step depends on timing, so the last bits
+    of log-probs, and now and then a token, may differ between runs. One engine a process at a time.
+    """
+
+    def __init__(self, policy: PolicyRef, settings: SamplerSettings) -> None:
+        """Starts the engine with the policy. Raises SamplerError where vLLM cannot run it."""
+        self._settings = settings
+        self._inbox: queue.SimpleQueue[_Order] = queue.SimpleQueue()
+        started: Future[_Driver] = Future()
+        self._thread = threading.Thread(target=_serve, args=(policy, settings, self._inbox, started), daemon=True)
+        self._thread.start()
+        self._driver = started.result()
+        self._batcher = Batcher(self._take)
+
+    async def generate(self, prompt_ids: Sequence[int], params: SamplingParams) -> Completion:
+        """One completion. Raises SamplerError where it could outgrow `context_tokens` or the engine has failed."""
+        check_room(prompt_ids, params, self._settings)
+        return await self._batcher.submit(prompt_ids, params)
+
+    async def load_policy(self, policy: PolicyRef) -> None:
+        """Swaps full weights or the adapter in place, once no request is under way, and empties the prefix cache."""
+        job = _Job(lambda: self._driver.load(policy), Future())
+        self._inbox.put(job)
+        await asyncio.wrap_future(job.done)
+
+    def close(self) -> None:
+        """Ends the engine and its thread, and frees their memory."""
+        self._inbox.put(None)
+        self._thread.join()
+
+    async def _take(self, requests: list[Request]) -> None:
+        self._inbox.put(requests)
+
+
+def _serve(
+    policy: PolicyRef, settings: SamplerSettings, inbox: queue.SimpleQueue[_Order], started: Future[_Driver]
+) -> None:
+    """The engine's thread: takes orders in their order, and steps the engine while requests are under way."""
+    try:
+        driver = _Driver(policy, settings)
+    except Exception as error:  # vLLM raises errors of many kinds at its start
+        started.set_exception(SamplerError(f"vLLM cannot start with {policy.path!r}: {_one_line(error)}"))
+        return
+    started.set_result(driver)
+    orders: deque[_Order] = deque()
+    while True:
+        if not orders and not driver.running:
+            orders.append(inbox.get())
+        while not inbox.empty():
+            orders.append(inbox.get())
+        while orders and (isinstance(orders[0], list) or not driver.running):
+            order = orders.popleft()
+            if order is None:
+                driver.shut_down()
+                return
+            if isinstance(order, _Job):
+                _do(order)
+            else:
+                driver.add(order)
+        if driver.running:
+            driver.step()
+
+
+def _do(job: _Job) -> None:
+    try:
+        job.work()
+    except SamplerError as error:
+        job.done.set_exception(error)
+    except Exception as error:
+        job.done.set_exception(SamplerError(f"vLLM cannot load the policy: {_one_line(error)}"))
+    else:
+        job.done.set_result(None)
+
+
+class _Driver:
+    """The engine and the requests under way; touched by its own thread alone."""
+
+    def __init__(self, policy: PolicyRef, settings: SamplerSettings) -> None:
+        self._engine = _start_engine(policy, settings)
+        self._settings = settings
+        self._path: str | None = policy.path
+        self._adapter: Any = None
+        self._adapters = 0
+        self._requests = 0
+        self.running: dict[str, Request] = {}
+        if policy.adapter is not None:
+            self._use_adapter(policy.adapter)
+
+    def add(self, requests: list[Request]) -> None:
+        """Hands requests to the engine; one that it refuses fails alone."""
+        from vllm import SamplingParams as EngineParams
+        from vllm.sampling_params import RequestOutputKind
+
+        for request in requests:
+            self._requests += 1
+            name, params = str(self._requests), request.params
+            engine_params = EngineParams(
+                max_tokens=params.max_tokens,
+                temperature=params.temperature,
+                seed=params.seed,
+                stop_token_ids=list(params.stop_ids),
+                ignore_eos=True,  # the caller's stop tokens alone end a completion
+                logprobs=0,  # of the sampled token only
+                flat_logprobs=True,
+                detokenize=False,
+                output_kind=RequestOutputKind.FINAL_ONLY,
+            )
+            prompt = {"type": "token", "prompt_token_ids": [int(i) for i in request.prompt_ids]}
+            try:
+                self._engine.add_request(name, prompt, engine_params, lora_request=self._adapter)
+            except Exception as error:
+                _deliver([(request, SamplerError(f"vLLM refuses a request: {_one_line(error)}"))])
+            else:
+                self.running[name] = request
+
+    def step(self) -> None:
+        """One step of the engine; its failure fails all that is under way."""
+        try:
+            outputs = self._engine.step()
+        except Exception as error:
+            failure = SamplerError(f"the vLLM engine failed: {_one_line(error)}")
+            _deliver([(request, failure) for request in self.running.values()])
+            self.running = {}
+            return
+        _deliver([(self.running.pop(output.request_id), _completion(output)) for output in outputs if output.finished])
+
+    def load(self, policy: PolicyRef) -> None:
+        """Loads the policy and empties the prefix cache; raises SamplerError where that fails.
+
+        Full weights are always read anew; the base of an adapter only where its path has changed.
+        """
+        if self._adapter is not None:
+            self._engine.remove_lora(self._adapter.lora_int_id)
+            self._adapter = None
+        if policy.adapter is None or policy.path != self._path:
+            self._path = None  # unknown, should the loading fail
+            self._engine.collective_rpc("reload_weights", kwargs={"weights_path": policy.path})
+            self._path = policy.path
+        if policy.adapter is not None:
+            self._use_adapter(policy.adapter)
+        if not self._engine.reset_prefix_cache():
+            raise SamplerError("vLLM did not empty its prefix cache: its next completions would mix two policies")
+
+    def shut_down(self) -> None:
+        """Frees the engine's memory and leaves the process as it was, so that another engine can start."""
+        from vllm.distributed import cleanup_dist_env_and_memory
+
+        self._engine.engine_core.shutdown()
+        del self._engine
+        cleanup_dist_env_and_memory()
+
+    def _use_adapter(self, folder: str) -> None:
+        from vllm.lora.request import LoRARequest
+
+        if not self._settings.lora_rank:
+            raise SamplerError(f"adapter {folder!r} needs an engine with adapters: set lora_rank to its rank or more")
+        self._adapters += 1  # a new id and name for each version: vLLM caches adapters by id, and blocks by name
+        self._adapter = LoRARequest(f"version-{self._adapters}", self._adapters, folder)
+        self._engine.add_lora(self._adapter)
+
+
+def _start_engine(policy: PolicyRef, settings: SamplerSettings) -> Any:
+    import torch
+
+    cpu = not torch.cuda.is_available()
+    _set_environment(settings, cpu=cpu)
+    set_threads = torch.set_num_threads  # vLLM puts a warning in its place
+    from vllm import EngineArgs
+    from vllm.v1.engine.llm_engine import LLMEngine
+
+    arguments: dict[str, Any] = {
+        "model": policy.path,
+        "dtype": ("float32" if cpu else "bfloat16") if settings.dtype == "auto" else settings.dtype,
+        "max_model_len": settings.context_tokens,
+        "max_num_seqs": settings.max_batch,
+        "max_num_batched_tokens": max(BATCHED_TOKENS, settings.context_tokens),
+        "logprobs_mode": "processed_logprobs",
+        "enable_prefix_caching": True,
+        "enforce_eager": cpu,
+        "skip_tokenizer_init": True,
+        "generation_config": "vllm",
+        "disable_log_stats": True,
+    }
+    if not cpu:
+        arguments["gpu_memory_utilization"] = settings.gpu_memory
+    if settings.lora_rank:
+        rank = next((r for r in LORA_RANKS if r >= settings.lora_rank), None)
+        if rank is None:
+            raise ValueError(f"lora_rank {settings.lora_rank} is over {LORA_RANKS[-1]}, the most that vLLM takes")
+        arguments |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": rank}
+    engine = LLMEngine.from_engine_args(EngineArgs(**arguments))
+    torch.set_num_threads = set_threads
+    return engine
+
+
+def _set_environment(settings: SamplerSettings, *, cpu: bool) -> None:
+    """What vLLM reads from the environment. What a user has set stands, except what this module relies on."""
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    quiet = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_LOGGING_STREAM": "ext://sys.stderr", "VLLM_NO_USAGE_STATS": "1"}
+    on_cpu = {"VLLM_CPU_KVCACHE_SPACE": str(settings.cpu_cache_gib), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+    for name, value in (quiet | (on_cpu if cpu else {})).items():
+        os.environ.setdefault(name, value)
+
+
+def _completion(output: Any) -> Completion:
+    (result,) = output.outputs
+    return Completion(
+        np.array(result.token_ids, np.int32),
+        np.array(result.logprobs.logprobs, np.float32),
+        result.finish_reason == "stop",
+    )
+
+
+def _deliver(results: Sequence[tuple[Request, Completion | SamplerError]]) -> None:
+    """Hands results over to the event loops that wait for them."""
+    loops = {request.future.get_loop() for request, _ in results}
+    for loop in loops:
+        if not loop.is_closed():  # else nobody waits any more
+            mine = [(request, result) for request, result in results if request.future.get_loop() is loop]
+            loop.call_soon_threadsafe(_resolve, mine)
+
+
+def _resolve(results: Sequence[tuple[Request, Completion | SamplerError]]) -> None:
+    for request, result in results:
+        if isinstance(result, Completion):
+            request.succeed(result)
+        else:
+            request.fail(result)
+
+
+def _one_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"

@@ -1,0 +1,250 @@
+"""Runs, policy versions, tasks and evaluations in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func, select, update
+
+from journeyman.agent.data import Json, Split, Task
+from journeyman.agent.errors import UnknownNameError
+from journeyman.storage.database import Database, insert_new
+from journeyman.storage.rows import task_from_row, task_row
+from journeyman.storage.schema import Evaluation, PolicyVersion, Run, TaskRow, TrainingUse, new_id, now
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """One row of `run`."""
+
+    id: str
+    name: str
+    ordinal: int
+    settings: Mapping[str, Json]
+    finished: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyInfo:
+    """One row of `policy_version`."""
+
+    id: str
+    run_id: str
+    number: int
+    parent_id: str | None
+    iteration: int
+    kind: str
+    path: str
+    promoted: bool | None
+    kept: bool
+    stats: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class NewPolicy:
+    """A version to store; the fields are those of `PolicyVersion`."""
+
+    number: int
+    parent_id: str | None
+    iteration: int
+    kind: str
+    path: str
+    stats: Mapping[str, Json]
+    promoted: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What one update used of one trajectory; the fields are those of `TrainingUse`."""
+
+    trajectory_id: str
+    reward: float | None
+    advantage: float | None
+    nll_weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationInfo:
+    """One row of `evaluation`, e.g. 200 validation tasks with k = 8 attempts each."""
+
+    split: Split
+    iteration: int
+    policy_number: int
+    tasks: int
+    k: int
+    pass_at_1: float
+    pass_at_k: float
+    mean_reward: float | None
+
+
+class RunStore:
+    """The part of the replay store that knows runs and what belongs to them, trajectories aside."""
+
+    database: Database
+
+    # runs
+
+    def create_run(self, name: str, settings: Mapping[str, Json]) -> RunInfo:
+        """A new run of that name."""
+        with self.database.write() as connection:
+            count = connection.scalar(select(func.count()).select_from(Run).where(Run.name == name)) or 0
+            run = RunInfo(new_id(), name, count, settings, finished=False)
+            row = {"id": run.id, "name": name, "ordinal": count, "settings": dict(settings), "created_at": now()}
+            insert_new(connection, Run, [row])
+        return run
+
+    def finish_run(self, run_id: str) -> None:
+        """Marks the run as complete."""
+        with self.database.write() as connection:
+            connection.execute(update(Run).where(Run.id == run_id, Run.finished_at.is_(None)).values(finished_at=now()))
+
+    def seconds(self, run_id: str) -> float:
+        """Wall time from the run's start to its end, or to now."""
+        with self.database.read() as connection:
+            start, end = connection.execute(select(Run.created_at, Run.finished_at).where(Run.id == run_id)).one()
+        return ((end or now()).replace(tzinfo=None) - start.replace(tzinfo=None)).total_seconds()  # SQLite drops UTC
+
+    def runs(self, name: str | None = None) -> list[RunInfo]:
+        """All runs, or those of one name, oldest first."""
+        query = select(Run).order_by(Run.created_at, Run.ordinal)
+        if name is not None:
+            query = query.where(Run.name == name)
+        with self.database.read() as connection:
+            rows = connection.execute(query).mappings().all()
+        return [RunInfo(r["id"], r["name"], r["ordinal"], r["settings"], r["finished_at"] is not None) for r in rows]
+
+    def run(self, wanted: str) -> RunInfo:
+        """The run whose id ends in `wanted`, or the newest of that name; raises UnknownNameError."""
+        runs = self.runs()
+        for run in reversed(runs):
+            if run.name == wanted or (len(wanted) >= 6 and run.id.endswith(wanted)):
+                return run
+        raise UnknownNameError("run", wanted, {r.name for r in runs}, "`journeyman status` lists the runs")
+
+    # policy versions
+
+    def add_policy(self, run_id: str, policy: NewPolicy, uses: Iterable[Use] = ()) -> None:
+        """A version whose files are written already, with the trajectories it was trained on, in one transaction."""
+        row = {
+            "id": new_id(),
+            "run_id": run_id,
+            "kept": True,
+            "created_at": now(),
+            **{name: getattr(policy, name) for name in NewPolicy.__slots__},
+        }
+        used = [{"policy_version_id": row["id"], **{n: getattr(use, n) for n in Use.__slots__}} for use in uses]
+        with self.database.write() as connection:
+            insert_new(connection, PolicyVersion, [row])
+            insert_new(connection, TrainingUse, used)
+
+    def policies(self, run_id: str) -> list[PolicyInfo]:
+        """The run's versions by number."""
+        return self._policies(PolicyVersion.run_id == run_id)
+
+    def policy(self, run_id: str, number: int) -> PolicyInfo:
+        """One version; raises UnknownNameError."""
+        found = {p.number: p for p in self.policies(run_id)}
+        if number not in found:
+            raise UnknownNameError("policy version", f"v{number}", (f"v{n}" for n in found))
+        return found[number]
+
+    def newest_promoted(self, run_id: str, before: int | None = None) -> PolicyInfo | None:
+        """The promoted version with the highest number (below `before`), or None."""
+        found = [p for p in self.policies(run_id) if p.promoted and (before is None or p.number < before)]
+        return found[-1] if found else None
+
+    def newest_promoted_of(self, name: str, *, before_ordinal: int) -> PolicyInfo | None:
+        """The newest promoted version of the earlier runs of a name, or None."""
+        for run in reversed(self.runs(name)):
+            promoted = self.newest_promoted(run.id) if run.ordinal < before_ordinal else None
+            if promoted is not None:
+                return promoted
+        return None
+
+    def set_promoted(self, run_id: str, number: int, *, promoted: bool) -> None:
+        """Records validation's word; the first one stands."""
+        with self.database.write() as connection:
+            version = (PolicyVersion.run_id == run_id) & (PolicyVersion.number == number)
+            undecided = PolicyVersion.promoted.is_(None)
+            connection.execute(update(PolicyVersion).where(version, undecided).values(promoted=promoted))
+
+    def set_pruned(self, policy_ids: Collection[str]) -> None:
+        """Records that the files of these versions are deleted."""
+        with self.database.write() as connection:
+            connection.execute(update(PolicyVersion).where(PolicyVersion.id.in_(policy_ids)).values(kept=False))
+
+    def _policies(self, condition: Any) -> list[PolicyInfo]:
+        query = select(PolicyVersion).where(condition).order_by(PolicyVersion.number)
+        with self.database.read() as connection:
+            rows = connection.execute(query).mappings().all()
+        names = PolicyInfo.__slots__
+        return [PolicyInfo(**{name: row[name] for name in names}) for row in rows]
+
+    # tasks
+
+    def add_tasks(self, run_id: str, tasks: Iterable[Task], *, origin: str, first_ordinal: int = 0) -> None:
+        """Tasks in the order given; one whose hash the run has already is left as it is."""
+        rows = [task_row(run_id, task, origin, first_ordinal + i) for i, task in enumerate(tasks)]
+        with self.database.write() as connection:
+            insert_new(connection, TaskRow, rows)
+
+    def tasks(self, run_id: str, split: Split, origin: str = "generated") -> list[Task]:
+        """The run's tasks of one split and origin, in their order."""
+        query = select(TaskRow).where(TaskRow.run_id == run_id, TaskRow.split == split, TaskRow.origin == origin)
+        with self.database.read() as connection:
+            rows = connection.execute(query.order_by(TaskRow.ordinal)).mappings().all()
+        return [task_from_row(row) for row in rows]
+
+    def held_out(self, run_id: str) -> frozenset[str]:
+        """Hashes of the run's validation and test tasks."""
+        query = select(TaskRow.hash).where(TaskRow.run_id == run_id, TaskRow.split != Split.TRAIN)
+        with self.database.read() as connection:
+            return frozenset(connection.scalars(query))
+
+    # evaluations
+
+    def add_evaluation(self, run_id: str, info: EvaluationInfo) -> None:
+        """The result of one evaluation."""
+        policy = self.policy(run_id, info.policy_number)
+        row = {
+            "id": new_id(),
+            "policy_version_id": policy.id,
+            "split": info.split,
+            "iteration": info.iteration,
+            "tasks": info.tasks,
+            "k": info.k,
+            "pass_at_1": info.pass_at_1,
+            "pass_at_k": info.pass_at_k,
+            "mean_reward": info.mean_reward,
+            "created_at": now(),
+        }
+        with self.database.write() as connection:
+            insert_new(connection, Evaluation, [row])
+
+    def evaluations(self, run_id: str, split: Split | None = None) -> list[EvaluationInfo]:
+        """The run's evaluations by iteration and version."""
+        query = (
+            select(Evaluation, PolicyVersion.number)
+            .join(PolicyVersion, PolicyVersion.id == Evaluation.policy_version_id)
+            .where(PolicyVersion.run_id == run_id)
+            .order_by(Evaluation.iteration, PolicyVersion.number, Evaluation.split)
+        )
+        if split is not None:
+            query = query.where(Evaluation.split == split)
+        with self.database.read() as connection:
+            rows = connection.execute(query).mappings().all()
+        return [
+            EvaluationInfo(
+                Split(r["split"]),
+                r["iteration"],
+                r["number"],
+                r["tasks"],
+                r["k"],
+                r["pass_at_1"],
+                r["pass_at_k"],
+                r["mean_reward"],
+            )
+            for r in rows
+        ]

@@ -1,0 +1,145 @@
+"""What is written comes back, once; what a user gets wrong is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from journeyman.agent.data import ScoreRecord, Source, Split, Status, Task, Verdict, VerifierId
+from journeyman.agent.errors import SettingsError, StoreError, UnknownNameError
+from journeyman.storage.rows import NewTrajectory
+from journeyman.storage.runs import EvaluationInfo, NewPolicy, Use
+from journeyman.storage.store import ReplayStore
+
+GOAL = VerifierId("goal", "1", "00")
+
+
+def scored(score: float) -> tuple[ScoreRecord, ...]:
+    return (ScoreRecord(GOAL, Verdict(Status.OK, score, extracted="3"), 0.1),)
+
+
+def new(trajectory, key: str = "k", *, score: float | None = None, iteration: int = 1, policy_id=None) -> NewTrajectory:
+    return NewTrajectory(key, trajectory, iteration, policy_id, scores=() if score is None else scored(score))
+
+
+def test_a_trajectory_comes_back_as_it_was(store: ReplayStore, run_id: str, task_of, trajectory_of) -> None:
+    task, policy = task_of(3), store.policy(run_id, 1)
+    trajectory = trajectory_of(task, attempt=4)
+    store.add_trajectories(run_id, [new(trajectory, score=1.0, policy_id=policy.id)])
+    (found,) = store.trajectories(run_id, source=Source.POLICY, split=Split.TRAIN, iterations=[1], policy_number=1)
+    assert found.task == task
+    assert found.trajectory.turns == trajectory.turns
+    assert found.trajectory.segments[0].same_as(trajectory.segments[0])
+    assert (found.trajectory.attempt, found.policy_number, found.key) == (4, 1, "k")
+    assert found.verdicts == {GOAL: Verdict(Status.OK, 1.0, extracted="3")}
+
+
+def test_writing_twice_is_writing_once(store: ReplayStore, run_id: str, task_of, trajectory_of) -> None:
+    chunk = [new(trajectory_of(task_of(i)), f"k{i}", score=0.0) for i in range(3)]
+    store.add_trajectories(run_id, chunk)
+    before = {t.id for t in store.trajectories(run_id)}
+    again = [new(trajectory_of(task_of(i)), f"k{i}", score=1.0) for i in range(4)]
+    store.add_trajectories(run_id, again)
+    after = store.trajectories(run_id)
+    assert len(after) == 4
+    assert before < {t.id for t in after}
+    assert [t.verdicts[GOAL].score for t in after] == [0.0, 0.0, 0.0, 1.0]
+
+
+def test_a_chunk_is_stored_whole_or_not_at_all(store: ReplayStore, run_id: str, task_of, trajectory_of) -> None:
+    with pytest.raises(StoreError, match="1 trajectories are of tasks that run"):
+        store.add_trajectories(run_id, [new(trajectory_of(task_of(1)), "a"), new(trajectory_of(task_of(77)), "b")])
+    assert store.trajectories(run_id) == []
+
+
+def test_an_error_carries_no_number_and_a_later_ok_counts(store: ReplayStore, run_id, task_of, trajectory_of) -> None:
+    store.add_trajectories(run_id, [new(trajectory_of(task_of(1)))])
+    (row,) = store.trajectories(run_id)
+    broken = ScoreRecord(GOAL, Verdict(Status.ERROR, 0.0), 1.0)
+    with pytest.raises(StoreError, match="ok_has_score"):
+        store.add_scores([(row.id, broken)])
+    store.add_scores([(row.id, ScoreRecord(GOAL, Verdict(Status.TIMEOUT), 1.0))])
+    assert store.trajectories(run_id)[0].verdicts[GOAL].status is Status.TIMEOUT
+
+
+def test_a_hash_has_one_split(store: ReplayStore, run_id: str, task_of) -> None:
+    store.add_tasks(run_id, [task_of(100), task_of(11)], origin="generated", first_ordinal=10)
+    assert [t.goal for t in store.tasks(run_id, Split.TRAIN)] == [*range(10), 11]
+    assert store.held_out(run_id) == {"hash100", "hash101", "hash200"}
+
+
+def test_candidates_leave_held_out_tasks_out(store: ReplayStore, run_id: str, task_of, trajectory_of) -> None:
+    rows = [new(trajectory_of(task_of(1)), "a", score=1.0), new(trajectory_of(task_of(100)), "b", score=1.0)]
+    store.add_trajectories(run_id, rows)
+    assert [c.task_hash for c in store.candidates(run_id, Source.POLICY, None)] == ["hash1"]
+    assert store.counts(run_id) == {(1, Source.POLICY): 1}
+
+
+def test_promotion_is_decided_once(store: ReplayStore, run_id: str) -> None:
+    first = store.policy(run_id, 1)
+    store.add_policy(run_id, NewPolicy(2, first.id, 1, "finetune", "x/v0002", {"loss": 1.0}))
+    assert store.newest_promoted(run_id) == first
+    store.set_promoted(run_id, 2, promoted=True)
+    store.set_promoted(run_id, 2, promoted=False)
+    assert store.newest_promoted(run_id).number == 2
+    assert store.newest_promoted(run_id, before=2) == first
+
+
+def test_a_later_run_finds_the_policy_of_an_earlier_one(store: ReplayStore, run_id: str) -> None:
+    second = store.create_run("toy", {})
+    assert second.ordinal == 1
+    assert store.newest_promoted_of("toy", before_ordinal=1) == store.policy(run_id, 1)
+    assert store.newest_promoted_of("toy", before_ordinal=0) is None
+
+
+def test_evaluations_and_uses(store: ReplayStore, run_id: str, task_of: Task, trajectory_of) -> None:
+    info = EvaluationInfo(Split.VALIDATION, 0, 1, 2, 4, 0.25, 0.5, None)
+    store.add_evaluation(run_id, info)
+    store.add_evaluation(run_id, info)
+    assert store.evaluations(run_id) == [info]
+    store.add_trajectories(run_id, [new(trajectory_of(task_of(1)))])
+    (row,) = store.trajectories(run_id)
+    use = Use(row.id, None, -0.5, 1.0)
+    store.add_policy(run_id, NewPolicy(2, None, 1, "finetune", "x/v0002", {}), [use])
+    assert store.uses_of(row.id) == [(2, use)]
+
+
+def test_names_are_found_or_suggested(store: ReplayStore, run_id: str, task_of, trajectory_of) -> None:
+    assert store.run("toy").id == run_id
+    assert store.run(run_id[-8:]).id == run_id
+    with pytest.raises(UnknownNameError, match="unknown run 'toyy': did you mean 'toy'"):
+        store.run("toyy")
+    with pytest.raises(UnknownNameError, match="v7"):
+        store.policy(run_id, 7)
+    store.add_trajectories(run_id, [new(trajectory_of(task_of(1)))])
+    (row,) = store.trajectories(run_id)
+    assert store.find(row.id[-12:]).key == "k"
+    with pytest.raises(UnknownNameError, match="unknown trajectory 'zzz'"):
+        store.find("zzz")
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("nonsense", "is not a database URL"),
+        ("mysqlx://a/b", "is not a database URL"),
+        ("postgresql://u:secret@h/d", "set PGPASSWORD instead"),
+    ],
+)
+def test_a_bad_url_is_a_settings_error(url: str, says: str) -> None:
+    with pytest.raises(SettingsError, match=says) as caught:
+        ReplayStore(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_store_that_must_exist_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="unknown database"):
+        ReplayStore(f"sqlite:///{tmp_path}/none.db", must_exist=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    (tmp_path / "notes.db").write_text("these are notes, and long enough to be read as a header" * 10)
+    with pytest.raises(StoreError, match=r"notes\.db refused: file is not a database"):
+        ReplayStore(f"sqlite:///{tmp_path}/notes.db")

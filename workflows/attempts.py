@@ -1,0 +1,84 @@
+"""Attempts at tasks by a policy, in whole chunks: what `generate` and `evaluate` have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from journeyman.agent.chance import keyed_seed
+from journeyman.agent.data import Source, Split, Task
+from journeyman.agent.rollout import Attempt, run_rollout
+from journeyman.storage.rows import NewTrajectory
+from journeyman.storage.runs import PolicyInfo
+from journeyman.storage.trajectories import StoredTrajectory
+from journeyman.workflows.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Which attempts to make: `attempts` at each of `tasks`, at one temperature."""
+
+    tasks: Sequence[Task]
+    attempts: int
+    temperature: float
+    purpose: tuple[int | str, ...]
+    """Parts of the random numbers' key, e.g. ("generate", 3): equal purposes give equal numbers."""
+
+
+def attempts_of(session: Session, iteration: int, *, tokens: bool = True) -> list[StoredTrajectory]:
+    """The iteration's stored attempts at training tasks, group by group."""
+    return session.store.trajectories(
+        session.run.id, source=Source.POLICY, split=Split.TRAIN, iterations=[iteration], tokens=tokens
+    )
+
+
+def attempt(
+    session: Session, policy: PolicyInfo, iteration: int, plan: Plan, label: str
+) -> Iterator[list[NewTrajectory]]:
+    """Yields the trajectories chunk by chunk, for the caller to store; chunks that are stored whole are left out."""
+    stored = session.store.keys(session.run.id, iteration, Source.POLICY)
+    size = session.settings.generate.chunk
+    with session.reporter.progress(label, len(plan.tasks)) as advance:
+        for first in range(0, len(plan.tasks), size):
+            tasks = plan.tasks[first : first + size]
+            if _key(iteration, tasks[0].hash, policy, 0) not in stored:  # a chunk is stored in one transaction
+                yield _chunk(session, policy, iteration, plan, tasks)
+            advance(len(tasks))
+
+
+def success_rate(session: Session, path: str, tasks: Sequence[Task]) -> float:
+    """The share of the tasks that the weights at `path` solve at one attempt each; nothing is stored."""
+    seed, temperature = session.settings.run.seed, session.settings.evaluate.temperature
+    attempts = [Attempt(task, 0, keyed_seed(seed, "check", task.hash)) for task in tasks]
+    sampler, limits = session.sampler_at(path), session.limits(temperature)
+    trajectories = run_rollout(attempts, session.open_environment, sampler, session.renderer, limits)
+    solved = 0
+    for task, trajectory in zip(tasks, trajectories, strict=True):
+        verdicts = {s.verifier: s.verdict for s in session.rubric.score(task, trajectory)}
+        solved += session.rubric.succeeded(verdicts)
+    return solved / len(tasks)
+
+
+def _chunk(
+    session: Session, policy: PolicyInfo, iteration: int, plan: Plan, tasks: Sequence[Task]
+) -> list[NewTrajectory]:
+    seed = session.settings.run.seed
+    attempts = [
+        Attempt(task, number, keyed_seed(seed, *plan.purpose, task.hash, number))
+        for task in tasks
+        for number in range(plan.attempts)
+    ]
+    trajectories = run_rollout(
+        attempts,
+        session.open_environment,
+        session.sampler(policy),
+        session.renderer,
+        session.limits(plan.temperature),
+    )
+    return [
+        NewTrajectory(_key(iteration, t.task_hash, policy, t.attempt), t, iteration, policy.id) for t in trajectories
+    ]
+
+
+def _key(iteration: int, task_hash: str, policy: PolicyInfo, number: int) -> str:
+    return f"policy/{iteration}/{task_hash}/v{policy.number}/{number}"

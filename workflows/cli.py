@@ -1,0 +1,122 @@
+"""`journeyman ...`: parses the command line, and turns a user's mistake into one line and exit code 2.
+
+Only the standard library is imported here; what a command needs is imported when it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from journeyman.agent.errors import JourneymanError
+
+DEFAULT_STORE = "sqlite:///runs/journeyman.db"
+
+_HOMES = {
+    "run": "running",
+    "resume": "running",
+    "serve": "scheduling",
+    "deploy": "scheduling",
+    "evaluate": "policies",
+    "export-policy": "policies",
+    "status": "looking",
+    "inspect": "looking",
+    "plugins": "looking",
+    "doctor": "doctor",
+}
+"""Command -> the module of workflows/ with the function of its name."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; the exit code is 0, 2 (the user can put it right) or 130 (Ctrl-C). Other errors are raised."""
+    options = _parser().parse_args(arguments)
+    try:
+        module = importlib.import_module(f"journeyman.workflows.{_HOMES[options.command]}")
+        getattr(module, options.command.replace("-", "_"))(options)
+        return 0
+    except JourneymanError as error:
+        print(f"journeyman: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.filename is None and error.errno is None:
+            raise
+        print(f"journeyman: {error.strerror}: {error.filename or 'no file named'}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("journeyman: stopped; `journeyman resume` goes on from here", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="journeyman", description="Agentic expert iteration for language models.")
+    parser.add_argument("--version", action="version", version=_version())
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_running(commands)
+    _add_looking(commands)
+    return parser
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("journeyman")
+
+
+def _add_running(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    run = commands.add_parser("run", help="run a settings file from warm start to report")
+    _settings_arguments(run)
+    resume = commands.add_parser("resume", help="go on with a run that was interrupted")
+    resume.add_argument("run", nargs="?", help="run name or id; the newest unfinished one without it")
+    _store_argument(resume)
+    for command in (run, resume):
+        command.add_argument("--engine", choices=("prefect", "none"), help="overrides run.engine")
+        command.add_argument("--json", action="store_true", help="the last line printed is the path of summary.json")
+    serve = commands.add_parser("serve", help="schedule a settings file and run it here when it is due")
+    deploy = commands.add_parser("deploy", help="put a settings file on a Prefect work pool")
+    for command in (serve, deploy):
+        _settings_arguments(command)
+        command.add_argument("--cron", help='when, e.g. "0 2 * * *"; without it only on demand')
+    deploy.add_argument("--pool", required=True, help="name of the work pool")
+
+
+def _add_looking(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    evaluate = commands.add_parser("evaluate", help="pass@1 and pass@k of a policy version or a base model")
+    evaluate.add_argument("target", help="run name or id, or a settings file to evaluate its base model")
+    evaluate.add_argument("--policy", help="version of the run, e.g. v3; the newest promoted one without it")
+    evaluate.add_argument("--model", help="with a settings file: another base model's folder or name")
+    evaluate.add_argument("--split", choices=("validation", "test"), default="test")
+    export = commands.add_parser("export-policy", help="merged weights as a folder that `vllm serve` takes")
+    export.add_argument("run", help="run name or id")
+    export.add_argument("folder", help="where to; must not exist")
+    export.add_argument("--policy", help="version, e.g. v3; the newest promoted one without it")
+    status = commands.add_parser("status", help="runs, their versions and evaluations")
+    status.add_argument("run", nargs="?", help="run name or id")
+    inspect = commands.add_parser("inspect", help="a trajectory: turns, trained tokens, scores, lineage")
+    inspect.add_argument("trajectory", nargs="?", help="id or its end; without it the newest ones are listed")
+    inspect.add_argument("--run", help="run name or id to list")
+    for command in (evaluate, export, status, inspect):
+        _store_argument(command)
+    plugins = commands.add_parser("plugins", help="the environments and verifiers that are installed")
+    doctor = commands.add_parser("doctor", help="checks this machine: packages, engines, disk, database, Prefect")
+    _store_argument(doctor)
+    for command in (evaluate, export, status, inspect, plugins, doctor):
+        command.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _settings_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("settings", help="TOML file, e.g. examples/countdown.toml")
+    command.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", dest="overrides", help="e.g. --set run.seed=1"
+    )
+
+
+def _store_argument(command: argparse.ArgumentParser) -> None:
+    default = os.environ.get("JOURNEYMAN_STORE", DEFAULT_STORE)
+    command.add_argument("--store", default=default, metavar="URL", help=f"the database (default {default})")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""What a person sees while a run goes on: progress bars and rows on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+PLAIN_WIDTH = 160
+"""Columns where there is no terminal to ask."""
+
+
+class Advance(Protocol):
+    """Moves a progress bar on."""
+
+    def __call__(self, steps: int = 1) -> None:
+        """By `steps` of its total."""
+
+
+class Reporter:
+    """Writes to stderr, so that what `--json` prints on stdout stays a machine's; `stdout` is for what was asked."""
+
+    def __init__(self, *, quiet: bool = False, stdout: bool = False) -> None:
+        wide = None if (sys.stdout if stdout else sys.stderr).isatty() else PLAIN_WIDTH
+        self.console = Console(stderr=not stdout, quiet=quiet, highlight=False, width=wide)
+        self.rows: list[Mapping[str, object]] = []
+        """Rows of the table of iterations so far."""
+
+    def line(self, text: str) -> None:
+        """One line."""
+        self.console.print(text, markup=False)
+
+    @contextmanager
+    def progress(self, label: str, total: int) -> Iterator[Advance]:
+        """A bar of `total` steps on a terminal; nothing elsewhere, where the stage's line says it all."""
+        columns = (TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        disabled = self.console.quiet or not self.console.is_terminal
+        with Progress(*columns, console=self.console, transient=True, disable=disabled) as bars:
+            bar = bars.add_task(label, total=total)
+            yield lambda steps=1: bars.advance(bar, steps)
+
+    def iteration(self, row: Mapping[str, object]) -> None:
+        """A row of the table of iterations, the head before the first one."""
+        self.rows.append(row)
+        widths = [max(len(name), 9) for name in row]
+        if len(self.rows) == 1:
+            self.line("  ".join(f"{name:>{width}}" for name, width in zip(row, widths, strict=True)))
+        cells = zip(row.values(), widths, strict=True)
+        self.line("  ".join(f"{as_text(value):>{width}}" for value, width in cells))
+
+    def table(self, title: str, rows: Sequence[Mapping[str, object]]) -> None:
+        """A table with the first row's keys as its head."""
+        table = Table(title=title, title_justify="left")
+        for name in rows[0] if rows else ():
+            table.add_column(name, justify="left" if isinstance(rows[0][name], str) else "right")
+        for row in rows:
+            table.add_row(*(as_text(value) for value in row.values()))
+        self.console.print(table)
+
+
+def as_text(value: object) -> str:
+    """A cell's text: three digits for fractions, "-" for nothing."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return str(value)

@@ -1,0 +1,55 @@
+"""The algorithm: imitate, then attempt, verify, relabel, fine-tune, and keep what validation says is better.
+
+    demonstrations -> warm start (BC) -> policy v1
+    tasks -> generate -> score -> relabel -> fine-tune -> policy v(n+1) -> evaluate -> promote?   (again and again)
+
+Every stage is a function in a file of its own name. It takes references, reads what it needs from the store, writes
+what it made back, and does nothing that is done already: so this same function also resumes a run that was killed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from journeyman.agent.data import Json
+from journeyman.workflows.console import Reporter
+from journeyman.workflows.evaluate import evaluate, test
+from journeyman.workflows.finetune import finetune
+from journeyman.workflows.generate import generate
+from journeyman.workflows.prepare import prepare
+from journeyman.workflows.promote import promote
+from journeyman.workflows.relabel import relabel
+from journeyman.workflows.report import iteration_row, report
+from journeyman.workflows.score import score
+from journeyman.workflows.session import RunRef, lend
+from journeyman.workflows.warm_start import warm_start
+
+Stage = Callable[..., Json]
+Wrap = Callable[[Stage], Stage]
+"""What makes of a stage whatever the engine runs: Prefect's `task`, or the stage itself."""
+
+
+def directly(stage: Stage) -> Stage:
+    """The wrap of `--engine none`."""
+    return stage
+
+
+def expert_iteration(ref: RunRef, reporter: Reporter, wrap: Wrap = directly) -> Json:
+    """Runs a stored run to its end and returns its summary (see `report`)."""
+    with lend(ref, reporter) as session:
+        wrap(prepare)(ref)
+        wrap(warm_start)(ref)
+        wrap(evaluate)(ref, 0)
+        reporter.iteration(iteration_row(session, 0))
+
+        for iteration in range(1, session.settings.run.iterations + 1):
+            wrap(generate)(ref, iteration)
+            wrap(score)(ref, iteration)
+            wrap(relabel)(ref, iteration)
+            wrap(finetune)(ref, iteration)
+            wrap(evaluate)(ref, iteration)
+            wrap(promote)(ref, iteration)
+            reporter.iteration(iteration_row(session, iteration))
+
+        wrap(test)(ref)
+        return wrap(report)(ref)

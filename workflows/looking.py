@@ -1,0 +1,198 @@
+"""`journeyman status`, `inspect` and `plugins`: what is in the store and what is installed."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from rich.console import Console
+from rich.text import Text
+
+from journeyman.agent.data import Json, Segment, Split
+from journeyman.agent.plugins import ENVIRONMENTS, VERIFIERS, installed
+from journeyman.storage.runs import RunInfo
+from journeyman.storage.store import ReplayStore
+from journeyman.storage.trajectories import StoredTrajectory
+from journeyman.workflows.console import Reporter
+from journeyman.workflows.engines import open_renderer
+from journeyman.workflows.settings import Settings, parse_settings
+
+NEWEST = 20
+"""Trajectories that `inspect` lists."""
+
+
+def status(options: argparse.Namespace) -> None:
+    """`journeyman status [RUN]`."""
+    store = ReplayStore(options.store, must_exist=True)
+    try:
+        runs = [store.run(options.run)] if options.run else store.runs()
+        rows = [_run_row(store, run) for run in runs]
+        versions = _version_rows(store, runs[-1]) if runs else []
+    finally:
+        store.close()
+    if options.json:
+        print(json.dumps({"runs": rows, "versions": versions}, indent=2))
+        return
+    reporter = Reporter(stdout=True)
+    reporter.table(f"runs in {options.store}", rows)
+    if versions:
+        reporter.table(f"policy versions of run {runs[-1].id} ({runs[-1].name})", versions)
+
+
+def inspect(options: argparse.Namespace) -> None:
+    """`journeyman inspect [TRAJECTORY]`."""
+    store = ReplayStore(options.store, must_exist=True)
+    try:
+        if options.trajectory is None:
+            run = store.run(options.run or _newest_name(store))
+            rows = [_trajectory_row(t) for t in store.newest(run.id, NEWEST)]
+            _print_rows(f"newest trajectories of run {run.id}", rows, as_json=options.json)
+            return
+        found = store.find(options.trajectory)
+        details = _details(store, found)
+        settings = parse_settings(store.run(found.run_id).settings, f"run {found.run_id}")
+    finally:
+        store.close()
+    if options.json:
+        print(json.dumps(details, indent=2))
+    else:
+        _print_trajectory(settings, found, details)
+
+
+def plugins(options: argparse.Namespace) -> None:
+    """`journeyman plugins`."""
+    rows = [
+        {"kind": group.rsplit(".", 1)[1], "name": info.name, "object": info.target, "from": info.distribution}
+        for group in (ENVIRONMENTS, VERIFIERS)
+        for info in installed(group).values()
+    ]
+    _print_rows("plugins", rows, as_json=options.json)
+
+
+def _print_rows(title: str, rows: list[dict[str, Json]], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(rows, indent=2))
+    else:
+        Reporter(stdout=True).table(title, rows)
+
+
+def _run_row(store: ReplayStore, run: RunInfo) -> dict[str, Json]:
+    tested = store.evaluations(run.id, Split.TEST)
+    promoted = store.newest_promoted(run.id)
+    return {
+        "run": run.id[-8:],
+        "name": run.name,
+        "state": "finished" if run.finished else "unfinished",
+        "newest promoted": f"v{promoted.number}" if promoted else None,
+        "trajectories": sum(store.counts(run.id).values()),
+        "test pass@1": " -> ".join(f"{e.pass_at_1:.3f}" for e in tested) or None,
+    }
+
+
+def _version_rows(store: ReplayStore, run: RunInfo) -> list[dict[str, Json]]:
+    scores = {e.policy_number: e for e in store.evaluations(run.id, Split.VALIDATION)}
+    numbers = {p.id: p.number for p in store.policies(run.id)}
+    return [
+        {
+            "policy": f"v{p.number}",
+            "kind": p.kind,
+            "parent": f"v{numbers[p.parent_id]}" if p.parent_id in numbers else None,
+            "validation pass@1": scores[p.number].pass_at_1 if p.number in scores else None,
+            "validation pass@k": scores[p.number].pass_at_k if p.number in scores else None,
+            "promoted": {True: "yes", False: "no", None: "undecided"}[p.promoted],
+            "weights": p.path if p.kept else "deleted",
+        }
+        for p in store.policies(run.id)
+    ]
+
+
+def _newest_name(store: ReplayStore) -> str:
+    runs = store.runs()
+    return runs[-1].id if runs else "none"
+
+
+def _trajectory_row(stored: StoredTrajectory) -> dict[str, Json]:
+    prompt = stored.task.prompt[-1].content.splitlines()
+    answer = stored.trajectory.final_text.splitlines()
+    return {
+        "trajectory": stored.id[-12:],
+        "source": stored.trajectory.source,
+        "iteration": stored.iteration,
+        "split": stored.task.split,
+        "task": (prompt[0] if prompt else "")[:40],
+        "said last": (answer[-1] if answer else "")[:40],
+        "scores": ", ".join(
+            f"{v.name} {d.score if d.score is not None else d.status}" for v, d in stored.verdicts.items()
+        ),
+    }
+
+
+def _details(store: ReplayStore, stored: StoredTrajectory) -> dict[str, Json]:
+    trajectory = stored.trajectory
+    return {
+        "id": stored.id,
+        "run": stored.run_id,
+        "key": stored.key,
+        "source": trajectory.source,
+        "iteration": stored.iteration,
+        "policy": stored.policy_number,
+        "attempt": trajectory.attempt,
+        "stop_reason": trajectory.stop_reason,
+        "error": trajectory.error,
+        "task": {"hash": stored.task.hash, "split": stored.task.split, "goal": stored.task.goal},
+        "prompt": [m.to_json() for m in stored.task.prompt],
+        "turns": [
+            {"action": t.action.to_json(), "observation": [m.to_json() for m in t.observation]}
+            for t in trajectory.turns
+        ],
+        "scores": [
+            {
+                "verifier": f"{v.name}/{v.version}",
+                "status": d.status,
+                "score": d.score,
+                "extracted": d.extracted,
+                "expected": d.expected,
+                "explanation": d.explanation,
+            }
+            for v, d in stored.verdicts.items()
+        ],
+        "parent": stored.parent_id,
+        "relabeller": stored.relabeller,
+        "relabels": store.children_of(stored.id),
+        "trained": [
+            {"version": number, "reward": u.reward, "advantage": u.advantage, "nll_weight": u.nll_weight}
+            for number, u in store.uses_of(stored.id)
+        ],
+    }
+
+
+def _print_trajectory(settings: Settings, stored: StoredTrajectory, details: dict[str, Json]) -> None:
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    for name in ("id", "source", "iteration", "policy", "attempt", "stop_reason", "error", "task"):
+        console.print(f"{name:<12} {details[name]}", markup=False)
+    decode = open_renderer(settings).decode
+    for number, segment in enumerate(stored.trajectory.segments):
+        marks = "in bold" if console.is_terminal else "between » and «"
+        console.print(f"segment {number}, trained tokens {marks}:")
+        console.print(_marked(segment, decode, plain=not console.is_terminal))
+    for title in ("scores", "trained"):
+        for row in details[title]:
+            console.print(f"{title:<12} {row}", markup=False)
+    for name in ("parent", "relabeller", "relabels"):
+        console.print(f"{name:<12} {details[name] or '-'}", markup=False)
+
+
+def _marked(segment: Segment, decode: Callable[[Sequence[int]], str], *, plain: bool) -> Text:
+    """The segment's text with the trained tokens marked: by style, or by » and « where there is none."""
+    text = Text(decode(segment.prompt_ids.tolist()), style="dim")
+    mask = segment.loss_mask
+    starts = [0, *(np.flatnonzero(np.diff(mask)) + 1).tolist(), len(mask)]
+    for start, end in itertools.pairwise(starts):
+        piece = decode(segment.completion_ids[start:end].tolist())
+        trained = end > start and bool(mask[start])
+        text.append(f"»{piece}«" if trained and plain else piece, style="bold green" if trained else "dim")
+    return text

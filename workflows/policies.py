@@ -1,0 +1,98 @@
+"""`journeyman evaluate` and `journeyman export-policy`: what to do with a policy version once there is one."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from pathlib import Path
+
+from journeyman.agent.data import Json, Split
+from journeyman.agent.errors import UsageError
+from journeyman.storage.runs import NewPolicy, PolicyInfo
+from journeyman.storage.store import ReplayStore
+from journeyman.workflows.console import Reporter
+from journeyman.workflows.evaluate import as_row, measure
+from journeyman.workflows.prepare import prepare
+from journeyman.workflows.running import start_run
+from journeyman.workflows.session import RunRef, Session, lend
+from journeyman.workflows.settings import load_settings
+from journeyman.workflows.versions import WARM_START
+
+BASE = "base"
+"""Kind of a version that is a base model as it was found."""
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    """`journeyman evaluate RUN|SETTINGS`."""
+    split = Split(options.split)
+    if options.target.endswith(".toml"):
+        row = _evaluate_base(options, split)
+    elif options.model:
+        raise UsageError(
+            "--model goes with a settings file, which says on which tasks: journeyman evaluate SETTINGS.toml"
+        )
+    else:
+        with lend(find_run(options.store, options.target), Reporter()) as session:
+            policy = chosen_version(session, options.policy)
+            row = as_row(measure(session, policy, split, policy.iteration))
+    if options.json:
+        print(json.dumps(row, indent=2))
+    else:
+        Reporter(stdout=True).table(f"{options.target} on {split}", [row])
+
+
+def export_policy(options: argparse.Namespace) -> None:
+    """`journeyman export-policy RUN FOLDER`."""
+    from journeyman.agent.learning.checkpoint import export_merged
+
+    folder = Path(options.folder)
+    if folder.exists():
+        raise UsageError(f"{folder} exists already: name a new folder")
+    with lend(find_run(options.store, options.run), Reporter()) as session:
+        policy = chosen_version(session, options.policy)
+        export_merged(session.policy_ref(policy), folder)
+    if options.json:
+        print(json.dumps({"policy": policy.number, "folder": str(folder)}))
+    else:
+        print(f"v{policy.number} of run {policy.run_id} is in {folder}; try: vllm serve {folder}")
+
+
+def find_run(store_url: str, wanted: str) -> RunRef:
+    """The stored run of that name or id; raises UnknownNameError."""
+    store = ReplayStore(store_url, must_exist=True)
+    try:
+        return RunRef(store_url, store.run(wanted).id)
+    finally:
+        store.close()
+
+
+def chosen_version(session: Session, wanted: str | None) -> PolicyInfo:
+    """The version `wanted` ("v3" or "3"), or the newest promoted one; raises UsageError where its weights are gone."""
+    if wanted is None:
+        newest = session.store.newest_promoted(session.run.id)
+        if newest is None:
+            raise UsageError(f"run {session.run.id} has no policy yet: its warm start is not done")
+        return newest
+    if not re.fullmatch(r"v?\d+", wanted):
+        raise UsageError(f"--policy {wanted!r} is not a version, e.g. v3: `journeyman status` lists them")
+    policy = session.store.policy(session.run.id, int(wanted.removeprefix("v")))
+    if not policy.kept:
+        raise UsageError(f"the weights of v{policy.number} are deleted: store.keep_last says how many are kept")
+    return policy
+
+
+def _evaluate_base(options: argparse.Namespace, split: Split) -> Json:
+    """A run without a loop, for a model as it is found; it is stored like any other."""
+    overrides = ["run.iterations=0", *([f"model.name={options.model}"] if options.model else [])]
+    settings = load_settings(options.target, overrides)
+    ref = start_run(
+        settings.model_copy(update={"run": settings.run.model_copy(update={"name": f"{settings.run.name}.base"})})
+    )
+    with lend(ref, Reporter()) as session:
+        prepare(ref)
+        base = NewPolicy(WARM_START, None, 0, BASE, session.base_model, {}, promoted=True)
+        session.store.add_policy(ref.run_id, base)
+        info = measure(session, session.store.policy(ref.run_id, WARM_START), split, 0)
+        session.store.finish_run(ref.run_id)
+    return as_row(info)

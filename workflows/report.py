@@ -1,0 +1,111 @@
+"""The last stage: what a run achieved, as a table, a plot and `summary.json`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from journeyman.agent.data import Json, Source, Split
+from journeyman.storage.runs import EvaluationInfo
+from journeyman.workflows.session import RunRef, Session, borrow
+from journeyman.workflows.versions import candidate_number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def report(ref: RunRef) -> Json:
+    """Finishes the run, writes `summary.json` and `progress.png` into its output folder, and returns the summary.
+
+    `seconds` is the wall time from the run's first row to its end, pauses before a resumption included.
+    """
+    with borrow(ref) as session:
+        session.store.finish_run(session.run.id)
+        summary = summarise(session)
+        folder = Path(session.settings.run.output) / f"{session.run.name}-{session.run.id[-8:]}"
+        folder.mkdir(parents=True, exist_ok=True)
+        _plot(session, folder / "progress.png")
+        summary |= {"plot": str(folder / "progress.png"), "summary": str(folder / "summary.json")}
+        (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        return summary
+
+
+def iteration_row(session: Session, iteration: int) -> dict[str, Json]:
+    """What one iteration did, e.g. for the terminal's table; iteration 0 is the warm start."""
+    counts = session.store.counts(session.run.id)
+    policy = session.store.policy(session.run.id, candidate_number(iteration))
+    found = [e for e in session.store.evaluations(session.run.id, Split.VALIDATION) if e.iteration == iteration]
+    sources = [Source.POLICY, Source.HINDSIGHT] if iteration else [Source.EXPERT, Source.HINDSIGHT]
+    return {
+        "iteration": iteration,
+        "policy": f"v{policy.number}",
+        "attempts": counts.get((iteration, sources[0]), 0),
+        "relabels": counts.get((iteration, sources[1]), 0),
+        "validation pass@1": found[0].pass_at_1,
+        f"pass@{found[0].k}": found[0].pass_at_k,
+        "promoted": "yes" if policy.promoted else "no",
+    }
+
+
+def summarise(session: Session) -> dict[str, Json]:
+    """The run in numbers, all of them read from the store."""
+    store, run = session.store, session.run
+    policies = store.policies(run.id)
+    promoted = [p for p in policies if p.promoted]
+    tested = {e.policy_number: e for e in store.evaluations(run.id, Split.TEST)}
+    counts = store.counts(run.id)
+    ends = {"warm_start": tested.get(promoted[0].number), "final": tested.get(promoted[-1].number)}
+    return {
+        "run": run.id,
+        "name": run.name,
+        "seed": session.settings.run.seed,
+        "seconds": store.seconds(run.id),
+        "store": session.settings.store.url,
+        "final_policy": promoted[-1].number,
+        "test_pass_at_1": {end: e.pass_at_1 if e else None for end, e in ends.items()},
+        "test_pass_at_k": {end: e.pass_at_k if e else None for end, e in ends.items()},
+        "k": session.settings.evaluate.attempts,
+        "validation": [_validation_row(e) for e in store.evaluations(run.id, Split.VALIDATION)],
+        "promoted": [p.number for p in promoted],
+        "trajectories": {source: sum(n for (_, s), n in counts.items() if s is source) for source in Source},
+    }
+
+
+def _validation_row(info: EvaluationInfo) -> dict[str, Json]:
+    return {
+        "iteration": info.iteration,
+        "policy": info.policy_number,
+        "pass_at_1": info.pass_at_1,
+        "pass_at_k": info.pass_at_k,
+    }
+
+
+def _plot(session: Session, path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    _draw(figure.subplots(), session)
+    figure.savefig(path, dpi=120)
+
+
+def _draw(axes: Axes, session: Session) -> None:
+    """Validation pass@1 and pass@k over iterations, rejected candidates hollow, the warm start as a line."""
+    from matplotlib.ticker import MaxNLocator
+
+    evaluations = session.store.evaluations(session.run.id, Split.VALIDATION)
+    promoted = {p.number for p in session.store.policies(session.run.id) if p.promoted}
+    iterations = [e.iteration for e in evaluations]
+    k = session.settings.evaluate.attempts
+    for label, color, values in (
+        (f"pass@{k}", "tab:blue", [e.pass_at_k for e in evaluations]),
+        ("pass@1", "tab:orange", [e.pass_at_1 for e in evaluations]),
+    ):
+        axes.plot(iterations, values, color=color, label=label)
+        faces = [color if e.policy_number in promoted else "white" for e in evaluations]
+        axes.scatter(iterations, values, s=30, zorder=3, c=faces, edgecolors=color)
+    axes.axhline(evaluations[0].pass_at_1, color="gray", linestyle="--", label="warm start (BC), pass@1")
+    axes.set(xlabel="iteration", ylabel="share of validation tasks solved", ylim=(0, 1), title=session.run.name)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    axes.legend(loc="upper left")

@@ -1,0 +1,195 @@
+"""One run's open engines: the store, the environment, the sampler and the learner, lent by the flow to its stages.
+
+A stage takes a `RunRef` and calls `borrow(ref)`: inside a flow it gets the flow's session, alone it opens its own.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from journeyman.agent.data import PolicyRef, Task
+from journeyman.agent.errors import SettingsError, UsageError
+from journeyman.agent.protocols import Environment, Sampler, TaskSet
+from journeyman.agent.rollout import Limits, run_sync
+from journeyman.storage.runs import PolicyInfo, RunInfo
+from journeyman.storage.store import ReplayStore
+from journeyman.verifiers.rubric import Rubric
+from journeyman.workflows.console import Reporter
+from journeyman.workflows.engines import (
+    base_model,
+    learner_settings,
+    open_renderer,
+    open_rubric,
+    open_task_set,
+    sampler_settings,
+)
+from journeyman.workflows.settings import Settings, parse_settings
+
+if TYPE_CHECKING:
+    from journeyman.agent.learning.learner import Learner
+    from journeyman.agent.rendering import Renderer
+
+
+@dataclass(frozen=True, slots=True)
+class RunRef:
+    """All that a stage needs to find its run."""
+
+    store_url: str
+    run_id: str
+
+
+class Session:
+    """The engines of one run; each is made when it is first asked for."""
+
+    def __init__(self, ref: RunRef, store: ReplayStore, run: RunInfo, reporter: Reporter) -> None:
+        self.ref, self.store, self.run, self.reporter = ref, store, run, reporter
+        self.settings: Settings = parse_settings(run.settings, f"run {run.id}")
+        self._sampler: Sampler | None = None
+        self._sampler_holds: str | None = None
+        self._learner: Learner | None = None
+        self._learner_holds: str | None = None
+
+    @cached_property
+    def task_set(self) -> TaskSet:
+        """The environment plugin with its options."""
+        return open_task_set(self.settings)
+
+    @cached_property
+    def rubric(self) -> Rubric:
+        """The verifiers with their weights."""
+        return open_rubric(self.settings, self.task_set)
+
+    @cached_property
+    def artifacts(self) -> Path:
+        """Folder of the weights; a version's `path` is relative to it."""
+        return Path(self.settings.store.artifacts)
+
+    @cached_property
+    def base_model(self) -> str:
+        """Folder or name of the model the run began with."""
+        return base_model(self.settings)
+
+    @cached_property
+    def renderer(self) -> Renderer:
+        """Messages to tokens, by the base model's tokenizer."""
+        return open_renderer(self.settings)
+
+    def limits(self, temperature: float) -> Limits:
+        """Of one episode."""
+        settings = self.settings
+        return Limits(self.task_set.max_turns, settings.generate.max_tokens, settings.sampler.max_context, temperature)
+
+    def open_environment(self, task: Task) -> Environment:
+        """A fresh environment for one episode."""
+        return self.task_set.open(task)
+
+    def policy_ref(self, policy: PolicyInfo) -> PolicyRef:
+        """Where the version's weights are."""
+        return PolicyRef(0, self.base_model) if policy.kind == "base" else self._ref(policy.number, policy.path)
+
+    def sampler(self, policy: PolicyInfo) -> Sampler:
+        """The sampler with that version's weights in it; the engine is started once and never again."""
+        return self._sampler_with(self.policy_ref(policy), policy.id)
+
+    def sampler_at(self, path: str) -> Sampler:
+        """The sampler with the weights that are at `path` under the artifacts now."""
+        return self._sampler_with(self._ref(0, path), None)
+
+    def _ref(self, number: int, path: str) -> PolicyRef:
+        folder = str(self.artifacts / path)
+        if self.settings.model.lora_rank:
+            return PolicyRef(number, self.base_model, adapter=folder)
+        return PolicyRef(number, folder)
+
+    def _sampler_with(self, ref: PolicyRef, holds: str | None) -> Sampler:
+        from journeyman.agent.sampling.factory import open_sampler
+
+        if self._sampler is None:
+            self._sampler = open_sampler(self.settings.sampler.kind, ref, sampler_settings(self.settings))
+        elif holds is None or self._sampler_holds != holds:
+            run_sync(self._sampler.load_policy(ref))
+        self._sampler_holds = holds
+        return self._sampler
+
+    def learner(self, policy: PolicyInfo | None) -> Learner:
+        """The learner with that version's weights and optimizer in it; None is the base model."""
+        from journeyman.agent.learning.learner import Learner
+
+        ref = PolicyRef(0, self.base_model) if policy is None else self.policy_ref(policy)
+        holds = "base" if policy is None else policy.id
+        if self._learner is None:
+            self._learner = Learner(ref, learner_settings(self.settings), self._reference())
+        elif self._learner_holds != holds:
+            self._learner.restore(ref)
+        self._learner_holds = holds
+        return self._learner
+
+    def _reference(self) -> PolicyRef | None:
+        """The policy that a KL term holds on to: the run's first one."""
+        first = [p for p in self.store.policies(self.run.id) if p.number == 1]
+        return self.policy_ref(first[0]) if first and self.settings.finetune.kl_weight else None
+
+    def learner_became(self, policy: PolicyInfo) -> None:
+        """Says that the learner's weights were saved as this version."""
+        self._learner_holds = policy.id
+
+    def close(self) -> None:
+        """Frees the engines and the database."""
+        if self._sampler is not None:
+            self._sampler.close()
+        self.store.close()
+
+
+_lent: ContextVar[Session | None] = ContextVar("lent_session", default=None)
+
+
+@contextmanager
+def lend(ref: RunRef, reporter: Reporter) -> Iterator[Session]:
+    """Opens a run's session for the flow and all stages in it; one process at a time may hold a run."""
+    store = ReplayStore(ref.store_url)
+    session = Session(ref, store, store.run(ref.run_id), reporter)
+    try:
+        with _only_one(session.artifacts / ref.run_id):
+            token = _lent.set(session)
+            try:
+                yield session
+            finally:
+                _lent.reset(token)
+    finally:
+        session.close()
+
+
+@contextmanager
+def borrow(ref: RunRef) -> Iterator[Session]:
+    """The flow's session, or one of the stage's own."""
+    lent = _lent.get()
+    if lent is not None and lent.ref == ref:
+        yield lent
+    else:
+        with lend(ref, Reporter(quiet=not sys.stderr.isatty())) as session:
+            yield session
+
+
+@contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / "lock", os.O_CREAT | os.O_RDWR)
+    except OSError as error:
+        raise SettingsError(f"store.artifacts: {folder} cannot be written: {error.strerror}") from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel lets go of it when the process dies
+        yield
+    except BlockingIOError:
+        raise UsageError(f"run {folder.name} is held by another process: wait for it, or stop it first") from None
+    finally:
+        os.close(handle)

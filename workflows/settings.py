@@ -1,0 +1,262 @@
+"""One model of all settings: the TOML file, `--set` on the command line and Prefect's parameters at once."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from journeyman.agent.data import Json, Source
+from journeyman.agent.errors import SettingsError, suggestion
+from journeyman.storage.hindsight import Strategy
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RunSettings(_Section):
+    """What the run is called and how it is driven."""
+
+    name: str = Field(default="journeyman", min_length=1, max_length=100, pattern=r"^[\w.-]+$")
+    seed: int = Field(default=0, ge=0)
+    iterations: int = Field(default=8, ge=0)
+    engine: Literal["prefect", "none"] = "prefect"
+    continues: bool = False
+    """Begin with the newest promoted policy of the earlier runs of this name (scheduled runs do)."""
+    output: str = "runs"
+    """Folder for plots and summaries; each run gets one of its own in it."""
+
+
+class StoreSettings(_Section):
+    """Where rows and weights live."""
+
+    url: str = "sqlite:///runs/journeyman.db"
+    artifacts: str = "runs/artifacts"
+    """Folder of the weights."""
+    keep_last: int = Field(default=2, ge=1)
+    """Weights kept beside the promoted ones: those of the last so many versions."""
+
+
+class TaskSettings(_Section):
+    """How many tasks of each split; they are disjoint by canonical hash."""
+
+    train: int = Field(default=2000, ge=1)
+    validation: int = Field(default=200, ge=1)
+    test: int = Field(default=500, ge=0)
+
+
+class ModelSettings(_Section):
+    """The model to begin with."""
+
+    name: str = "tiny"
+    """`tiny`, a folder, or a Hugging Face name."""
+    hidden: int = Field(default=128, ge=16)
+    """Width of `tiny`."""
+    layers: int = Field(default=4, ge=1)
+    """Depth of `tiny`."""
+    tool_format: Literal["auto", "hermes", "positional"] = "auto"
+    lora_rank: int = Field(default=0, ge=0)
+    """0 trains the full weights."""
+    lora_alpha: float = Field(default=32.0, gt=0)
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of weights and activations; `auto` is bfloat16 on a GPU, else float32."""
+
+
+class SamplerSettings(_Section):
+    """The engine that generates."""
+
+    kind: Literal["auto", "vllm", "transformers"] = "auto"
+    batch: int = Field(default=256, ge=1)
+    """Completions under way at once."""
+    max_context: int = Field(default=1024, ge=16)
+    """Tokens of prompt and completion together."""
+    gpu_memory: float = Field(default=0.4, gt=0, le=1)
+    """Share of a GPU's memory that vLLM takes; the learner needs the rest."""
+
+
+class WarmStartSettings(_Section):
+    """Behavioural cloning of demonstrations, stopped early by validation."""
+
+    demonstrations: int = Field(default=500, ge=0)
+    file: str | None = None
+    """JSONL of chat messages to learn from, instead of the environment's expert."""
+    max_epochs: int = Field(default=60, ge=1)
+    check_every: int = Field(default=2, ge=1)
+    """Epochs between two looks at the share of validation tasks solved."""
+    patience: int = Field(default=5, ge=1)
+    """Looks without a better share before it stops."""
+    batch: int = Field(default=64, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+
+
+class GenerateSettings(_Section):
+    """Attempts made in an iteration."""
+
+    tasks: int = Field(default=256, ge=1)
+    attempts: int = Field(default=8, ge=1)
+    """G, the size of a group."""
+    temperature: float = Field(default=1.0, gt=0)
+    max_tokens: int = Field(default=64, ge=1)
+    """Of one turn."""
+    chunk: int = Field(default=64, ge=1)
+    """Tasks whose groups are generated, scored and stored in one piece; an interrupted piece is redone whole."""
+
+
+class RelabelSettings(_Section):
+    """Hindsight: failed attempts told anew for goals they did reach."""
+
+    strategies: tuple[Strategy, ...] = (Strategy.FINAL,)
+    """Empty switches hindsight off."""
+    draws: int = Field(default=2, ge=1)
+    """Goals that `future` and `episode` draw each."""
+    per_task: int = Field(default=1, ge=1)
+    """Relabels kept of one relabelled task (by its hash) in an iteration."""
+
+
+class FinetuneSettings(_Section):
+    """One iteration's update: GRPO on groups plus NLL on verified positives."""
+
+    loss: Literal["grpo", "bnpo", "dr_grpo", "dapo", "cispo"] = "dapo"
+    ratio: Literal["token", "sequence"] = "token"
+    scale_rewards: Literal["group", "batch", "none"] = "group"
+    epsilon: float = Field(default=0.2, gt=0)
+    epsilon_high: float | None = Field(default=0.28, gt=0)
+    kl_weight: float = Field(default=0.0, ge=0)
+    kl_estimator: Literal["k1", "k2", "k3", "k3_ratio"] = "k2"
+    importance_cap: float = Field(default=3.0, gt=0)
+    """C: ceiling of pi_prox / pi_behaviour."""
+    policy_weight: float = Field(default=1.0, ge=0)
+    """Of the GRPO term; 0 leaves plain expert iteration."""
+    bc_weight: float = Field(default=1.0, ge=0)
+    """Of the NLL term."""
+    positives: int = Field(default=2048, ge=0)
+    """Verified positives drawn for the NLL term."""
+    quota: Mapping[str, float] = {"expert": 0.1, "policy": 0.4, "hindsight": 0.5}
+    """Shares of the positives by source; what one source lacks the others fill."""
+
+    @field_validator("quota")
+    @classmethod
+    def _known_sources(cls, quota: Mapping[str, float]) -> Mapping[str, float]:
+        for source, share in quota.items():
+            if source not in set(Source):
+                raise ValueError(f"unknown source {source!r}: {suggestion(source, Source)}")
+            if share < 0:
+                raise ValueError(f"the share of {source!r} is below 0")
+        return quota
+
+    max_age: int = Field(default=8, ge=1)
+    """Iterations back from which positives are drawn; experts never age."""
+    per_task: int = Field(default=2, ge=1)
+    """Positives drawn of one task at most."""
+    epochs: int = Field(default=1, ge=1)
+    batch: int = Field(default=512, ge=1)
+    """Rows of one optimizer step."""
+    learning_rate: float = Field(default=1e-3, gt=0)
+    final_learning_rate: float | None = Field(default=None, gt=0)
+    """Reached linearly at the last iteration; None keeps `learning_rate`."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+
+
+class EvaluateSettings(_Section):
+    """Validation after every update, test at the end."""
+
+    attempts: int = Field(default=8, ge=1)
+    """k of pass@k; pass@1 is the mean over them."""
+    temperature: float = Field(default=1.0, ge=0)
+    margin: float = 0.0
+    """A candidate is promoted where its validation pass@1 is at least its parent's plus this."""
+
+
+class Settings(_Section):
+    """All settings of a run."""
+
+    run: RunSettings = RunSettings()
+    store: StoreSettings = StoreSettings()
+    environment: Mapping[str, Json] = {"name": "countdown"}
+    """`name` is a plugin or a "module:object"; the rest are its options."""
+    rubric: Mapping[str, float] = {}
+    """Verifier names and weights; empty takes the environment's."""
+    verifiers: Mapping[str, Mapping[str, Json]] = {}
+    """Options by verifier name."""
+    tasks: TaskSettings = TaskSettings()
+    model: ModelSettings = ModelSettings()
+    sampler: SamplerSettings = SamplerSettings()
+    warm_start: WarmStartSettings = WarmStartSettings()
+    generate: GenerateSettings = GenerateSettings()
+    relabel: RelabelSettings = RelabelSettings()
+    finetune: FinetuneSettings = FinetuneSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+
+    def anchored(self, folder: str) -> Settings:
+        """The same settings with every path of ours absolute, relative ones taken from `folder`."""
+        store, run, start = self.store, self.run, self.warm_start
+        url = store.url
+        if url.startswith("sqlite:///"):
+            url = f"sqlite:///{Path(folder, url.removeprefix('sqlite:///'))}"
+        file = start.file and str(Path(folder, start.file))
+        changes = {
+            "store": store.model_copy(update={"url": url, "artifacts": str(Path(folder, store.artifacts))}),
+            "run": run.model_copy(update={"output": str(Path(folder, run.output))}),
+            "warm_start": start.model_copy(update={"file": file}),
+        }
+        return self.model_copy(update=changes)
+
+
+def load_settings(path: str, overrides: Sequence[str] = ()) -> Settings:
+    """Settings from a TOML file, with `a.b=value` overrides (values in TOML, bare words are strings).
+
+    Raises SettingsError naming file, setting and remedy.
+    """
+    file = Path(path)
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        near = suggestion(file.name, [p.name for p in file.parent.glob("*.toml")] if file.parent.is_dir() else [])
+        raise SettingsError(f"there is no settings file {path}: {near}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path} is not TOML: {error}") from None
+    for override in overrides:
+        _override(values, override)
+    return parse_settings(values, path)
+
+
+def parse_settings(values: Mapping[str, Any], where: str) -> Settings:
+    """Checked settings; `where` is what an error says they come from."""
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError("; ".join(_explain(problem, where) for problem in error.errors()[:5])) from None
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    name, equals, text = override.partition("=")
+    if not equals or not name.strip():
+        raise SettingsError(f"--set {override!r} is not NAME=VALUE, e.g. --set run.seed=1")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *tables, last = name.strip().split(".")
+    for table in tables:
+        inner = values.setdefault(table, {})
+        if not isinstance(inner, dict):
+            raise SettingsError(f"--set {override!r}: {table!r} is a value, not a table")
+        values = inner
+    values[last] = value
+
+
+def _explain(problem: Any, where: str) -> str:
+    path = [str(part) for part in problem["loc"]]
+    if problem["type"] == "extra_forbidden":
+        section: Any = Settings
+        for part in path[:-1]:
+            section = section.model_fields[part].annotation
+        return f"{where}: unknown setting {'.'.join(path)!r}: {suggestion(path[-1], section.model_fields)}"
+    return f"{where}: setting {'.'.join(path)!r}: {problem['msg']}, got {problem['input']!r}"

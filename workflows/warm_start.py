@@ -1,0 +1,159 @@
+"""The warm start: behavioural cloning of demonstrations, stopped early by validation."""
+
+from __future__ import annotations
+
+import shutil
+
+from journeyman.agent.chance import keyed_seed
+from journeyman.agent.data import (
+    Episode,
+    Json,
+    Source,
+    Split,
+    Status,
+    StopReason,
+    Task,
+    Trajectory,
+    Turn,
+    canonical_hash,
+)
+from journeyman.agent.environments.rows import read_chat_demonstrations
+from journeyman.agent.errors import DataError
+from journeyman.agent.learning.learner import Learner, TrainingRow
+from journeyman.agent.rendering import render_episode
+from journeyman.agent.rollout import replay
+from journeyman.storage.rows import NewTrajectory
+from journeyman.storage.runs import NewPolicy, PolicyInfo
+from journeyman.storage.trajectories import StoredTrajectory
+from journeyman.workflows.attempts import success_rate
+from journeyman.workflows.session import RunRef, Session, borrow
+from journeyman.workflows.versions import WARM_START, version_path
+
+
+def warm_start(ref: RunRef) -> Json:
+    """Makes the run's first policy version, promoted as it is: nothing came before it."""
+    with borrow(ref) as session:
+        known = [p for p in session.store.policies(session.run.id) if p.number == WARM_START]
+        if not known:
+            earlier = _policy_to_continue(session)
+            if earlier is None:
+                _clone(session)
+            else:
+                stats = {"continues": f"{earlier.run_id} v{earlier.number}"}
+                policy = NewPolicy(WARM_START, earlier.id, 0, "continued", earlier.path, stats, promoted=True)
+                session.store.add_policy(session.run.id, policy)
+        first = session.store.policy(session.run.id, WARM_START)
+        return {"policy": first.number, "kind": first.kind, **first.stats}
+
+
+def _policy_to_continue(session: Session) -> PolicyInfo | None:
+    if not session.settings.run.continues:
+        return None
+    return session.store.newest_promoted_of(session.run.name, before_ordinal=session.run.ordinal)
+
+
+def _clone(session: Session) -> None:
+    _store_demonstrations(session)
+    path = version_path(session, WARM_START)
+    learner = session.learner(None)
+    learner.save(session.artifacts / path, WARM_START)
+    rows = _verified_rows(session)
+    stats = fit(session, learner, rows, path, session.settings.warm_start.max_epochs) if rows else {"demonstrations": 0}
+    session.store.add_policy(session.run.id, NewPolicy(WARM_START, None, 0, "warm_start", path, stats, promoted=True))
+
+
+def fit(session: Session, learner: Learner, rows: list[TrainingRow], path: str, max_epochs: int) -> dict[str, Json]:
+    """Epochs until validation success has not risen for `patience` checks; the best weights are left at `path`.
+
+    Validation's word is the share of its tasks solved, not the held-out loss: on a few hundred demonstrations the
+    loss turns long before the policy stops getting better.
+    """
+    settings, seed = session.settings.warm_start, session.settings.run.seed
+    tasks = session.store.tasks(session.run.id, Split.VALIDATION)
+    best, best_epoch, epoch, checked = -1.0, 0, 0, f"{path}-check"
+    with session.reporter.progress("warm start: epochs", max_epochs) as advance:
+        for epoch in range(1, max_epochs + 1):
+            learner.update(
+                rows,
+                minibatch_rows=settings.batch,
+                seed=keyed_seed(seed, "warm_start", epoch),
+                learning_rate=settings.learning_rate,
+            )
+            advance()
+            if epoch % settings.check_every and epoch != max_epochs:
+                continue
+            learner.save(session.artifacts / checked, WARM_START)
+            success = success_rate(session, checked, tasks)
+            if success > best:
+                best, best_epoch = success, epoch
+                learner.save(session.artifacts / path, WARM_START)
+            elif epoch - best_epoch >= settings.patience * settings.check_every:
+                break
+    shutil.rmtree(session.artifacts / checked)
+    return {"demonstrations": len(rows), "epochs": epoch, "best_epoch": best_epoch, "validation_success": best}
+
+
+def _store_demonstrations(session: Session) -> None:
+    """Experts' trajectories, verified, in one transaction each; what is stored already is left alone."""
+    settings = session.settings.warm_start
+    if session.store.keys(session.run.id, 0, Source.EXPERT) or not settings.demonstrations:
+        return
+    rows = _read_file(session, settings.file) if settings.file else _ask_expert(session)
+    session.store.add_trajectories(session.run.id, rows)
+
+
+def _ask_expert(session: Session) -> list[NewTrajectory]:
+    """The environment's expert on the first training tasks, acted out in the environment."""
+    tasks = session.store.tasks(session.run.id, Split.TRAIN)[: session.settings.warm_start.demonstrations]
+    rows = []
+    with session.reporter.progress("demonstrations", len(tasks)) as advance:
+        for task in tasks:
+            actions = session.task_set.demonstrate(task)
+            if actions is not None:
+                environment, limits = session.open_environment(task), session.limits(temperature=1.0)
+                rows.append(_expert_row(session, task, replay(task, environment, actions, session.renderer, limits)))
+            advance()
+    return rows
+
+
+def _read_file(session: Session, path: str) -> list[NewTrajectory]:
+    """Chat messages from a file; their prompts become training tasks of the run, held-out ones are left out."""
+    held_out = session.store.held_out(session.run.id)
+    environment = session.settings.environment["name"]
+    tasks: dict[str, Task] = {}
+    rows = []
+    for prompt, actions, answer in read_chat_demonstrations(path)[: session.settings.warm_start.demonstrations]:
+        task_hash = canonical_hash(environment, [m.to_json() for m in prompt])
+        if task_hash in held_out or task_hash in tasks:
+            continue
+        task = Task(environment, answer, prompt, Split.TRAIN, task_hash)
+        episode = Episode(task, tuple(Turn(action) for action in actions), 0)
+        segments = render_episode(episode, session.renderer)
+        tasks[task_hash] = task
+        trajectory = Trajectory(task_hash, Source.EXPERT, episode.turns, segments, StopReason.TERMINATED)
+        rows.append(_expert_row(session, task, trajectory))
+    session.store.add_tasks(session.run.id, tasks.values(), origin="imported")
+    return rows
+
+
+def _expert_row(session: Session, task: Task, trajectory: Trajectory) -> NewTrajectory:
+    scores = session.rubric.score(task, trajectory)
+    return NewTrajectory(f"expert/{task.hash}", trajectory, 0, policy_id=None, scores=scores)
+
+
+def _verified_rows(session: Session) -> list[TrainingRow]:
+    """Demonstrations that the verifiers pass, or on which they all abstain; raises DataError where there are none."""
+    stored = session.store.trajectories(session.run.id, source=Source.EXPERT)
+    good = [t for t in stored if session.rubric.succeeded(t.verdicts) or _all_abstain(t)]
+    if stored and not good:
+        why = next(v.explanation or f"got {v.extracted!r}, not {v.expected!r}" for v in stored[0].verdicts.values())
+        raise DataError(f"none of the {len(stored)} demonstrations passes its own verifiers; the first: {why}")
+    return [
+        TrainingRow(segment, advantage=0.0, in_policy_loss=False, nll_weight=1.0)
+        for t in good
+        for segment in t.trajectory.segments
+    ]
+
+
+def _all_abstain(stored: StoredTrajectory) -> bool:
+    return all(verdict.status is Status.ABSTAIN for verdict in stored.verdicts.values())
