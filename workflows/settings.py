@@ -143,7 +143,7 @@ class FinetuneSettings(_Section):
     def _known_sources(cls, quota: Mapping[str, float]) -> Mapping[str, float]:
         for source, share in quota.items():
             if source not in set(Source):
-                raise ValueError(f"unknown source {source!r}: {suggestion(source, Source)}")
+                raise ValueError(f"unknown source {source!r}: {suggestion(source, [str(s) for s in Source])}")
             if share < 0:
                 raise ValueError(f"the share of {source!r} is below 0")
         return quota

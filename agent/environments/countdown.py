@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from journeyman.agent.chance import keyed_rng, keyed_seed
+from journeyman.agent.chance import keyed_seed
 from journeyman.agent.data import (
     Achieved,
     Episode,
@@ -61,15 +61,13 @@ class Countdown:
             )
             for entry in entries:
                 numbers, target = entry["metadata"]["numbers"], entry["metadata"]["target"]
-                if next(solutions(numbers, target), None) is not None:
+                if _solves(entry["answer"], numbers, target) or solutions(numbers, target):
                     yield countdown_task(numbers, target, self.max_target, split)
             block += 1
 
     def demonstrate(self, task: Task) -> Sequence[Message]:
-        """One solution, drawn from all of them by the task's own hash."""
-        found = sorted(set(solutions(task.payload["numbers"], task.goal)))
-        choice = int(keyed_rng("countdown-demonstration", task.hash).integers(len(found)))
-        return [Message("assistant", found[choice])]
+        """The simplest solution, always the same one: demonstrations that agree are easier to learn from."""
+        return [Message("assistant", solutions(task.payload["numbers"], task.goal)[0])]
 
     def open(self, task: Task) -> CountdownEnvironment:
         """A fresh single-turn environment."""
@@ -123,6 +121,11 @@ def countdown_task(numbers: Sequence[int], target: int, max_target: int, split: 
         hash=canonical_hash("countdown", canonical),
         payload={"numbers": list(numbers), "max_target": max_target},
     )
+
+
+def _solves(text: str, numbers: Sequence[int], target: int) -> bool:
+    parsed = evaluate(text)
+    return parsed is not None and parsed[0] == target and sorted(parsed[1]) == sorted(numbers)
 
 
 def answer_of(text: str) -> str:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+import operator as op
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations
 
 MAX_LENGTH = 200
 """Longest text that is parsed, in characters."""
+
+_OPERATORS = "+-*/"
+_APPLY: dict[str, Callable[[Fraction, Fraction], Fraction]] = {"+": op.add, "-": op.sub, "*": op.mul, "/": op.truediv}
 
 
 def evaluate(text: str) -> tuple[Fraction, list[int]] | None:
@@ -46,34 +52,56 @@ def _value(node: ast.expr, numbers: list[int]) -> Fraction:
             raise ValueError("not an operator of the game")
 
 
-def solutions(numbers: Sequence[int], target: int) -> Iterator[str]:
-    """Every expression, up to order, that uses each number once and equals `target`.
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A value reached on the way, e.g. 12 by "9+3"."""
 
-    Exhaustive: combine any two of the remaining values by any operator, and go on with one value fewer.
+    value: Fraction
+    text: str
+    strength: int
+    """How tightly its outermost operator binds: 1 for + and -, 2 for * and /, 3 for a number alone."""
+    plain: bool
+    """Whether every value on the way was a whole number, 0 or more."""
+
+
+def solutions(numbers: Sequence[int], target: int) -> list[str]:
+    """Every expression that uses each number once and equals `target`, the simplest first; empty where there is none.
+
+    Exhaustive: combine any two of the values left by any operator, and go on with one value fewer. Of a+b and b+a
+    only the one with the larger value first is there. Simplest is: whole numbers on the way, few brackets, + before
+    - before * before /, large numbers first.
     """
-    for value, text in _combine([(Fraction(n), str(n)) for n in numbers]):
-        if value == target:
-            yield text
+    found = {p.text: p for p in _combine([_Part(Fraction(n), str(n), 3, plain=True) for n in numbers])}
+    return [p.text for p in sorted((p for p in found.values() if p.value == target), key=_rank)]
 
 
-def _combine(items: list[tuple[Fraction, str]]) -> Iterator[tuple[Fraction, str]]:
-    if len(items) == 1:
-        value, text = items[0]
-        yield value, text.removeprefix("(").removesuffix(")") if text.startswith("(") else text
+def _rank(part: _Part) -> tuple[bool, int, list[int], list[int]]:
+    operators = [_OPERATORS.index(c) for c in part.text if c in _OPERATORS]
+    numbers = [-int(n) for n in re.findall(r"\d+", part.text)]
+    return not part.plain, part.text.count("("), sorted(operators, reverse=True), numbers
+
+
+def _combine(parts: list[_Part]) -> Iterator[_Part]:
+    if len(parts) == 1:
+        yield parts[0]
         return
-    for i, j in combinations(range(len(items)), 2):
-        rest = [item for k, item in enumerate(items) if k not in (i, j)]
-        for joined in _joined(items[i], items[j]):
-            yield from _combine([joined, *rest])
+    for i, j in combinations(range(len(parts)), 2):
+        rest = [part for k, part in enumerate(parts) if k not in (i, j)]
+        large, small = sorted((parts[i], parts[j]), key=lambda p: p.value, reverse=True)
+        for operator, left, right in (
+            *((o, large, small) for o in _OPERATORS),
+            ("-", small, large),
+            ("/", small, large),
+        ):
+            if operator != "/" or right.value:
+                yield from _combine([_join(operator, left, right), *rest])
 
 
-def _joined(a: tuple[Fraction, str], b: tuple[Fraction, str]) -> Iterator[tuple[Fraction, str]]:
-    (x, left), (y, right) = a, b
-    yield x + y, f"({left}+{right})"
-    yield x * y, f"({left}*{right})"
-    yield x - y, f"({left}-{right})"
-    yield y - x, f"({right}-{left})"
-    if y:
-        yield x / y, f"({left}/{right})"
-    if x:
-        yield y / x, f"({right}/{left})"
+def _join(operator: str, left: _Part, right: _Part) -> _Part:
+    strength = 1 if operator in "+-" else 2
+    value = _APPLY[operator](left.value, right.value)
+    plain = left.plain and right.plain and value >= 0 and value.denominator == 1
+    bracket_right = right.strength < strength or (right.strength == strength and operator in "-/")
+    left_text = f"({left.text})" if left.strength < strength else left.text
+    right_text = f"({right.text})" if bracket_right else right.text
+    return _Part(value, f"{left_text}{operator}{right_text}", strength, plain)

@@ -41,7 +41,7 @@ MOVE = Tool(
     },
 )
 RULES = "Walk to the goal G. You are @, # is a wall, O is a hole: stay out."
-MAX_DRAWS = 1_000
+MAX_DRAWS = 300
 """Failed draws in a row after which the options are taken to be impossible."""
 
 

@@ -45,7 +45,7 @@ class Layout:
         Raises ValueError where no path leads to the goal.
         """
         values_NN = state_values(self.rows, self.goal)
-        best_NN = action_values(self.rows, self.goal, values_NN).argmax(axis=0)
+        best_NN = action_values(move_ends(self.rows), self.goal, values_NN).argmax(axis=0)
         if self.start != self.goal and values_NN[self.start] == 0:
             raise ValueError(f"no path from {self.start} to {self.goal} on {self.rows}")
         path: list[str] = []
@@ -56,34 +56,37 @@ class Layout:
         return path
 
 
-def action_values(rows: Sequence[str], goal: Cell, values_NN: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(A, N, N) what each move from each cell is worth, by one Bellman backup of `values_NN`.
-
-    Entering the goal is rewarded by 1, all else by 0; a move into a wall stays (Sutton and Barto, 2018, eq. 4.10).
-    """
+def move_ends(rows: Sequence[str]) -> NDArray[np.int64]:
+    """(A, N, N) where each move from each cell ends, as row * N + column; a move into a wall stays."""
     size = len(rows)
+    cells_NN = np.arange(size * size).reshape(size, size)
     wall_NN = np.array([list(row) for row in rows]) == WALL
-    entered_NN = DISCOUNT * values_NN
-    entered_NN[goal] += 1
-    wall_padded = np.pad(wall_NN, 1, constant_values=True)
-    entered_padded = np.pad(entered_NN, 1)
-    backups = []
-    for down, right in MOVES.values():
-        ahead = np.s_[1 + down : 1 + down + size, 1 + right : 1 + right + size]
-        backups.append(np.where(wall_padded[ahead], DISCOUNT * values_NN, entered_padded[ahead]))
-    return np.stack(backups)
+    padded = np.pad(np.where(wall_NN, -1, cells_NN), 1, constant_values=-1)
+    ahead_ANN = np.stack([padded[1 + i : 1 + i + size, 1 + j : 1 + j + size] for i, j in MOVES.values()])
+    return np.where(ahead_ANN < 0, cells_NN, ahead_ANN)
+
+
+def action_values(ends_ANN: NDArray[np.int64], goal: Cell, values_NN: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(A, N, N) what each move from each cell is worth: one Bellman backup (Sutton and Barto, 2018, eq. 4.10).
+
+    Entering the goal is rewarded by 1, all else by 0.
+    """
+    entered_ANN = ends_ANN == goal[0] * len(values_NN) + goal[1]
+    return entered_ANN + DISCOUNT * values_NN.ravel()[ends_ANN]
 
 
 def state_values(rows: Sequence[str], goal: Cell) -> NDArray[np.float64]:
-    """(N, N) discounted values of the best policy: DISCOUNT ** (steps to the goal - 1), 0 where there is no way.
+    """(N, N) values of the best policy, by value iteration: DISCOUNT ** (steps - 1), or 0 where there is no way.
 
-    The goal and holes end an episode, so they are worth 0. The fixed point is exact: moves are deterministic.
+    The goal and holes end an episode, so they are worth 0. As moves are deterministic, the backups reach their fixed
+    point exactly, after as many sweeps as the longest way has steps.
     """
     acting_NN = np.array([list(row) for row in rows]) == FREE
     acting_NN[goal] = False
+    ends_ANN = move_ends(rows)
     values_NN = np.zeros(acting_NN.shape)
     while True:
-        backed_up_NN = np.where(acting_NN, action_values(rows, goal, values_NN).max(axis=0), 0.0)
+        backed_up_NN = np.where(acting_NN, action_values(ends_ANN, goal, values_NN).max(axis=0), 0.0)
         if np.array_equal(backed_up_NN, values_NN):
             return values_NN
         values_NN = backed_up_NN

@@ -88,7 +88,7 @@ def pack(value: Any) -> Json:
     if isinstance(value, tuple):
         return {"__tuple__": [pack(item) for item in value]}
     if isinstance(value, dict):
-        if all(isinstance(key, str) for key in value):
+        if all(isinstance(key, str) for key in value) and not set(value) & {"__tuple__", "__dict__"}:
             return {key: pack(item) for key, item in value.items()}
         return {"__dict__": [[pack(key), pack(item)] for key, item in value.items()]}
     raise DataError(f"a reasoning-gym entry holds a {type(value).__name__}, which cannot be stored as JSON")

@@ -1,29 +1,25 @@
-"""Padding-free layouts: the prompt of a group is computed once where that is less work; log-probs only where trained.
+"""Padding-free layouts: the prompt of a group is computed once where that is less work.
 
 A shared row is [prompt | completion 1 | ... | completion G]: positions restart after the prompt for each completion,
 and a block mask hides the completions from one another. A plain row is a prompt with one completion, under ordinary
 causal attention. Rows are sorted by length and padded on the right into micro-batches.
 
 Dimension letters: R segments of a micro-batch, B rows of it, L tokens of its longest row, N trained tokens of all its
-segments, T of its longest segment, V vocabulary, H hidden size, K segments of a group, C completion tokens.
+segments, T of its longest segment, K choices of how many completions share a prompt.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from journeyman.agent.data import Segment
-
-LOGIT_ELEMENTS = 2**25
-"""Logits held at once, in elements; above it the projection is done in chunks, recomputed in the backward pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +31,7 @@ class WorkModel:
     pair: float
     """FLOPs of attention for one query and one key."""
     shares_prompts: bool
-    """Whether the model computes shared rows rightly (see `probe`)."""
+    """Whether the model computes shared rows rightly (`scoring` finds out)."""
     window: int | None
     """Longest prompt plus completion that a shared row may hold: the reach of sliding attention, if there is any."""
 
@@ -125,7 +121,7 @@ def _split(prompt: int, members: list[int], reach: dict[int, int], work: WorkMod
     size = int(size_K[np.argmin(np.ceil(len(members) / size_K) * length_K * (work.token + attention_K))])
     count = -(-len(members) // size)
     bounds = [len(members) * k // count for k in range(count + 1)]
-    chunks = [tuple(members[a:b]) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    chunks = [tuple(members[a:b]) for a, b in pairwise(bounds)]
     return [Row(chunk, prompt + sum(reach[i] for i in chunk)) for chunk in chunks]
 
 
@@ -185,39 +181,3 @@ def _block_mask(span_BL: Tensor) -> Tensor:
     keys_B1L, queries_BL1 = span_BL[:, None, :], span_BL[:, :, None]
     visible_BLL = (keys_B1L == 0) | (keys_B1L == queries_BL1)
     return visible_BLL.tril()[:, None]
-
-
-def token_logprobs(model: Any, batch: MicroBatch, temperature: float) -> tuple[Tensor, Tensor]:
-    """Log-probs of the trained tokens under softmax(logits / temperature), and entropies: (R, T) float32 each.
-
-    `model` is a Hugging Face causal language model. Entries that hold no trained token are 0; entropies (in nats)
-    carry no gradient.
-    """
-    hidden_BLH = _hidden(model, batch.ids_BL, batch.attend_B1LL, batch.positions_BL)
-    hidden_NH = hidden_BLH.reshape(-1, hidden_BLH.shape[-1])[batch.predict_N]
-    head = model.get_output_embeddings()
-
-    def project(chunk_NH: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor]:
-        logits_NV = head(chunk_NH).float() / temperature
-        all_NV = logits_NV.log_softmax(-1)
-        with torch.no_grad():
-            entropy_N = -(all_NV.exp() * all_NV).sum(-1)
-        return all_NV.gather(-1, targets_N[:, None])[:, 0], entropy_N
-
-    size = max(1, LOGIT_ELEMENTS // int(head.weight.shape[0]))
-    if len(hidden_NH) <= size:
-        logprobs_N, entropy_N = project(hidden_NH, batch.targets_N)
-    else:
-        chunks = zip(hidden_NH.split(size), batch.targets_N.split(size), strict=True)
-        parts = [checkpoint(project, *chunk, use_reentrant=False) for chunk in chunks]
-        logprobs_N, entropy_N = (torch.cat(part) for part in zip(*parts, strict=True))
-    empty = batch.mask_RT.new_zeros(batch.mask_RT.numel())
-    logprobs_RT, entropy_RT = (empty.index_copy(0, batch.slots_N, v) for v in (logprobs_N, entropy_N))
-    return logprobs_RT.view_as(batch.mask_RT), entropy_RT.view_as(batch.mask_RT)
-
-
-def _hidden(model: Any, ids_BL: Tensor, attend_B1LL: Tensor | None, positions_BL: Tensor | None) -> Tensor:
-    """(B, L, H) last hidden states; the padding on the right needs no mask under causal attention."""
-    out = model.base_model(input_ids=ids_BL, attention_mask=attend_B1LL, position_ids=positions_BL, use_cache=False)
-    hidden: Tensor = out.last_hidden_state
-    return hidden

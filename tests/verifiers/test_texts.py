@@ -1,9 +1,10 @@
 """Texts judged by equality and by pattern."""
 
 import time
+from functools import cache
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from journeyman.agent.data import Message, Source, Split, Status, StopReason, Task, Trajectory, Turn
@@ -14,9 +15,15 @@ from journeyman.agent.plugins import VERIFIERS, load_plugin
 def judge(name, goal, text, **options):
     task = Task("dataset", goal, (Message("user", "?"),), Split.TEST, "0" * 32)
     trajectory = Trajectory(task.hash, Source.POLICY, (Turn(Message("assistant", text)),), (), StopReason.TERMINATED)
-    return load_plugin(VERIFIERS, name, options).verify(task, trajectory)
+    return verifier(name, **options).verify(task, trajectory)
 
 
+@cache
+def verifier(name, **options):
+    return load_plugin(VERIFIERS, name, options)
+
+
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.text(min_size=1).filter(str.strip), st.text())
 def test_exact_gold_is_1_and_other_text_0(goal, other):
     assert judge("exact", goal, f" {goal}\n").score == 1

@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from journeyman.agent.data import ToolCall
@@ -85,6 +85,7 @@ def test_malformed_calls_are_observations():
     assert answer_call(ToolCall("calculator", {"expression": None})) == "error: cannot read 'None'"
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.text(alphabet="0123456789.,+-*/x%$() ", max_size=40) | st.text(max_size=40))
 def test_any_text_gives_a_number_or_an_error(text):
     result = shown(text)
@@ -105,6 +106,7 @@ def _join(children):
     return st.tuples(children, st.sampled_from("+-*/"), children).map(combine)
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.recursive(_LEAVES, _join, max_leaves=12))
 def test_values_equal_those_of_fractions(case):
     expression, value = case
@@ -112,6 +114,7 @@ def test_values_equal_those_of_fractions(case):
         assert calculate(expression) == value
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.decimals(-(10**9), 10**9, places=6))
 def test_a_written_number_reads_back_as_itself(value):
     assert calculate(format_number(Fraction(value))) == Fraction(value)

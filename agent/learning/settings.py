@@ -1,0 +1,56 @@
+"""The settings of the learner; light, so that a settings file can be checked without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from journeyman.agent.errors import SettingsError
+
+
+@dataclass(frozen=True, slots=True)
+class LearnerSettings:
+    """How to learn. Rates and betas are AdamW's; the rest is named as in `losses`."""
+
+    learning_rate: float = 1e-5
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    """Of matrices only; biases and norms do not decay."""
+    max_grad_norm: float = 1.0
+    loss: Literal["grpo", "bnpo", "dr_grpo", "dapo", "cispo"] = "grpo"
+    ratio_level: Literal["token", "sequence"] = "token"
+    eps: float = 0.2
+    eps_high: float | None = None
+    """None is `eps`; cispo needs it, as the ceiling of the ratio."""
+    max_completion: int | None = None
+    """Longest completion allowed, in tokens: the denominator of dr_grpo, which needs it."""
+    beta: float = 0.0
+    """Weight of the KL to the reference policy."""
+    kl: Literal["k1", "k2", "k3", "k3_ratio"] = "k2"
+    correction_level: Literal["token", "sequence"] = "token"
+    correction_mode: Literal["truncate", "mask"] = "truncate"
+    correction_max: float = 3.0
+    temperature: float = 1.0
+    """Of the distribution that is learned: the one that was sampled at."""
+    micro_batch_tokens: int | None = None
+    """Padded tokens of one forward pass; None is 2,048 on a CPU (its caches are small), 32,768 on a GPU."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of the matrix products and of weights that are not trained; trained weights are float32 always."""
+    device: str = "auto"
+    """`auto` is `cuda` where there is one, else `cpu`."""
+    lora_rank: int = 0
+    """0 trains the full weights."""
+    lora_alpha: int = 32
+    lora_targets: tuple[str, ...] = ()
+    """Names of the modules that get an adapter; empty for every linear layer but the output's."""
+    seed: int = 0
+    """Of a new adapter's weights."""
+
+    def __post_init__(self) -> None:
+        """Refuses what cannot work, with SettingsError."""
+        if not self.temperature > 0:
+            raise SettingsError(f"the learner's temperature is {self.temperature}: it must be above 0")
+        if self.loss == "cispo" and self.eps_high is None:
+            raise SettingsError("loss 'cispo' needs eps_high, the ceiling of the ratio: set it, e.g. to 5.0")
+        if self.loss == "dr_grpo" and self.max_completion is None:
+            raise SettingsError("loss 'dr_grpo' divides by max_completion: set it to the longest completion allowed")

@@ -1,0 +1,86 @@
+"""The rules of the house: floors, light imports, sizes, names."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("agent", "verifiers", "storage", "workflows")
+FLOOR = {"agent": 1, "verifiers": 2, "storage": 2, "workflows": 3}
+SOURCES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+HEAVY = ("torch", "transformers", "vllm", "prefect", "sqlalchemy", "pydantic", "matplotlib", "sympy")
+
+ids = [str(path.relative_to(ROOT)) for path in SOURCES]
+
+
+def imported(path: Path) -> set[str]:
+    """Every module that the file imports, inside functions too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=ids)
+def test_imports_go_down_only(path: Path) -> None:
+    room = path.relative_to(ROOT).parts[0]
+    for module in imported(path):
+        package, *rest = module.split(".")
+        assert package not in ROOMS, f"{module}: rooms are imported as journeyman.*"
+        if package == "journeyman" and rest[0] in FLOOR:
+            assert rest[0] == room or FLOOR[rest[0]] < FLOOR[room], f"{path} imports {module}"
+        if package == "prefect":
+            assert room == "workflows", f"{path}: Prefect lives in workflows/ only"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=ids)
+def test_files_and_functions_are_short(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= 400
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno - node.lineno < 80, f"{path}:{node.lineno} {node.name}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=ids)
+def test_a_file_says_what_it_is_for_and_shadows_nothing(path: Path) -> None:
+    docstring = ast.get_docstring(ast.parse(path.read_text()))
+    assert docstring
+    assert docstring.splitlines()[0].rstrip().endswith((".", "?", "!", ")", ":")) or "\n" in docstring
+    assert path.stem not in sys.stdlib_module_names
+
+
+def loaded_by(command: str) -> set[str]:
+    """Which of the heavy packages a fresh interpreter has loaded after `command`."""
+    code = f"import sys\n{command}\nprint([m for m in {HEAVY} if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(ast.literal_eval(result.stdout.splitlines()[-1]))
+
+
+def test_importing_is_light() -> None:
+    assert loaded_by("import journeyman") == set()
+    help_text = "from journeyman.workflows.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass"
+    assert loaded_by(help_text) == set()
+
+
+def test_public_names_are_there() -> None:
+    import journeyman
+
+    assert journeyman.__all__ == ["Environment", "Message", "Task", "TaskSet", "Trajectory", "Verdict", "Verifier"]
+    assert all(getattr(journeyman, name).__name__ == name for name in journeyman.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
+        _ = journeyman.Nothing
+
+
+def test_the_rooms_are_no_packages_of_their_own() -> None:
+    assert not [room for room in ROOMS if (ROOT / room / "__init__.py").exists()]
+    assert all((ROOT / "src" / "journeyman" / room).resolve() == ROOT / room for room in ROOMS)
