@@ -110,8 +110,8 @@ def _ask_expert(session: Session) -> list[NewTrajectory]:
         for task in tasks:
             actions = session.task_set.demonstrate(task)
             if actions is not None:
-                environment, limits = session.open_environment(task), session.limits(temperature=1.0)
-                rows.append(_expert_row(session, task, replay(task, environment, actions, session.renderer, limits)))
+                trajectory = replay(task, session.open_environment(task), actions, session.renderer)
+                rows.append(_expert_row(session, task, trajectory))
             advance()
     return rows
 

@@ -218,6 +218,8 @@ def _start_engine(policy: PolicyRef, settings: SamplerSettings) -> Any:
         "max_num_batched_tokens": max(BATCHED_TOKENS, settings.context_tokens),
         "logprobs_mode": "processed_logprobs",
         "enable_prefix_caching": True,
+        "enable_chunked_prefill": False,  # on CPU vLLM cannot rewind a seeded request that samples at a chunk's end
+        "use_tqdm_on_load": False,
         "enforce_eager": cpu,
         "skip_tokenizer_init": True,
         "generation_config": "vllm",

@@ -28,10 +28,8 @@ def score(task, text):
     return verdict.score
 
 
-# `rearc` scores grids of tuples, `word_ladder` and `zebra_puzzles` texts, `futoshiki` has keys that are not text
-@pytest.mark.parametrize(
-    "name", ["basic_arithmetic", "rearc", "word_ladder", "zebra_puzzles", "futoshiki", "countdown"]
-)
+# `rearc` scores grids of tuples, which plain JSON would turn into lists
+@pytest.mark.parametrize("name", ["basic_arithmetic", "rearc", "word_ladder", "countdown"])
 def test_the_data_sets_own_answer_scores_1_from_what_is_stored(name):
     task_set, some = tasks(2, name)
     for task in some:
@@ -40,6 +38,16 @@ def test_the_data_sets_own_answer_scores_1_from_what_is_stored(name):
         assert score(task, f"Let me think. <answer>no</answer> <answer>\n{action.content}\n</answer>") == 1
         assert score(task, "") == score(task, "<answer> </answer>") == 0
         assert score(task, "garbage") < 0.1
+
+
+def test_a_data_set_without_answers_of_its_own_is_scored_and_not_demonstrated():
+    task_set, (task,) = tasks(1, "graph_color")
+    assert task.goal is None
+    assert task_set.demonstrate(task) is None
+    coloring = unpack(task.payload["entry"])["metadata"]["possible_answer"]  # its keys are numbers
+    assert set(map(type, coloring)) == {int}
+    assert score(task, json.dumps(coloring)) == 1
+    assert score(task, json.dumps(dict.fromkeys(coloring, 1))) < 0.1
 
 
 def test_answers_between_right_and_wrong_keep_their_score():
@@ -61,7 +69,7 @@ def test_tasks_are_fixed_by_seed_and_split_and_go_on():
 
 def test_options_reach_the_generator_and_an_episode_is_one_turn():
     task_set, (task,) = tasks(1, "basic_arithmetic", min_terms=6, max_terms=6)
-    assert task.payload["entry"]["metadata"]["difficulty"]["num_terms"] == [6, 6] or "num_terms" in str(task.payload)
+    assert unpack(task.payload["entry"])["metadata"]["difficulty"]["num_terms"] == (6, 6)
     step = asyncio.run(task_set.open(task).step(Message("assistant", "1")))
     assert step.terminated
 
@@ -73,8 +81,8 @@ def test_unknown_names_and_bad_options_say_the_remedy():
         tasks(1, "countdwon")
     with pytest.raises(SettingsError, match=r"'countdown' has no option 'min_number': did you mean 'min_numbers'\?"):
         tasks(1, "countdown", min_number=3)
-    with pytest.raises(SettingsError, match=r"'countdown' has no option 'seed'"):
-        tasks(1, "countdown", seed=3)
+    with pytest.raises(SettingsError, match=r"'countdown' has no option 'size'"):
+        tasks(1, "countdown", size=3)
     with pytest.raises(SettingsError, match=r"'countdown' refuses \{'min_numbers': 9, 'max_numbers': 3\}"):
         tasks(1, "countdown", min_numbers=9, max_numbers=3)
 

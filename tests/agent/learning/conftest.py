@@ -1,7 +1,5 @@
 """A tiny Llama with a tokenizer, saved as transformers saves them, and random segments for it."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -52,12 +50,19 @@ def random_segments(seed, groups=3, longest_prompt=9, longest=7, logprobs=True) 
         for _ in range(chance.integers(1, 5)):
             ids = chance.integers(0, VOCABULARY, chance.integers(1, longest + 1)).astype(np.int32)
             mask = chance.random(len(ids)) < 0.7
+            mask[0] |= not segments  # at least one token of all is trained
             behaviour = -chance.gamma(2.0, 1.5, mask.sum()).astype(np.float32) if logprobs else None
             segments.append(Segment(prompt, ids, mask, behaviour))
     return segments
 
 
-@pytest.fixture
-def folder_names(tmp_path: Path):
-    """What lies in a folder, hidden names included."""
-    return lambda path=tmp_path: sorted(p.name for p in path.iterdir())
+@pytest.fixture(scope="session")
+def llama():
+    """`tiny_llama`, for tests to call."""
+    return tiny_llama
+
+
+@pytest.fixture(scope="session")
+def segments_of():
+    """`random_segments`, for tests to call."""
+    return random_segments

@@ -1,0 +1,57 @@
+"""Group advantages against the formulas written out group by group."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from journeyman.agent.learning.advantages import group_advantages
+
+attempts = st.lists(
+    st.tuples(st.one_of(st.none(), st.floats(-5, 5, allow_subnormal=False)), st.integers(0, 4)), min_size=1, max_size=30
+)
+
+
+def written_out(attempts, scale):
+    """One group at a time, with torch's unbiased standard deviation."""
+
+    def deviation(values):
+        return torch.tensor(values, dtype=torch.float64).std().item() if len(values) > 1 else 0.0
+
+    everything = [reward for reward, _ in attempts if reward is not None]
+    result = []
+    for reward, group in attempts:
+        siblings = [r for r, g in attempts if g == group and r is not None]
+        if reward is None:
+            result.append(0.0)
+            continue
+        scales = {"group": deviation(siblings) + 1e-4, "batch": deviation(everything) + 1e-4, "none": 1.0}
+        result.append((reward - sum(siblings) / len(siblings)) / scales[scale])
+    return result
+
+
+@pytest.mark.parametrize("scale", ["group", "batch", "none"])
+@given(attempts=attempts)
+def test_equals_the_formula_for_groups_of_any_size(scale, attempts):
+    rewards, groups = zip(*attempts, strict=True)
+    np.testing.assert_allclose(group_advantages(rewards, groups, scale), written_out(attempts, scale), atol=1e-8)
+
+
+def test_worked_example():
+    # mean 0.5, unbiased std 0.57735: (1 - 0.5) / 0.57745
+    found = group_advantages([1, 0, None, 1, 0], ["a"] * 5, "group")
+    np.testing.assert_allclose(found, [0.865876, -0.865876, 0, 0.865876, -0.865876], atol=1e-5)
+
+
+def test_a_group_of_equal_rewards_has_none():
+    assert group_advantages([0.3, 0.3, 0.3], ["x", "x", "x"], "group").tolist() == [0, 0, 0]
+
+
+def test_no_attempts_give_no_advantages():
+    assert group_advantages([], [], "batch").shape == (0,)
+
+
+def test_refuses_keys_that_do_not_match():
+    with pytest.raises(ValueError, match="2 rewards but 1 group keys"):
+        group_advantages([0.0, 1.0], ["a"])

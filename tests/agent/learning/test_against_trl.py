@@ -1,0 +1,146 @@
+"""Loss and gradient equal those that TRL's GRPOTrainer computes, over random masks, lengths and ratios."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from journeyman.agent.learning.learner import LearnerSettings, TrainingRow
+from journeyman.agent.learning.objective import Fixed, denominators, objective
+from journeyman.agent.learning.scoring import Scorer
+
+TEMPERATURE, MAX_COMPLETION, BETA = 0.7, 11, 0.1
+
+
+@pytest.fixture(scope="module")
+def trainer(policy, tmp_path_factory):
+    datasets = pytest.importorskip("datasets")
+    trl = pytest.importorskip("trl")
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    args = trl.GRPOConfig(
+        output_dir=str(tmp_path_factory.mktemp("trl")),
+        report_to="none",
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        per_device_train_batch_size=4,
+        num_generations=4,
+        beta=BETA,  # makes the trainer load a reference model
+        temperature=TEMPERATURE,
+        max_completion_length=MAX_COMPLETION,
+    )
+    made = trl.GRPOTrainer(
+        model=AutoModelForCausalLM.from_pretrained(policy.path),
+        reward_funcs=lambda **_: [0.0],
+        args=args,
+        train_dataset=datasets.Dataset.from_dict({"prompt": ["w3"] * 4}),
+        processing_class=AutoTokenizer.from_pretrained(policy.path),
+    )
+    made.current_gradient_accumulation_steps = 1
+    made.args.steps_per_generation = 1
+    with torch.no_grad():
+        for parameter in made.ref_model.parameters():
+            parameter.add_(0.02 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+    return made
+
+
+def padded(segments):
+    """TRL's tensors: prompts padded on the left, completions on the right, holes of the loss mask as a tool mask."""
+    prompt, longest = (max(len(ids) for ids in lists) for lists in zip(*((s.prompt_ids, s.completion_ids) for s in segments)))
+    shapes = [(len(segments), prompt)] * 2 + [(len(segments), longest)] * 3
+    names = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "tool_mask")
+    inputs = {name: torch.zeros(shape, dtype=torch.long) for name, shape in zip(names, shapes)}
+    for row, segment in enumerate(segments):
+        p, c = len(segment.prompt_ids), len(segment.completion_ids)
+        inputs["prompt_ids"][row, prompt - p :] = torch.tensor(segment.prompt_ids)
+        inputs["prompt_mask"][row, prompt - p :] = 1
+        inputs["completion_ids"][row, :c] = torch.tensor(segment.completion_ids)
+        inputs["completion_mask"][row, :c] = 1
+        inputs["tool_mask"][row, :c] = torch.tensor(segment.loss_mask)
+    return inputs
+
+
+def theirs(trainer, segments, values, config, tokens):
+    """TRL's loss and gradient. `values`: for each segment its advantage, old, behaviour and reference log-probs."""
+    inputs = padded(segments)
+    mask = (inputs["completion_mask"] * inputs["tool_mask"]).bool()
+
+    def spread(column):
+        wide = torch.zeros(mask.shape)
+        wide[mask] = torch.from_numpy(np.concatenate([v[column] for v in values]))
+        return wide
+
+    inputs["advantages"] = torch.tensor([v[0] for v in values], dtype=torch.float32)
+    inputs["old_per_token_logps"] = spread(1)
+    inputs["ref_per_token_logps"] = spread(3)
+    inputs["num_items_in_batch"] = torch.tensor(float(tokens))
+    inputs["importance_sampling_ratio"] = (spread(1) - spread(2)).exp().clamp(max=config.correction_max)
+    trainer.loss_type, trainer.beta = config.loss, config.beta
+    trainer.importance_sampling_level = config.ratio_level
+    trainer.epsilon_low, trainer.epsilon_high = config.eps, config.eps if config.eps_high is None else config.eps_high
+    trainer.args.use_bias_correction_kl = config.kl == "k3_ratio"
+    trainer.use_vllm = trainer.vllm_importance_sampling_correction = True
+    trainer.model.train()
+    trainer.model.zero_grad()
+    loss = trainer._compute_loss(trainer.model, inputs)
+    loss.backward()
+    return loss.item(), gradient(trainer.model)
+
+
+def ours(model, segments, values, config):
+    model.zero_grad()
+    rows = [TrainingRow(replace(s, behaviour_logprobs=v[2]), v[0]) for s, v in zip(segments, values, strict=True)]
+    scorer = Scorer(model, torch.float32, config.temperature, token_budget=48)
+    (counts,) = denominators(rows, [range(len(rows))])
+    fixed = Fixed(dict(enumerate(v[1] for v in values)), dict(enumerate(v[3] for v in values)) if config.beta else None)
+    total = 0.0
+    for batch_rows in scorer.plan(segments, range(len(segments))):
+        batch, logprobs, _ = scorer.forward(segments, batch_rows)
+        loss, _ = objective(logprobs, batch, rows, fixed, config, counts)
+        loss.backward()
+        total += loss.item()
+    return total, gradient(model)
+
+
+def gradient(model):
+    return torch.cat([p.grad.flatten() for p in model.parameters()]).double()
+
+
+CONFIGS = [
+    LearnerSettings(loss="grpo"),
+    LearnerSettings(loss="grpo", ratio_level="sequence", eps=3e-2, eps_high=4e-2),
+    LearnerSettings(loss="grpo", beta=BETA, kl="k3"),
+    LearnerSettings(loss="grpo", beta=BETA, kl="k3_ratio"),
+    LearnerSettings(loss="bnpo", eps_high=0.28),
+    LearnerSettings(loss="dr_grpo", max_completion=MAX_COMPLETION),
+    LearnerSettings(loss="dr_grpo", max_completion=MAX_COMPLETION, beta=BETA, kl="k3"),
+    LearnerSettings(loss="dapo", eps_high=0.28),
+    LearnerSettings(loss="dapo", beta=BETA, kl="k3"),
+    LearnerSettings(loss="cispo", eps_high=1.1),
+]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.loss}-{c.ratio_level}-{c.kl if c.beta else 'plain'}")
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**32 - 1))
+def test_loss_and_gradient_equal_trls(trainer, segments_of, config, seed):
+    config = replace(config, temperature=TEMPERATURE)
+    segments = segments_of(seed)
+    chance = np.random.default_rng(seed)
+    current = Scorer(trainer.model, torch.float32, TEMPERATURE).logprobs(segments, range(len(segments)))
+    reference = Scorer(trainer.ref_model, torch.float32, TEMPERATURE).logprobs(segments, range(len(segments)))
+    values = []
+    for i in range(len(segments)):
+        old, behaviour = (current[i] + chance.normal(0, s, current[i].shape).astype(np.float32) for s in (0.25, 0.5))
+        values.append((float(chance.normal()), old, behaviour, reference[i]))
+    tokens = sum(int(s.loss_mask.sum()) for s in segments)
+
+    their_loss, their_gradient = theirs(trainer, segments, values, config, tokens)
+    our_loss, our_gradient = ours(trainer.model, segments, values, config)
+
+    assert our_loss == pytest.approx(their_loss, rel=1e-5, abs=1e-6)
+    assert (our_gradient - their_gradient).norm() <= 1e-5 * their_gradient.norm()

@@ -1,0 +1,93 @@
+"""The loss functions on numbers worked out by hand, and what the KL estimators really estimate."""
+
+import math
+
+import pytest
+import torch
+
+from journeyman.agent.learning import losses
+
+
+def row(*values):
+    return torch.tensor([values], dtype=torch.float64)
+
+
+def test_token_and_sequence_ratio():
+    logprobs, old, mask = row(-1.0, -2.0, -9.0), row(-1.5, -2.0, -1.0), row(1, 1, 0)
+    token = losses.importance_ratio(logprobs, old, mask, "token")
+    assert token[0, :2].tolist() == pytest.approx([math.exp(0.5), 1.0])
+    sequence = losses.importance_ratio(logprobs, old, mask, "sequence")
+    assert sequence.shape == (1, 1)
+    assert sequence.item() == pytest.approx(math.exp(0.25))
+
+
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "loss", "clipped"),
+    [(1.1, 2.0, -2.2, False), (1.5, 2.0, -2.6, True), (0.5, 2.0, -1.0, False), (0.5, -1.0, 0.8, True), (3.0, -1.0, 3.0, False)],
+)
+def test_clipped_surrogate(ratio, advantage, loss, clipped):
+    found, cut = losses.policy_loss(row(-1.0), row(ratio), row(advantage), "grpo", 0.2, 0.3)
+    assert (found.item(), cut.item()) == (pytest.approx(loss), clipped)
+
+
+def test_cispo_weighs_the_log_prob_by_a_stopped_capped_ratio():
+    logprobs = row(-0.5, -0.7).requires_grad_()
+    ratio = row(2.0, 9.0) * (logprobs - logprobs.detach()).exp()
+    loss, cut = losses.policy_loss(logprobs, ratio, row(3.0, 3.0), "cispo", 0.2, 5.0)
+    assert loss.tolist() == [pytest.approx([2 * 3 * 0.5, 5 * 3 * 0.7])]
+    assert cut.tolist() == [[False, True]]
+    (gradient,) = torch.autograd.grad(loss.sum(), logprobs)
+    assert gradient.tolist() == [pytest.approx([-6.0, -15.0])]
+
+
+@pytest.mark.parametrize(
+    ("level", "mode", "raw", "corrected"),
+    [
+        ("token", "truncate", [2.0, 4.0], [2.0, 3.0]),
+        ("token", "mask", [2.0, 4.0], [2.0, 0.0]),
+        ("sequence", "truncate", [8.0], [3.0]),
+        ("sequence", "mask", [8.0], [0.0]),
+    ],
+)
+def test_sampler_correction(level, mode, raw, corrected):
+    old, behaviour, mask = row(math.log(0.8), math.log(0.4), 0.0), row(math.log(0.4), math.log(0.1), -7.0), row(1, 1, 0)
+    found = losses.sampler_correction(old, behaviour, mask, level=level, mode=mode)
+    assert [f[0, :2].tolist() for f in found] == [pytest.approx(raw), pytest.approx(corrected)]
+
+
+def test_token_weights_of_each_kind():
+    mask = torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 1.0], [0.0, 0.0, 0.0]])
+
+    def weights(kind):
+        found = losses.token_weights(mask, kind, rows=4, tokens=10, mean_tokens=8.0, max_completion=5)
+        assert torch.equal(found == 0, mask == 0)
+        return found[0, 0].item(), found[1, 0].item()
+
+    assert weights("grpo") == pytest.approx((1 / 8, 1 / 12))
+    assert weights("bnpo") == pytest.approx((1 / 10, 1 / 10))
+    assert weights("dr_grpo") == pytest.approx((1 / 20, 1 / 20))
+    assert weights("dapo") == weights("cispo") == pytest.approx((1 / 8, 1 / 8))
+
+
+def test_nll_weighs_rows():
+    logprobs, mask = torch.tensor([[-1.0, -2.0], [-4.0, -8.0]]), torch.tensor([[1.0, 1.0], [1.0, 0.0]])
+    assert losses.nll_loss(logprobs, mask, torch.tensor([1.0, 0.5]), 2.5).item() == pytest.approx((3 + 2) / 2.5)
+
+
+@pytest.mark.parametrize("estimator", ["k1", "k2", "k3", "k3_ratio"])
+def test_what_the_kl_estimators_estimate(estimator):
+    """Over all tokens of one distribution: the expected value, and the gradient that on-policy training follows."""
+    logits = torch.tensor([0.3, -1.0, 0.8, 0.1], dtype=torch.float64, requires_grad=True)
+    policy, reference = logits.log_softmax(-1), torch.tensor([1.0, 0.2, -0.5, 0.0], dtype=torch.float64).log_softmax(-1)
+    ratio = (policy - policy.detach()).exp()
+    estimates = losses.reference_kl(policy, reference, ratio, estimator)
+    sampled = (policy.detach().exp() * estimates).sum()  # the sampler's probabilities carry no gradient
+    (gradient,) = torch.autograd.grad(sampled, logits, retain_graph=True)
+
+    reverse = (policy.exp() * (policy - reference)).sum()
+    forward = (reference.exp() * (reference - policy)).sum()
+    followed = {"k1": 0 * reverse, "k2": reverse, "k3": forward, "k3_ratio": reverse}[estimator]
+    (expected,) = torch.autograd.grad(followed, logits)
+    assert torch.allclose(gradient, expected, atol=1e-12)
+    if estimator != "k2":  # k2's value is biased, its gradient is not
+        assert sampled.item() == pytest.approx(reverse.item())
