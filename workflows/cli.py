@@ -40,6 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except JourneymanError as error:
         print(f"journeyman: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise

@@ -45,7 +45,7 @@ def base_model(settings: Settings) -> str:
         return resolve_model(model.name)
     folder = Path(settings.store.artifacts) / f"tiny-{model.hidden}x{model.layers}-seed{settings.run.seed}"
     if not folder.exists():
-        make_tiny(folder, settings.run.seed, hidden=model.hidden, layers=model.layers)
+        make_tiny(folder, settings.run.seed, hidden=model.hidden, layers=model.layers, heads=max(model.hidden // 32, 1))
     return str(folder)
 
 

@@ -17,7 +17,7 @@ from journeyman.agent.plugins import ENVIRONMENTS, VERIFIERS, installed
 from journeyman.storage.runs import RunInfo
 from journeyman.storage.store import ReplayStore
 from journeyman.storage.trajectories import StoredTrajectory
-from journeyman.workflows.console import Reporter
+from journeyman.workflows.console import Reporter, as_text
 from journeyman.workflows.engines import open_renderer
 from journeyman.workflows.settings import Settings, parse_settings
 
@@ -172,18 +172,26 @@ def _details(store: ReplayStore, stored: StoredTrajectory) -> dict[str, Json]:
 
 def _print_trajectory(settings: Settings, stored: StoredTrajectory, details: dict[str, Json]) -> None:
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
-    for name in ("id", "source", "iteration", "policy", "attempt", "stop_reason", "error", "task"):
-        console.print(f"{name:<12} {details[name]}", markup=False)
+    for name in ("id", "source", "iteration", "policy", "attempt", "stop_reason", "error"):
+        console.print(f"{name:<12} {details[name] if details[name] is not None else '-'}", markup=False)
+    console.print(f"{'task':<12} {stored.task.split}, goal {stored.task.goal}, hash {stored.task.hash}", markup=False)
     decode = open_renderer(settings).decode
     for number, segment in enumerate(stored.trajectory.segments):
         marks = "in bold" if console.is_terminal else "between » and «"
         console.print(f"segment {number}, trained tokens {marks}:")
         console.print(_marked(segment, decode, plain=not console.is_terminal))
-    for title in ("scores", "trained"):
-        for row in details[title]:
-            console.print(f"{title:<12} {row}", markup=False)
-    for name in ("parent", "relabeller", "relabels"):
+    for row in details["scores"]:
+        got = "" if row["extracted"] is None else f", got {row['extracted']}"
+        asked = "" if row["expected"] is None else f", expected {row['expected']}"
+        why = "" if row["explanation"] is None else f": {row['explanation']}"
+        score = row["status"] if row["score"] is None else row["score"]
+        console.print(f"{'score':<12} {row['verifier']} {score}{got}{asked}{why}", markup=False)
+    for use in details["trained"]:
+        numbers = ", ".join(f"{name} {as_text(use[name])}" for name in ("reward", "advantage", "nll_weight"))
+        console.print(f"{'trained':<12} v{use['version']}: {numbers}", markup=False)
+    for name in ("parent", "relabeller"):
         console.print(f"{name:<12} {details[name] or '-'}", markup=False)
+    console.print(f"{'relabels':<12} {', '.join(details['relabels']) or '-'}", markup=False)
 
 
 def _marked(segment: Segment, decode: Callable[[Sequence[int]], str], *, plain: bool) -> Text:

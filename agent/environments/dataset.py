@@ -37,8 +37,8 @@ class Dataset:
     hub_config: str | None = None
     question: str = "question"
     """Column that the template knows as `{question}`; every other column is known by its own name."""
-    answer: str | None = "answer"
-    """Column of the goal; None where no verifier needs one."""
+    answer: str = "answer"
+    """Column of the goal; empty where there is none, so that verifiers that need one abstain."""
     solution: str | None = None
     """Column of the expert's text, where there is one."""
     messages: str | None = None
@@ -120,7 +120,7 @@ class Dataset:
         return found
 
     def _task(self, split: Split, where: str, row: Mapping[str, Json]) -> Task:
-        if self.messages is None:
+        if not self.messages:
             system = (Message("system", self.system),) if self.system else ()
             prompt = (*system, Message("user", self._render(where, row)))
             actions = self.expert_actions(_column(where, row, self.solution, str)) if self.solution else ()
@@ -143,12 +143,12 @@ class Dataset:
         return text
 
     def _goal(self, where: str, row: Mapping[str, Json]) -> Json:
-        if self.answer is None:
+        if not self.answer:
             return None
-        if self.messages is not None and self.answer not in row:
+        if self.messages and self.answer not in row:
             return None  # a chat need not have an answer
         answer = _column(where, row, self.answer, object)
-        if self.answer_pattern is None:
+        if not self.answer_pattern:
             return answer.strip() if isinstance(answer, str) else answer
         match = re.search(self.answer_pattern, str(answer))
         if match is None:

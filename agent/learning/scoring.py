@@ -104,14 +104,14 @@ def _count_work(model: Any) -> WorkModel:
     """Costs from the model's shape: two FLOPs for a weight and token, four for a query, key and head dimension."""
     config = model.config.get_text_config()
     tables = {id(m.weight) for m in (model.get_input_embeddings(), model.get_output_embeddings())}
-    weights = sum(p.numel() for p in model.parameters() if id(p) not in tables)
+    token = 2.0 * sum(p.numel() for p in model.parameters() if id(p) not in tables)
+    if not _probe_sharing(model):
+        logger.info("%s takes no block mask: prompts are computed once for each completion", type(model).__name__)
+        return WorkModel(token, 0.0, shares_prompts=False, window=None)  # one layout: nothing to weigh pairs against
     heads = config.num_attention_heads
     width = heads * (getattr(config, "head_dim", None) or config.hidden_size // heads)
-    shares = _probe_sharing(model)
-    if not shares:
-        logger.info("%s takes no block mask: prompts are computed once for each completion", type(model).__name__)
     window = getattr(config, "sliding_window", None)
-    return WorkModel(2.0 * weights, 4.0 * config.num_hidden_layers * width, shares, window)
+    return WorkModel(token, 4.0 * config.num_hidden_layers * width, shares_prompts=True, window=window)
 
 
 def _probe_head(model: Any) -> None:

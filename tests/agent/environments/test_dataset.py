@@ -46,6 +46,11 @@ def test_columns_template_and_pattern_make_the_task(tmp_path):
     assert task_set.rubric == {"number": 1.0, "pattern": 0.5}
 
 
+def test_rows_without_a_goal(tmp_path):
+    (task,) = dataset(test=write(tmp_path / "a.jsonl", [{"question": "Sing."}]), answer="").tasks(Split.TEST, 0)
+    assert task.goal is None
+
+
 def test_an_episode_is_one_turn(tmp_path):
     task_set = dataset(test=write(tmp_path / "a.jsonl", capitals(1)))
     (task,) = task_set.tasks(Split.TEST, seed=0)
@@ -128,7 +133,7 @@ def test_chat_demonstrations_keep_calls_of_both_forms(tmp_path):
     assert answer == "42"
     with pytest.raises(DataError, match=r"chat.jsonl:1: 2 assistant messages, but an episode has 1 turns"):
         next(dataset(test=path, messages="messages").tasks(Split.TEST, 0))
-    two_turns = load_plugin(ENVIRONMENTS, "gsm8k", {"test": path, "messages": "messages", "answer_pattern": None})
+    two_turns = load_plugin(ENVIRONMENTS, "gsm8k", {"test": path, "messages": "messages", "answer_pattern": ""})
     assert two_turns.demonstrate(next(two_turns.tasks(Split.TEST, 0))) == actions
 
 

@@ -50,10 +50,11 @@ def trainer(policy, tmp_path_factory):
 
 def padded(segments):
     """TRL's tensors: prompts padded on the left, completions on the right, holes of the loss mask as a tool mask."""
-    prompt, longest = (max(len(ids) for ids in lists) for lists in zip(*((s.prompt_ids, s.completion_ids) for s in segments)))
-    shapes = [(len(segments), prompt)] * 2 + [(len(segments), longest)] * 3
-    names = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "tool_mask")
-    inputs = {name: torch.zeros(shape, dtype=torch.long) for name, shape in zip(names, shapes)}
+    rows = len(segments)
+    prompt, longest = max(len(s.prompt_ids) for s in segments), max(len(s.completion_ids) for s in segments)
+    widths = {"prompt_ids": prompt, "prompt_mask": prompt}
+    widths |= dict.fromkeys(("completion_ids", "completion_mask", "tool_mask"), longest)
+    inputs = {name: torch.zeros(rows, width, dtype=torch.long) for name, width in widths.items()}
     for row, segment in enumerate(segments):
         p, c = len(segment.prompt_ids), len(segment.completion_ids)
         inputs["prompt_ids"][row, prompt - p :] = torch.tensor(segment.prompt_ids)

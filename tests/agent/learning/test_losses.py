@@ -23,7 +23,13 @@ def test_token_and_sequence_ratio():
 
 @pytest.mark.parametrize(
     ("ratio", "advantage", "loss", "clipped"),
-    [(1.1, 2.0, -2.2, False), (1.5, 2.0, -2.6, True), (0.5, 2.0, -1.0, False), (0.5, -1.0, 0.8, True), (3.0, -1.0, 3.0, False)],
+    [
+        (1.1, 2.0, -2.2, False),
+        (1.5, 2.0, -2.6, True),
+        (0.5, 2.0, -1.0, False),
+        (0.5, -1.0, 0.8, True),
+        (3.0, -1.0, 3.0, False),
+    ],
 )
 def test_clipped_surrogate(ratio, advantage, loss, clipped):
     found, cut = losses.policy_loss(row(-1.0), row(ratio), row(advantage), "grpo", 0.2, 0.3)

@@ -31,7 +31,15 @@ MODELS = {
     "Qwen3": SHAPE | {"head_dim": 8},
     "Mistral": SHAPE | {"sliding_window": 9},
     "Phi3": SHAPE,
-    "GPT2": {"vocab_size": 31, "n_embd": 32, "n_layer": 2, "n_head": 4, "initializer_range": 0.3, "bos_token_id": 1, "eos_token_id": 1},
+    "GPT2": {
+        "vocab_size": 31,
+        "n_embd": 32,
+        "n_layer": 2,
+        "n_head": 4,
+        "initializer_range": 0.3,
+        "bos_token_id": 1,
+        "eos_token_id": 1,
+    },
     "Mamba": {"vocab_size": 31, "hidden_size": 32, "num_hidden_layers": 2, "state_size": 4, "initializer_range": 0.3},
 }
 
@@ -103,9 +111,15 @@ def test_entropy_is_that_of_the_distribution(llama, segments_of):
 
 @settings(deadline=None)
 @given(
-    seed=st.integers(0, 2**32 - 1), token=st.floats(1, 1e6), pair=st.floats(0, 1e4), budget=st.integers(1, 200), window=st.none() | st.integers(1, 20)
+    seed=st.integers(0, 2**32 - 1),
+    token=st.floats(1, 1e6),
+    pair=st.floats(0, 1e4),
+    budget=st.integers(1, 200),
+    window=st.none() | st.integers(1, 20),
 )
-def test_plans_hold_each_segment_once_within_the_budget_and_never_more_work(segments_of, seed, token, pair, budget, window):
+def test_plans_hold_each_segment_once_within_the_budget_and_never_more_work(
+    segments_of, seed, token, pair, budget, window
+):
     segments = segments_of(seed, groups=6)
     work = WorkModel(token, pair, shares_prompts=True, window=window)
     batches = plan(segments, range(len(segments)), work, budget)

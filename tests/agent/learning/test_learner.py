@@ -1,0 +1,314 @@
+"""The learner: what an update does, that it can be cut anywhere, and what it refuses."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from journeyman.agent.data import PolicyRef, Segment
+from journeyman.agent.errors import JourneymanError, SettingsError
+from journeyman.agent.learning.checkpoint import export_merged, whole_folder
+from journeyman.agent.learning.learner import Learner, LearnerSettings, TrainingRow
+from journeyman.agent.learning.objective import minibatches
+
+SETTINGS = LearnerSettings(learning_rate=1e-2, device="cpu")
+LORA = replace(SETTINGS, lora_rank=2, lora_alpha=4)
+
+
+def rows_of(segments, seed=0):
+    """A mixture: advantages of a row or of its tokens, masked rows, positives with and without log-probs."""
+    chance = np.random.default_rng(seed)
+    rows = []
+    for segment in segments:
+        kind = chance.integers(0, 5)
+        trained = int(segment.loss_mask.sum())
+        if kind == 0:
+            rows.append(
+                TrainingRow(replace(segment, behaviour_logprobs=None), 0.0, in_policy_loss=False, nll_weight=1.0)
+            )
+        elif kind == 1:
+            rows.append(TrainingRow(segment, chance.normal(size=trained).astype(np.float32)))
+        elif kind == 2:
+            rows.append(TrainingRow(segment, 0.0))
+        else:
+            rows.append(TrainingRow(segment, float(chance.normal()), nll_weight=float(kind == 3) * 0.3))
+    return rows
+
+
+def weights(learner):
+    return torch.cat([p.detach().flatten() for p in learner.model.parameters()])
+
+
+def files(folder: Path):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.mark.parametrize("loss", ["grpo", "bnpo", "dr_grpo", "dapo", "cispo"])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**32 - 1))
+def test_an_update_does_not_depend_on_its_micro_batches(policy, segments_of, loss, seed):
+    rows = rows_of(segments_of(seed, groups=6), seed)
+    found = []
+    for tokens in (1, 40, 100_000):
+        # a plain gradient step in all but name, so that rounding is not blown up by Adam's division
+        config = replace(SETTINGS, loss=loss, eps_high=1.5, max_completion=7, micro_batch_tokens=tokens)
+        learner = Learner(policy, config)
+        learner.optimizer = torch.optim.SGD(learner.model.parameters())
+        stats = learner.update(rows, seed=1, minibatch_rows=5, epochs=2)
+        found.append((weights(learner), {k: v for k, v in stats.items() if "second" not in k}))
+    for other, stats in found[1:]:
+        assert torch.allclose(other, found[0][0], rtol=1e-4, atol=2e-6)
+        assert stats == pytest.approx(found[0][1], rel=1e-3, abs=1e-5)
+
+
+def test_one_step_needs_no_second_look_at_the_start(policy, segments_of):
+    """The first of two epochs, whose log-probs at the start are computed apart, makes the step that one epoch makes."""
+    rows = rows_of(segments_of(5, groups=6))
+    once, twice = Learner(policy, SETTINGS), Learner(policy, SETTINGS)
+    stats = once.update(rows, seed=1)
+    norms = []
+    step = twice.optimizer.step
+    twice.optimizer.step = lambda: (norms.append(gradient_norm(twice)), step())
+    twice.update(rows, seed=1, epochs=2)
+    assert stats["steps"] == 1
+    assert stats["ratio"] == 1.0
+    assert norms[0] == pytest.approx(min(stats["grad_norm"], SETTINGS.max_grad_norm), rel=1e-4)
+
+
+def gradient_norm(learner):
+    return torch.cat([p.grad.flatten() for p in learner.model.parameters()]).norm().item()
+
+
+def test_statistics_are_those_of_the_formulas(policy, segments_of):
+    segments = [s for s in segments_of(2, groups=5) if s.loss_mask.any()]
+    rows = [TrainingRow(s, 1.0) for s in segments] + [
+        TrainingRow(segments[0], 0.0, in_policy_loss=False, nll_weight=2.0)
+    ]
+    learner = Learner(policy, replace(SETTINGS, loss="bnpo"))
+    before = learner.logprobs(segments)
+    stats = learner.update(rows, seed=0)
+    raw = np.exp(np.concatenate(before) - np.concatenate([s.behaviour_logprobs for s in segments]))
+    assert stats["raw_correction"] == pytest.approx(raw.mean(), rel=1e-4)
+    assert stats["correction"] == pytest.approx(np.minimum(raw, 3).mean(), rel=1e-4)
+    assert stats["policy_loss"] == pytest.approx(-np.minimum(raw, 3).mean(), rel=1e-4)  # ratio 1, advantage 1
+    assert stats["nll"] == pytest.approx(-before[0].mean(), rel=1e-4)
+    assert stats["loss"] == pytest.approx(stats["policy_loss"] + 2 * stats["nll"], rel=1e-4)
+    assert (stats["clip_fraction"], stats["approx_kl"], stats["rows"]) == (0.0, 0.0, len(rows))
+
+
+def test_rows_of_failed_verifiers_stay_in_the_denominator(policy, segments_of):
+    segment = segments_of(4)[0]
+    losses = [
+        Learner(policy, SETTINGS).update([TrainingRow(segment, 1.0), *[TrainingRow(segment, 0.0)] * extra], seed=0)[
+            "loss"
+        ]
+        for extra in (0, 1, 3)
+    ]
+    assert losses == pytest.approx([losses[0], losses[0] / 2, losses[0] / 4])
+
+
+def test_nothing_to_learn_from_changes_nothing(policy, segments_of):
+    learner = Learner(policy, SETTINGS)
+    before = weights(learner)
+    stats = learner.update([TrainingRow(s, 0.0) for s in segments_of(4)], seed=0)
+    assert torch.equal(weights(learner), before)
+    assert stats["steps"] == 0
+
+
+def test_imitation_lowers_the_nll(policy, segments_of):
+    segments = segments_of(6, groups=4, logprobs=False)
+    learner = Learner(policy, SETTINGS)
+    before = learner.evaluate_nll(segments)
+    rows = [TrainingRow(s, in_policy_loss=False, nll_weight=1.0) for s in segments]
+    stats = learner.update(rows, seed=0, minibatch_rows=4, epochs=20)
+    assert learner.evaluate_nll(segments) < 0.5 * before
+    assert "policy_loss" not in stats
+
+
+def test_reinforcement_raises_what_was_better(policy, segments_of):
+    learner = Learner(policy, SETTINGS)
+    pair = segments_of(9, groups=1)[:2]
+    starts = learner.logprobs(pair)
+    better, worse = (replace(s, behaviour_logprobs=p) for s, p in zip(pair, starts, strict=True))
+    before = [p.sum() for p in learner.logprobs([better, worse])]
+    learner.update([TrainingRow(better, 1.0), TrainingRow(worse, -1.0)], seed=0, epochs=3)
+    after = [p.sum() for p in learner.logprobs([better, worse])]
+    assert after[0] - before[0] > after[1] - before[1]
+
+
+def test_kl_keeps_the_policy_near_the_reference(policy, segments_of):
+    rows = rows_of(segments_of(7, groups=6))
+    drift = []
+    for beta in (0.0, 5.0):
+        learner = Learner(policy, replace(SETTINGS, beta=beta, learning_rate=2e-3), reference=policy)
+        start = weights(learner)
+        stats = learner.update(rows, seed=0, epochs=6)
+        drift.append((weights(learner) - start).norm().item())
+        assert ("kl" in stats) == (beta > 0)
+    assert drift[1] < drift[0]
+
+
+@pytest.mark.parametrize("config", [SETTINGS, LORA], ids=["full", "lora"])
+def test_a_saved_learner_goes_on_bit_for_bit(policy, segments_of, tmp_path, config):
+    batches = [rows_of(segments_of(seed, groups=6), seed) for seed in range(3)]
+    straight = Learner(policy, config)
+    for seed, rows in enumerate(batches):
+        straight.update(rows, seed=seed, minibatch_rows=6, epochs=2)
+        straight.save(tmp_path / f"straight{seed}", seed)
+
+    resumed = Learner(policy, config)
+    for seed, rows in enumerate(batches):
+        resumed.update(rows, seed=seed, minibatch_rows=6, epochs=2)
+        saved = resumed.save(tmp_path / f"resumed{seed}", seed)
+        resumed = Learner(saved, config)
+
+    assert torch.equal(weights(straight), weights(resumed))
+    assert files(tmp_path / "straight2") == files(tmp_path / "resumed2")
+    assert {"learner/optimizer.safetensors", "tokenizer.json"} <= set(files(tmp_path / "straight2"))
+
+
+@pytest.mark.parametrize("config", [SETTINGS, LORA], ids=["full", "lora"])
+def test_restore_returns_weights_and_optimizer(policy, segments_of, tmp_path, config):
+    rows, others = (rows_of(segments_of(seed, groups=6), seed) for seed in (1, 2))
+    learner = Learner(policy, config)
+    learner.update(rows, seed=0)
+    parent = learner.save(tmp_path / "parent", 1)
+    before = weights(learner).clone()
+    learner.update(others, seed=0)
+    assert not torch.equal(weights(learner), before)
+    learner.restore(parent)
+    assert torch.equal(weights(learner), before)
+    learner.save(tmp_path / "again", 1)
+    assert files(tmp_path / "again") == files(tmp_path / "parent")
+
+
+def test_a_saved_policy_is_what_transformers_loads(policy, segments_of, tmp_path):
+    learner = Learner(policy, SETTINGS)
+    learner.update(rows_of(segments_of(1)), seed=0)
+    saved = learner.save(tmp_path / "v1", 1)
+    assert saved == PolicyRef(1, str(tmp_path / "v1"))
+    model = AutoModelForCausalLM.from_pretrained(saved.path)
+    assert torch.equal(torch.cat([p.flatten() for p in model.parameters()]), weights(learner))
+    assert AutoTokenizer.from_pretrained(saved.path).convert_tokens_to_ids("w7") == 7
+
+
+@pytest.mark.parametrize("config", [SETTINGS, LORA], ids=["full", "lora"])
+def test_merged_weights_are_the_policy(policy, segments_of, tmp_path, config):
+    segments = segments_of(1)
+    learner = Learner(policy, config)
+    learner.update(rows_of(segments), seed=0, epochs=3)
+    saved = learner.save(tmp_path / "v1", 1)
+    assert (saved.adapter is None) == (config.lora_rank == 0)
+    export_merged(saved, tmp_path / "merged")
+    assert "learner/optimizer.safetensors" not in files(tmp_path / "merged")
+    merged = Learner(PolicyRef(1, str(tmp_path / "merged")), SETTINGS)
+    base = Learner(policy, SETTINGS)
+    expected, found, start = (np.concatenate(x.logprobs(segments)) for x in (learner, merged, base))
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert np.abs(found - start).max() > 1e-2
+
+
+def test_only_the_adapter_is_trained(policy, segments_of):
+    learner = Learner(policy, LORA)
+    frozen = {n: p.clone() for n, p in learner.model.named_parameters() if not p.requires_grad}
+    assert all("lora" in n for n, p in learner.model.named_parameters() if p.requires_grad)
+    learner.update(rows_of(segments_of(1)), seed=0)
+    assert all(torch.equal(p, frozen[n]) for n, p in learner.model.named_parameters() if n in frozen)
+
+
+@pytest.mark.parametrize("config", [SETTINGS, LORA], ids=["full", "lora"])
+def test_bfloat16_keeps_trained_weights_in_float32(policy, segments_of, config):
+    segments = segments_of(3)
+    exact, rough = Learner(policy, config), Learner(policy, replace(config, dtype="bfloat16"))
+    assert {p.dtype for p in rough.model.parameters() if p.requires_grad} == {torch.float32}
+    expected, found = (np.concatenate(x.logprobs(segments)) for x in (exact, rough))
+    assert 0 < np.abs(found - expected).mean() < 0.1
+    stats = rough.update(rows_of(segments), seed=0, epochs=2)
+    assert np.isfinite(stats["loss"])
+
+
+def test_a_write_that_dies_leaves_the_folder_as_it_was(tmp_path):
+    target = tmp_path / "v1"
+    with whole_folder(target) as partial:
+        (partial / "weights").write_text("old")
+
+    def die():
+        with whole_folder(target) as partial:
+            (partial / "weights").write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        die()
+    assert (target / "weights").read_text() == "old"
+    with whole_folder(target) as partial:
+        assert list(partial.iterdir()) == []
+        (partial / "other").write_text("new")
+    assert [p.name for p in tmp_path.iterdir()] == ["v1"]
+    assert [p.name for p in target.iterdir()] == ["other"]
+
+
+def test_equal_prompts_stay_in_one_step(policy, segments_of):
+    rows = rows_of(segments_of(1, groups=9))
+    steps = minibatches(rows, 6, seed=0, epoch=0)
+    assert sorted(i for step in steps for i in step) == list(range(len(rows)))
+    prompts = [{rows[i].segment.prompt_ids.tobytes() for i in step} for step in steps]
+    assert sum(map(len, prompts)) == len(set.union(*prompts))
+    assert len(steps) == -(-len(rows) // 6)
+    assert minibatches(rows, 6, seed=0, epoch=1) != steps == minibatches(rows, 6, seed=0, epoch=0)
+
+
+SEGMENT = Segment(*(np.array(a) for a in ([1, 2], [3, 4, 5])), np.array([True, False, True]), np.float32([-1, -2]))
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (TrainingRow(replace(SEGMENT, behaviour_logprobs=None), 1.0), "row 1 has no behaviour log-probs"),
+        (
+            TrainingRow(replace(SEGMENT, behaviour_logprobs=np.float32([-1])), 1.0),
+            r"2 trained tokens, but log-probs of shape \(1,\)",
+        ),
+        (TrainingRow(SEGMENT, np.float32([1, 2, 3])), r"2 trained tokens, but advantages of shape \(3,\)"),
+        (TrainingRow(SEGMENT, float("nan")), "advantage nan"),
+        (TrainingRow(SEGMENT, 1.0, nll_weight=-1.0), "NLL weight -1.0"),
+    ],
+)
+def test_refuses_rows_that_cannot_be_learned_from(policy, row, message):
+    with pytest.raises(ValueError, match=message):
+        Learner(policy, SETTINGS).update([TrainingRow(SEGMENT, 1.0), row], seed=0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"loss": "cispo"}, "eps_high"),
+        ({"loss": "dr_grpo"}, "max_completion"),
+        ({"temperature": 0.0}, "above 0"),
+        ({"beta": 0.1}, "no reference policy"),
+    ],
+)
+def test_refuses_settings_that_cannot_work(policy, changes, message):
+    with pytest.raises(SettingsError, match=message):
+        Learner(policy, replace(SETTINGS, **changes))
+
+
+def test_refuses_an_adapter_of_another_rank(policy, tmp_path):
+    saved = Learner(policy, LORA).save(tmp_path / "v1", 1)
+    with pytest.raises(SettingsError, match="lora_rank is 0"):
+        Learner(saved, SETTINGS)
+    with pytest.raises(SettingsError, match=r"lora_rank is 3, but the adapter in .* has rank 2"):
+        Learner(saved, replace(LORA, lora_rank=3))
+
+
+def test_a_gradient_that_is_not_finite_is_not_followed(policy):
+    learner = Learner(policy, SETTINGS)
+    before = weights(learner).clone()
+    row = TrainingRow(SEGMENT, in_policy_loss=False, nll_weight=3e38)
+    with pytest.raises(JourneymanError, match="gradient's norm is"):
+        learner.update([row], seed=0)
+    assert torch.equal(weights(learner), before)
