@@ -61,7 +61,7 @@ class ModelSettings(_Section):
     tool_format: Literal["auto", "hermes", "positional"] = "auto"
     lora_rank: int = Field(default=0, ge=0)
     """0 trains the full weights."""
-    lora_alpha: float = Field(default=32.0, gt=0)
+    lora_alpha: int = Field(default=32, ge=1)
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of weights and activations; `auto` is bfloat16 on a GPU, else float32."""
 
@@ -199,12 +199,21 @@ class Settings(_Section):
         if url.startswith("sqlite:///"):
             url = f"sqlite:///{Path(folder, url.removeprefix('sqlite:///'))}"
         file = start.file and str(Path(folder, start.file))
-        changes = {
+        changes: dict[str, Any] = {
+            "environment": {name: _absolute(value, folder) for name, value in self.environment.items()},
             "store": store.model_copy(update={"url": url, "artifacts": str(Path(folder, store.artifacts))}),
             "run": run.model_copy(update={"output": str(Path(folder, run.output))}),
             "warm_start": start.model_copy(update={"file": file}),
         }
         return self.model_copy(update=changes)
+
+
+def _absolute(value: Json, folder: str) -> Json:
+    """An environment's option with the files it names made absolute: a text counts where such a file exists."""
+    if isinstance(value, list):
+        return [_absolute(item, folder) for item in value]
+    is_file = isinstance(value, str) and value and Path(folder, value).is_file()
+    return str(Path(folder, value)) if is_file else value
 
 
 def load_settings(path: str, overrides: Sequence[str] = ()) -> Settings:

@@ -57,7 +57,7 @@ def _clone(session: Session) -> None:
     path = version_path(session, WARM_START)
     learner = session.learner(None)
     learner.save(session.artifacts / path, WARM_START)
-    rows = _verified_rows(session)
+    rows = verified_rows(session)
     stats = fit(session, learner, rows, path, session.settings.warm_start.max_epochs) if rows else {"demonstrations": 0}
     session.store.add_policy(session.run.id, NewPolicy(WARM_START, None, 0, "warm_start", path, stats, promoted=True))
 
@@ -141,7 +141,7 @@ def _expert_row(session: Session, task: Task, trajectory: Trajectory) -> NewTraj
     return NewTrajectory(f"expert/{task.hash}", trajectory, 0, policy_id=None, scores=scores)
 
 
-def _verified_rows(session: Session) -> list[TrainingRow]:
+def verified_rows(session: Session) -> list[TrainingRow]:
     """Demonstrations that the verifiers pass, or on which they all abstain; raises DataError where there are none."""
     stored = session.store.trajectories(session.run.id, source=Source.EXPERT)
     good = [t for t in stored if session.rubric.succeeded(t.verdicts) or _all_abstain(t)]

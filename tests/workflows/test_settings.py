@@ -61,3 +61,11 @@ def test_anchored_paths_are_absolute() -> None:
     assert settings.store.artifacts == "/data/runs/artifacts"
     assert (settings.run.output, settings.warm_start.file) == ("/data/runs", "/data/demos.jsonl")
     assert settings.anchored("/elsewhere") == settings
+
+
+def test_files_of_the_environment_are_anchored(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").touch()
+    options = {"name": "dataset", "train": ["a.jsonl", "b.jsonl"], "test": "a.jsonl"}
+    anchored = parse_settings({"environment": options}, "here").anchored(str(tmp_path)).environment
+    there = str(tmp_path / "a.jsonl")
+    assert anchored == {"name": "dataset", "train": [there, "b.jsonl"], "test": there}

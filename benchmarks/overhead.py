@@ -1,0 +1,71 @@
+"""What Prefect adds to the loop's wall time: the same run with `--engine none` and as a flow, alternating.
+
+    python benchmarks/overhead.py examples/countdown.toml --set run.iterations=3
+
+The flow's server is started before the clock (its one start is not counted). Prints the loop's wall time from the
+first stage to the last for each run, the ratio of the medians, and the task runs of each flow run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+
+from journeyman.workflows.console import Reporter
+from journeyman.workflows.expert_iteration import expert_iteration
+from journeyman.workflows.running import prepare_prefect, start_run
+from journeyman.workflows.settings import Settings, load_settings
+
+STAGES_OUTSIDE = 5
+"""prepare, warm_start, the warm start's evaluate, test and report."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("settings")
+    parser.add_argument("--set", action="append", default=[], dest="overrides")
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    settings = load_settings(options.settings, options.overrides)
+    prepare_prefect()
+    from prefect.client.orchestration import get_client
+
+    get_client(sync_client=True).hello()  # starts the server
+    plain(settings)  # warm-up: imports, the vLLM engine's compilation
+    times: dict[str, list[float]] = {"none": [], "prefect": []}
+    for _ in range(options.repeats):
+        times["none"].append(plain(settings))
+        seconds, tasks = as_flow(settings)
+        times["prefect"].append(seconds)
+    medians = {engine: statistics.median(values) for engine, values in times.items()}
+    for engine, values in times.items():
+        print(f"{engine:<8} {' '.join(f'{v:.1f}' for v in values)} s, median {medians[engine]:.1f} s")
+    print(f"Prefect adds {100 * (medians['prefect'] / medians['none'] - 1):.1f} %")
+    print(f"task runs an iteration: {(tasks - STAGES_OUTSIDE) / settings.run.iterations:.1f}")
+
+
+def plain(settings: Settings) -> float:
+    ref = start_run(settings)
+    started = time.perf_counter()
+    expert_iteration(ref, Reporter(quiet=True))
+    return time.perf_counter() - started
+
+
+def as_flow(settings: Settings) -> tuple[float, int]:
+    from prefect.client.orchestration import get_client
+
+    from journeyman.workflows.prefect_flow import journeyman_flow
+
+    ref = start_run(settings)
+    with get_client(sync_client=True) as client:
+        before = len(client.read_task_runs(limit=200))
+        started = time.perf_counter()
+        journeyman_flow(settings, ref.run_id)
+        seconds = time.perf_counter() - started
+        time.sleep(3)  # task runs reach the server by events
+        return seconds, len(client.read_task_runs(limit=200)) - before
+
+
+if __name__ == "__main__":
+    main()
