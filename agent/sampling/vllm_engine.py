@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import queue
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -21,6 +23,8 @@ from journeyman.agent.sampling.settings import SamplerSettings, check_room
 
 LORA_RANKS = (8, 16, 32, 64, 128, 256)
 """What vLLM takes as its largest adapter rank."""
+MAX_REASON_CHARS = 400
+"""Longest part of an error of vLLM's that our one line quotes."""
 BATCHED_TOKENS = 8192
 """Most tokens of one engine step."""
 
@@ -124,12 +128,16 @@ class _Driver:
         self._adapter: Any = None
         self._adapters = 0
         self._requests = 0
+        self._failure: SamplerError | None = None
         self.running: dict[str, Request] = {}
         if policy.adapter is not None:
             self._use_adapter(policy.adapter)
 
     def add(self, requests: list[Request]) -> None:
-        """Hands requests to the engine; one that it refuses fails alone."""
+        """Hands requests to the engine; one that it refuses fails alone. After a failed step it takes none."""
+        if self._failure is not None:
+            _deliver([(request, self._failure) for request in requests])
+            return
         from vllm import SamplingParams as EngineParams
         from vllm.sampling_params import RequestOutputKind
 
@@ -160,8 +168,8 @@ class _Driver:
         try:
             outputs = self._engine.step()
         except Exception as error:
-            failure = SamplerError(f"the vLLM engine failed: {_one_line(error)}")
-            _deliver([(request, failure) for request in self.running.values()])
+            self._failure = SamplerError(f"the vLLM engine failed: {_one_line(error)}; open the sampler again")
+            _deliver([(request, self._failure) for request in self.running.values()])
             self.running = {}
             return
         _deliver([(self.running.pop(output.request_id), _completion(output)) for output in outputs if output.finished])
@@ -207,9 +215,6 @@ def _start_engine(policy: PolicyRef, settings: SamplerSettings) -> Any:
     cpu = not torch.cuda.is_available()
     _set_environment(settings, cpu=cpu)
     set_threads = torch.set_num_threads  # vLLM puts a warning in its place
-    from vllm import EngineArgs
-    from vllm.v1.engine.llm_engine import LLMEngine
-
     arguments: dict[str, Any] = {
         "model": policy.path,
         "dtype": ("float32" if cpu else "bfloat16") if settings.dtype == "auto" else settings.dtype,
@@ -225,14 +230,21 @@ def _start_engine(policy: PolicyRef, settings: SamplerSettings) -> Any:
         "generation_config": "vllm",
         "disable_log_stats": True,
     }
-    if not cpu:
+    if cpu:
+        arguments["block_size"] = 32  # its default of 128 tokens leaves short prompts and turns out of the prefix cache
+    else:
         arguments["gpu_memory_utilization"] = settings.gpu_memory
     if settings.lora_rank:
         rank = next((r for r in LORA_RANKS if r >= settings.lora_rank), None)
         if rank is None:
             raise ValueError(f"lora_rank {settings.lora_rank} is over {LORA_RANKS[-1]}, the most that vLLM takes")
         arguments |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": rank}
-    engine = LLMEngine.from_engine_args(EngineArgs(**arguments))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it walks through deprecated names of torch
+        from vllm import EngineArgs
+        from vllm.v1.engine.llm_engine import LLMEngine
+
+        engine = LLMEngine.from_engine_args(EngineArgs(**arguments))
     torch.set_num_threads = set_threads
     return engine
 
@@ -240,10 +252,12 @@ def _start_engine(policy: PolicyRef, settings: SamplerSettings) -> Any:
 def _set_environment(settings: SamplerSettings, *, cpu: bool) -> None:
     """What vLLM reads from the environment. What a user has set stands, except what this module relies on."""
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-    quiet = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_LOGGING_STREAM": "ext://sys.stderr", "VLLM_NO_USAGE_STATS": "1"}
+    quiet = {"VLLM_LOGGING_LEVEL": "CRITICAL", "VLLM_LOGGING_STREAM": "ext://sys.stderr", "VLLM_NO_USAGE_STATS": "1"}
+    quiet["TORCH_CPP_LOG_LEVEL"] = "ERROR"  # in time only where torch is not loaded yet
     on_cpu = {"VLLM_CPU_KVCACHE_SPACE": str(settings.cpu_cache_gib), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
     for name, value in (quiet | (on_cpu if cpu else {})).items():
         os.environ.setdefault(name, value)
+    logging.getLogger("vllm").setLevel(os.environ["VLLM_LOGGING_LEVEL"])  # for what it logs before it reads that
 
 
 def _completion(output: Any) -> Completion:
@@ -273,5 +287,4 @@ def _resolve(results: Sequence[tuple[Request, Completion | SamplerError]]) -> No
 
 
 def _one_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0] if lines else ''}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:MAX_REASON_CHARS]}"

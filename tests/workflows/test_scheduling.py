@@ -1,0 +1,152 @@
+"""A real Prefect server, a real worker, a schedule that fires, and a run that goes through in another directory."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("prefect")]
+
+LIMIT_S = 300.0
+
+
+def wait_for(what: str, seen: Callable[[], object]) -> object:
+    end = time.monotonic() + LIMIT_S
+    while time.monotonic() < end:
+        found = seen()
+        if found:
+            return found
+        time.sleep(1)
+    raise AssertionError(f"no {what} within {LIMIT_S:.0f} s")
+
+
+@contextmanager
+def process(*command: str, cwd: Path, env: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A child in a session of its own, which ends as a whole."""
+    log = (cwd / "process.log").open("ab")
+    child = subprocess.Popen(
+        [sys.executable, "-m", *command], cwd=cwd, env=env, stdout=log, stderr=log, start_new_session=True
+    )
+    try:
+        yield child
+    finally:
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+
+def prefect_environment(home: Path) -> dict[str, str]:
+    env = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+    quiet = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "OMP_NUM_THREADS": "1"}
+    return env | quiet | {"PREFECT_HOME": str(home)}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment that reaches a Prefect server of our own."""
+    home = tmp_path_factory.mktemp("prefect")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    env = prefect_environment(home)
+    url = f"http://127.0.0.1:{port}/api"
+    with process("prefect", "server", "start", "--port", str(port), cwd=home, env=env):
+        wait_for("server", lambda: answers(f"{url}/health"))
+        yield env | {"PREFECT_API_URL": url}
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2):
+            return True
+    except OSError:
+        return False
+
+
+def api(env: dict[str, str], path: str, body: dict[str, object]) -> list[dict[str, object]]:
+    request = urllib.request.Request(
+        f"{env['PREFECT_API_URL']}/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return json.loads(answer.read())
+
+
+def runs_in(folder: Path) -> list[dict[str, object]]:
+    if not (folder / "runs" / "journeyman.db").exists():
+        return []
+    command = [sys.executable, "-m", "journeyman.workflows.cli", "status", "--json"]
+    shown = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    return json.loads(shown.stdout)["runs"]
+
+
+def finished(folder: Path, count: int) -> bool:
+    return sum(run["state"] == "finished" for run in runs_in(folder)) >= count
+
+
+def test_a_scheduled_run_goes_through_on_a_worker_elsewhere(server, cli, small, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    missing = cli("deploy", small, "--pool", "shelf", code=2, **server)
+    assert "prefect work-pool create shelf --type process" in missing.stderr
+    create = [sys.executable, "-m", "prefect", "work-pool", "create", "shelf", "--type", "process"]
+    subprocess.run(create, env=server, check=True, capture_output=True)
+    deployed = cli("deploy", small, "--pool", "shelf", "--cron", "* * * * *", "--set", "run.iterations=1", **server)
+    assert "deployed journeyman/small to pool 'shelf'" in deployed.stdout
+
+    with process("prefect", "worker", "start", "--pool", "shelf", cwd=elsewhere, env=server):
+        wait_for("scheduled run", lambda: runs_in(tmp_path))
+        (deployment,) = api(server, "deployments/filter", {})
+        api(server, f"deployments/{deployment['id']}/create_flow_run", {})  # falls due while the first one runs
+        wait_for("second scheduled run", lambda: finished(tmp_path, 2))
+
+    found = api(server, "flow_runs/filter", {"limit": 50})
+    states = [str(run["state_type"]) for run in found]
+    assert states.count("COMPLETED") >= 2
+    assert "CANCELLED" in states  # the one that overlapped
+    assert "FAILED" not in states
+    assert "CRASHED" not in states
+    status = json.loads(cli("status", "--json").stdout)
+    assert status["versions"][0]["kind"] == "continued"
+    assert not (elsewhere / "runs").exists()
+    tasks = api(server, "task_runs/filter", {"limit": 200})
+    assert {"generate", "score", "relabel", "finetune", "evaluate", "promote"} <= {
+        str(t["name"]).rsplit("-", 1)[0] for t in tasks
+    }
+    artifacts = api(server, "artifacts/filter", {"limit": 50})
+    assert {"journeyman-iterations", "journeyman-summary"} <= {str(a["key"]) for a in artifacts}
+
+
+def test_deploy_needs_a_server(cli, small) -> None:
+    env = prefect_environment(cli.folder)
+    assert "set PREFECT_API_URL" in cli("deploy", small, "--pool", "x", code=2, **env).stderr
+
+
+def test_a_bad_schedule_is_refused(server, cli, small) -> None:
+    result = cli("serve", small, "--cron", "whenever", code=2, **server)
+    assert "--cron 'whenever' is not a schedule" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_serve_starts_a_server_of_its_own_and_leaves_none_behind(small, tmp_path: Path) -> None:
+    env = prefect_environment(tmp_path / "home")
+    arguments = ["serve", small, "--cron", "* * * * *", "--set", "run.iterations=0"]
+    with process("journeyman.workflows.cli", *arguments, cwd=tmp_path, env=env) as serving:
+        wait_for("scheduled run", lambda: finished(tmp_path, 1))
+        children = subprocess.run(
+            ["ps", "-o", "pid=", "--ppid", str(serving.pid)], capture_output=True, text=True, check=True
+        ).stdout.split()
+        serving.kill()
+        serving.wait()
+        assert children
+        wait_for("end of the children", lambda: not any(Path("/proc", pid).exists() for pid in children))
