@@ -64,7 +64,7 @@ def make_tiny(
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = LlamaForCausalLM(config)
+        model: Any = LlamaForCausalLM(config)  # type: ignore[no-untyped-call]
     _quiet()
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -81,7 +81,7 @@ def _byte_tokenizer(max_positions: int) -> Any:
     core.decoder = decoders.ByteLevel()
     core.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in (BOS, PAD, *ROLES, END)])
     core.add_tokens([AddedToken(t, special=False, normalized=False) for t in (CALL_OPEN, CALL_CLOSE)])
-    tokenizer = PreTrainedTokenizerFast(
+    tokenizer: Any = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=core,
         bos_token=BOS,
         eos_token=END,
@@ -136,7 +136,7 @@ def load_causal_lm(policy: PolicyRef, *, dtype: torch.dtype, device: str, traina
     from transformers import AutoModelForCausalLM
 
     _quiet()
-    model = AutoModelForCausalLM.from_pretrained(policy.path, dtype=dtype)
+    model: Any = AutoModelForCausalLM.from_pretrained(policy.path, dtype=dtype)
     if policy.adapter is not None:
         from peft import PeftModel
 
@@ -148,4 +148,4 @@ def _quiet() -> None:
     """Turns off transformers' progress bars: on a terminal only our own lines are shown."""
     from transformers.utils import logging
 
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]

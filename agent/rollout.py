@@ -105,7 +105,7 @@ async def rollout(
 
     episodes = [
         asyncio.ensure_future(
-            _run_episode(a, Source.POLICY, open_environment, choose_for(a), renderer, limits.max_turns)
+            _run_episode(a, open_environment, choose_for(a), renderer, source=Source.POLICY, max_turns=limits.max_turns)
         )
         for a in attempts
     ]
@@ -139,7 +139,10 @@ def replay(task: Task, environment: Environment, actions: Sequence[Message], ren
         return _Choice(renderer.action_ids(actions[turn], tools), None, complete=True)
 
     attempt = Attempt(task, 0, 0)
-    return run_sync(_run_episode(attempt, Source.EXPERT, lambda _: environment, choose, renderer, len(actions)))
+    episode = _run_episode(
+        attempt, lambda _: environment, choose, renderer, source=Source.EXPERT, max_turns=len(actions)
+    )
+    return run_sync(episode)
 
 
 def run_sync(work: Coroutine[Any, Any, T]) -> T:
@@ -154,10 +157,11 @@ def run_sync(work: Coroutine[Any, Any, T]) -> T:
 
 async def _run_episode(
     attempt: Attempt,
-    source: Source,
     open_environment: Callable[[Task], Environment],
     choose: _Chooser,
     renderer: Renderer,
+    *,
+    source: Source,
     max_turns: int,
 ) -> Trajectory:
     turns: list[Turn] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ class Mix:
     positives: int
     """How many trajectories."""
     quota: Mapping[str, float]
-    """Shares by source; what one source lacks is filled from the others, in the order given."""
+    """Shares by source, within each the newest iteration first; what one source lacks is filled from the others."""
     max_age: int
     """Iterations back, the present one included; experts never age."""
     per_task: int
@@ -52,15 +52,11 @@ def sample_positives(
 
 
 def _capped(candidates: Sequence[Candidate], per_task: int, rng: np.random.Generator) -> list[str]:
-    """Ids in random order, newer iterations first within a task, at most `per_task` of one."""
+    """Ids, at most `per_task` of a task (its newest): the newest iteration's first, older ones after, each shuffled."""
     by_task: dict[str, list[Candidate]] = defaultdict(list)
     for i in rng.permutation(len(candidates)):
         by_task[candidates[i].task_hash].append(candidates[i])
-    seen: Counter[str] = Counter()
-    kept = []
-    for group in by_task.values():
-        for candidate in sorted(group, key=lambda c: -c.iteration):
-            if seen[candidate.task_hash] < per_task:
-                seen[candidate.task_hash] += 1
-                kept.append(candidate.id)
-    return [kept[i] for i in rng.permutation(len(kept))]
+    kept = [c for group in by_task.values() for c in sorted(group, key=lambda c: -c.iteration)[:per_task]]
+    newest = max((c.iteration for c in kept), default=0)
+    shuffled = [kept[i] for i in rng.permutation(len(kept))]
+    return [c.id for c in sorted(shuffled, key=lambda c: c.iteration != newest)]

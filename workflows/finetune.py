@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from journeyman.agent.chance import keyed_rng, keyed_seed
 from journeyman.agent.data import Json
 from journeyman.agent.learning.advantages import group_advantages
@@ -11,6 +13,7 @@ from journeyman.storage.runs import NewPolicy, Use
 from journeyman.storage.trajectories import StoredTrajectory
 from journeyman.workflows.attempts import attempts_of
 from journeyman.workflows.session import RunRef, Session, borrow
+from journeyman.workflows.settings import FinetuneSettings
 from journeyman.workflows.versions import candidate_number, parent_of, version_path
 
 
@@ -36,7 +39,7 @@ def _train(session: Session, iteration: int) -> None:
         minibatch_rows=settings.batch,
         epochs=settings.epochs,
         seed=keyed_seed(session.settings.run.seed, "finetune", iteration),
-        learning_rate=_learning_rate(session, iteration),
+        learning_rate=partial(_learning_rate, settings),
     )
     path = version_path(session, number)
     learner.save(session.artifacts / path, number)
@@ -44,13 +47,11 @@ def _train(session: Session, iteration: int) -> None:
     session.learner_became(store.policy(run_id, number))
 
 
-def _learning_rate(session: Session, iteration: int) -> float:
-    """Linear from `learning_rate` at the first iteration to `final_learning_rate` at the last."""
-    settings, last = session.settings.finetune, session.settings.run.iterations
-    if settings.final_learning_rate is None or last <= 1:
-        return settings.learning_rate
-    done = (iteration - 1) / (last - 1)
-    return settings.learning_rate + done * (settings.final_learning_rate - settings.learning_rate)
+def _learning_rate(settings: FinetuneSettings, done: float) -> float:
+    """Linear up over the share `warmup` of the steps, then linear down to 0, so that every version ends settled."""
+    if done < settings.warmup:
+        return settings.learning_rate * max(done, 0.1 * settings.warmup) / settings.warmup
+    return settings.learning_rate * (1 - done) / (1 - settings.warmup)
 
 
 def _rows(session: Session, iteration: int) -> tuple[list[TrainingRow], list[Use]]:

@@ -156,8 +156,9 @@ class FinetuneSettings(_Section):
     batch: int = Field(default=512, ge=1)
     """Rows of one optimizer step."""
     learning_rate: float = Field(default=1e-3, gt=0)
-    final_learning_rate: float | None = Field(default=None, gt=0)
-    """Reached linearly at the last iteration; None keeps `learning_rate`."""
+    """At its highest; every update begins with a warm-up and decays to 0."""
+    warmup: float = Field(default=0.07, gt=0, lt=1)
+    """Share of an update's steps."""
     weight_decay: float = Field(default=0.0, ge=0)
     max_grad_norm: float = Field(default=1.0, gt=0)
 

@@ -111,15 +111,16 @@ class CountdownEnvironment:
 
 
 def countdown_task(numbers: Sequence[int], target: int, max_target: int, split: Split) -> Task:
-    """The task with these numbers, shown in the order given."""
-    canonical: Json = {"numbers": sorted(numbers), "target": target}
+    """The task with these numbers, shown largest first: one order, so that equal tasks read alike."""
+    numbers = sorted(numbers, reverse=True)
+    canonical: Json = {"numbers": numbers, "target": target}
     return Task(
         environment="countdown",
         goal=target,
         prompt=(Message("user", f"reach {target} from {', '.join(map(str, numbers))}"),),
         split=split,
         hash=canonical_hash("countdown", canonical),
-        payload={"numbers": list(numbers), "max_target": max_target},
+        payload={"numbers": numbers, "max_target": max_target},
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,10 +93,11 @@ class Learner:
         seed: int,
         minibatch_rows: int | None = None,
         epochs: int = 1,
-        learning_rate: float | None = None,
+        learning_rate: float | Callable[[float], float] | None = None,
     ) -> dict[str, float]:
         """Learns from `rows` in steps of about `minibatch_rows` each (None: all in one), `epochs` times over.
 
+        `learning_rate` is one rate, or a function from the share of steps done, in [0, 1), to the rate.
         Rows with equal prompts stay in one step, so that the prompt can be shared; their order is drawn from `seed`.
         A step's loss is the policy loss + `beta` x KL + the weighted NLL, with the denominators of `losses`, and
         does not depend on its micro-batches. Where there is more than one step, the log-probs at the start of the
@@ -117,15 +118,19 @@ class Learner:
         started = time.perf_counter()
         for i, row in enumerate(rows):
             row.check(i)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.learning_rate if learning_rate is None else learning_rate
         steps: list[tuple[list[int], Denominators]] = []
         for epoch in range(epochs):
             parts = minibatches(rows, minibatch_rows, seed, epoch)
             steps += zip(parts, denominators(rows, parts), strict=True)
         fixed = self._fixed(rows, several=len(steps) > 1)
         sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.device))
-        norms = [n for part, counts in steps if (n := self._step(rows, part, counts, fixed, sums)) is not None]
+        rate = self.settings.learning_rate if learning_rate is None else learning_rate
+        norms: list[float] = []
+        for number, (part, counts) in enumerate(steps):
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate(number / len(steps)) if callable(rate) else rate
+            norm = self._step(rows, part, counts, fixed, sums)
+            norms += [] if norm is None else [norm]
         seconds = time.perf_counter() - started
         tokens = epochs * sum(len(row.segment.prompt_ids) + len(row.segment.completion_ids) for row in rows)
         return _means({name: float(value) for name, value in sums.items()}, norms) | {

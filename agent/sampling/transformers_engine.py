@@ -57,6 +57,9 @@ class TransformersSampler:
         self._thread.shutdown(wait=True)
         self._model = None
 
+    def _decode(self, batch: list[Request]) -> list[Completion]:
+        return decode_batch(self._model, batch)
+
     def _load(self, policy: PolicyRef) -> None:
         self._model = None  # never two models in memory
         self._model = load_causal_lm(policy, dtype=self._dtype, device=self._device)
@@ -65,7 +68,7 @@ class TransformersSampler:
         loop = asyncio.get_running_loop()
         for rows in _batches(requests, self._settings):
             batch = [requests[i] for i in rows]
-            completions = await loop.run_in_executor(self._thread, lambda batch=batch: decode_batch(self._model, batch))
+            completions = await loop.run_in_executor(self._thread, self._decode, batch)
             for request, completion in zip(batch, completions, strict=True):
                 request.succeed(completion)
 
@@ -123,35 +126,30 @@ def decode_batch(model: Any, requests: Sequence[Request]) -> list[Completion]:
     ]
 
 
-class _RoomyLayer(DynamicLayer):
+class _RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     """A cache layer with spare room, so that a decoded token is written in place and does not copy the cache."""
 
     ROOM = 32
+    _store: Tensor | None = None  # (2, B, heads, tokens + spare, head size), keys and values
 
-    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Appends (B, heads, new tokens, head size) to both and returns the whole."""
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-            self.keys, self.values = key_states, value_states
-            self._buffers: tuple[Tensor, Tensor] | None = None
-            return key_states, value_states
-        used = self.keys.shape[2]
-        end = used + key_states.shape[2]
-        if self._buffers is None or self._buffers[0].shape[2] < end:
+        if not self.is_initialized or key_states.shape != value_states.shape:
+            return super().update(key_states, value_states, *args, **kwargs)
+        old: Any = (self.keys, self.values)
+        used, end = old[0].shape[2], old[0].shape[2] + key_states.shape[2]
+        if self._store is None or self._store.shape[3] < end:
             B, heads, _, size = key_states.shape
-            self._buffers = (
-                key_states.new_empty(B, heads, end + self.ROOM, size),
-                value_states.new_empty(B, heads, end + self.ROOM, value_states.shape[3]),
-            )
-            self._buffers[0][:, :, :used], self._buffers[1][:, :, :used] = self.keys, self.values
-        self._buffers[0][:, :, used:end], self._buffers[1][:, :, used:end] = key_states, value_states
-        self.keys, self.values = self._buffers[0][:, :, :end], self._buffers[1][:, :, :end]
-        return self.keys, self.values
+            self._store = key_states.new_empty(2, B, heads, end + self.ROOM, size)
+            self._store[0, :, :, :used], self._store[1, :, :, :used] = old
+        self._store[0, :, :, used:end], self._store[1, :, :, used:end] = key_states, value_states
+        self.keys, self.values = keys, values = self._store[0, :, :, :end], self._store[1, :, :, :end]
+        return keys, values
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
         """Keeps, drops or repeats rows."""
-        super().reorder_cache(beam_idx)
-        self._buffers = None
+        super().reorder_cache(beam_idx)  # type: ignore[arg-type]
+        self._store = None
 
 
 class _State:
@@ -168,8 +166,10 @@ class _State:
         if bool(self._mask.all()):  # nothing is padded, and attention without a mask is faster
             self._mask = None
         positions_UL = (columns_L - (ids_UL.shape[1] - lengths_U[:, None])).clamp(min=0)
-        self._cache = DynamicCache(config=model.config)
-        self._cache.layers = [_RoomyLayer() if type(layer) is DynamicLayer else layer for layer in self._cache.layers]
+        self._cache: Any = DynamicCache(config=model.config)
+        roomy = (_RoomyLayer() if type(layer) is DynamicLayer else layer for layer in self._cache.layers)  # type: ignore[no-untyped-call]
+        self._cache.layers = list(roomy)
+        self.logits_BV: Tensor
         self._forward(ids_UL, positions_UL)
         self._positions_B = lengths_U
         self.select(row_of_B)
@@ -196,7 +196,7 @@ class _State:
             use_cache=True,
             logits_to_keep=1,
         )
-        self.logits_BV: Tensor = output.logits[:, -1].float()
+        self.logits_BV = output.logits[:, -1].float()
 
 
 def draw(logits_BV: Tensor, temperatures_B: Tensor, uniforms_B: Tensor) -> tuple[Tensor, Tensor]:

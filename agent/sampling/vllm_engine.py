@@ -28,6 +28,8 @@ MAX_REASON_CHARS = 400
 BATCHED_TOKENS = 8192
 """Most tokens of one engine step."""
 
+_ONE_ENGINE = threading.Lock()  # vLLM keeps its distributed state in globals
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Job:
@@ -49,7 +51,9 @@ class VllmSampler:
     """
 
     def __init__(self, policy: PolicyRef, settings: SamplerSettings) -> None:
-        """Starts the engine with the policy. Raises SamplerError where vLLM cannot run it."""
+        """Starts the engine with the policy. Raises SamplerError where vLLM cannot run it, or another one is open."""
+        if not _ONE_ENGINE.acquire(blocking=False):
+            raise SamplerError("a vLLM engine is open in this process already: close it, or share it")
         self._settings = settings
         self._inbox: queue.SimpleQueue[_Order] = queue.SimpleQueue()
         started: Future[_Driver] = Future()
@@ -85,6 +89,7 @@ def _serve(
     try:
         driver = _Driver(policy, settings)
     except Exception as error:  # vLLM raises errors of many kinds at its start
+        _ONE_ENGINE.release()
         started.set_exception(SamplerError(f"vLLM cannot start with {policy.path!r}: {_one_line(error)}"))
         return
     started.set_result(driver)
@@ -98,6 +103,7 @@ def _serve(
             order = orders.popleft()
             if order is None:
                 driver.shut_down()
+                _ONE_ENGINE.release()
                 return
             if isinstance(order, _Job):
                 _do(order)
@@ -212,8 +218,8 @@ class _Driver:
 def _start_engine(policy: PolicyRef, settings: SamplerSettings) -> Any:
     import torch
 
+    _set_environment(settings)
     cpu = not torch.cuda.is_available()
-    _set_environment(settings, cpu=cpu)
     set_threads = torch.set_num_threads  # vLLM puts a warning in its place
     arguments: dict[str, Any] = {
         "model": policy.path,
@@ -249,13 +255,17 @@ def _start_engine(policy: PolicyRef, settings: SamplerSettings) -> Any:
     return engine
 
 
-def _set_environment(settings: SamplerSettings, *, cpu: bool) -> None:
+def _set_environment(settings: SamplerSettings) -> None:
     """What vLLM reads from the environment. What a user has set stands, except what this module relies on."""
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-    quiet = {"VLLM_LOGGING_LEVEL": "CRITICAL", "VLLM_LOGGING_STREAM": "ext://sys.stderr", "VLLM_NO_USAGE_STATS": "1"}
-    quiet["TORCH_CPP_LOG_LEVEL"] = "ERROR"  # in time only where torch is not loaded yet
-    on_cpu = {"VLLM_CPU_KVCACHE_SPACE": str(settings.cpu_cache_gib), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
-    for name, value in (quiet | (on_cpu if cpu else {})).items():
+    defaults = {
+        "VLLM_LOGGING_LEVEL": "CRITICAL",  # its errors are raised too
+        "VLLM_LOGGING_STREAM": "ext://sys.stderr",
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_CPU_KVCACHE_SPACE": str(settings.cpu_cache_gib),
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # the learner needs the cores too
+    }
+    for name, value in defaults.items():
         os.environ.setdefault(name, value)
     logging.getLogger("vllm").setLevel(os.environ["VLLM_LOGGING_LEVEL"])  # for what it logs before it reads that
 

@@ -130,5 +130,5 @@ def test_an_answer_ends_the_episode() -> None:
     task = countdown_task([3, 8, 9], 20, 100, Split.TRAIN)
     environment = Countdown().open(task)
     observation = asyncio.run(environment.start())
-    assert observation.messages[0].content == "reach 20 from 3, 8, 9"
+    assert observation.messages[0].content == "reach 20 from 9, 8, 3"
     assert asyncio.run(environment.step(Message("assistant", "3+8+9"))).terminated
