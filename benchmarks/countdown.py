@@ -18,6 +18,7 @@ from pathlib import Path
 
 from journeyman.agent.chance import keyed_seed
 from journeyman.agent.data import Json, Split
+from journeyman.agent.learning.schedule import warmup_then_decay
 from journeyman.storage.runs import NewPolicy
 from journeyman.workflows.attempts import success_rate
 from journeyman.workflows.console import Reporter
@@ -79,11 +80,13 @@ def keep_cloning(session: Session, seconds: float) -> tuple[str, int]:
     learner, rows = session.learner(first), verified_rows(session)
     best = success_rate(session, first.path, tasks)
     learner.save(session.artifacts / path, CONTROL)
-    end, epochs = time.monotonic() + seconds, 0
-    while time.monotonic() < end:
+    started, epochs = time.monotonic(), 0
+    while time.monotonic() - started < seconds:
         epochs += 1
         seed = keyed_seed(session.settings.run.seed, "control", epochs)
-        learner.update(rows, minibatch_rows=settings.batch, seed=seed, learning_rate=settings.learning_rate)
+        done = min((time.monotonic() - started) / seconds, 0.999)
+        rate = warmup_then_decay(settings.learning_rate, settings.warmup, done)
+        learner.update(rows, minibatch_rows=settings.batch, seed=seed, learning_rate=rate)
         if epochs % CHECK_EVERY == 0:
             learner.save(session.artifacts / f"{path}-check", CONTROL)
             success = success_rate(session, f"{path}-check", tasks)

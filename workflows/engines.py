@@ -76,12 +76,13 @@ def learner_settings(settings: Settings) -> LearnerSettings:
 
     from journeyman.agent.learning.learner import LearnerSettings
 
-    model, tune = settings.model, settings.finetune
+    model, tune, optimizer = settings.model, settings.finetune, settings.optimizer
     dtype = model.dtype if model.dtype != "auto" else "bfloat16" if torch.cuda.is_available() else "float32"
     return LearnerSettings(
         learning_rate=tune.learning_rate,
-        weight_decay=tune.weight_decay,
-        max_grad_norm=tune.max_grad_norm,
+        betas=(optimizer.beta1, optimizer.beta2),
+        weight_decay=optimizer.weight_decay,
+        max_grad_norm=optimizer.max_grad_norm,
         loss=tune.loss,
         ratio_level=tune.ratio,
         eps=tune.epsilon,

@@ -8,12 +8,12 @@ from journeyman.agent.chance import keyed_rng, keyed_seed
 from journeyman.agent.data import Json
 from journeyman.agent.learning.advantages import group_advantages
 from journeyman.agent.learning.learner import TrainingRow
+from journeyman.agent.learning.schedule import warmup_then_decay
 from journeyman.storage.replay import Mix, sample_positives
 from journeyman.storage.runs import NewPolicy, Use
 from journeyman.storage.trajectories import StoredTrajectory
 from journeyman.workflows.attempts import attempts_of
 from journeyman.workflows.session import RunRef, Session, borrow
-from journeyman.workflows.settings import FinetuneSettings
 from journeyman.workflows.versions import candidate_number, parent_of, version_path
 
 
@@ -39,19 +39,12 @@ def _train(session: Session, iteration: int) -> None:
         minibatch_rows=settings.batch,
         epochs=settings.epochs,
         seed=keyed_seed(session.settings.run.seed, "finetune", iteration),
-        learning_rate=partial(_learning_rate, settings),
+        learning_rate=partial(warmup_then_decay, settings.learning_rate, settings.warmup),
     )
     path = version_path(session, number)
     learner.save(session.artifacts / path, number)
     store.add_policy(run_id, NewPolicy(number, parent.id, iteration, "finetune", path, stats), uses)
     session.learner_became(store.policy(run_id, number))
-
-
-def _learning_rate(settings: FinetuneSettings, done: float) -> float:
-    """Linear up over the share `warmup` of the steps, then linear down to 0, so that every version ends settled."""
-    if done < settings.warmup:
-        return settings.learning_rate * max(done, 0.1 * settings.warmup) / settings.warmup
-    return settings.learning_rate * (1 - done) / (1 - settings.warmup)
 
 
 def _rows(session: Session, iteration: int) -> tuple[list[TrainingRow], list[Use]]:

@@ -78,6 +78,16 @@ class SamplerSettings(_Section):
     """Share of a GPU's memory that vLLM takes; the learner needs the rest."""
 
 
+class OptimizerSettings(_Section):
+    """AdamW, for the warm start and for every update."""
+
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    beta2: float = Field(default=0.999, ge=0, lt=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Of matrices only."""
+    max_grad_norm: float = Field(default=1.0, gt=0)
+
+
 class WarmStartSettings(_Section):
     """Behavioural cloning of demonstrations, stopped early by validation."""
 
@@ -90,7 +100,11 @@ class WarmStartSettings(_Section):
     patience: int = Field(default=5, ge=1)
     """Looks without a better share before it stops."""
     batch: int = Field(default=64, ge=1)
+    """Demonstrations of one optimizer step."""
     learning_rate: float = Field(default=1e-3, gt=0)
+    """At its highest; it decays to 0 at `max_epochs`."""
+    warmup: float = Field(default=0.05, gt=0, lt=1)
+    """Share of the steps of `max_epochs`."""
 
 
 class GenerateSettings(_Section):
@@ -159,8 +173,6 @@ class FinetuneSettings(_Section):
     """At its highest; every update begins with a warm-up and decays to 0."""
     warmup: float = Field(default=0.07, gt=0, lt=1)
     """Share of an update's steps."""
-    weight_decay: float = Field(default=0.0, ge=0)
-    max_grad_norm: float = Field(default=1.0, gt=0)
 
 
 class EvaluateSettings(_Section):
@@ -187,6 +199,7 @@ class Settings(_Section):
     tasks: TaskSettings = TaskSettings()
     model: ModelSettings = ModelSettings()
     sampler: SamplerSettings = SamplerSettings()
+    optimizer: OptimizerSettings = OptimizerSettings()
     warm_start: WarmStartSettings = WarmStartSettings()
     generate: GenerateSettings = GenerateSettings()
     relabel: RelabelSettings = RelabelSettings()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 
 from journeyman.agent.chance import keyed_seed
 from journeyman.agent.data import (
@@ -20,6 +21,7 @@ from journeyman.agent.data import (
 from journeyman.agent.environments.rows import read_chat_demonstrations
 from journeyman.agent.errors import DataError
 from journeyman.agent.learning.learner import Learner, TrainingRow
+from journeyman.agent.learning.schedule import warmup_then_decay
 from journeyman.agent.rendering import render_episode
 from journeyman.agent.rollout import replay
 from journeyman.storage.rows import NewTrajectory
@@ -27,6 +29,7 @@ from journeyman.storage.runs import NewPolicy, PolicyInfo
 from journeyman.storage.trajectories import StoredTrajectory
 from journeyman.workflows.attempts import success_rate
 from journeyman.workflows.session import RunRef, Session, borrow
+from journeyman.workflows.settings import WarmStartSettings
 from journeyman.workflows.versions import WARM_START, version_path
 
 
@@ -77,7 +80,7 @@ def fit(session: Session, learner: Learner, rows: list[TrainingRow], path: str, 
                 rows,
                 minibatch_rows=settings.batch,
                 seed=keyed_seed(seed, "warm_start", epoch),
-                learning_rate=settings.learning_rate,
+                learning_rate=partial(_rate, settings, epoch - 1, max_epochs),
             )
             advance()
             if epoch % settings.check_every and epoch != max_epochs:
@@ -91,6 +94,11 @@ def fit(session: Session, learner: Learner, rows: list[TrainingRow], path: str, 
                 break
     shutil.rmtree(session.artifacts / checked)
     return {"demonstrations": len(rows), "epochs": epoch, "best_epoch": best_epoch, "validation_success": best}
+
+
+def _rate(settings: WarmStartSettings, epochs_before: int, max_epochs: int, done: float) -> float:
+    """One warm-up and one decay over all epochs; `done` is the share of the present one."""
+    return warmup_then_decay(settings.learning_rate, settings.warmup, (epochs_before + done) / max_epochs)
 
 
 def _store_demonstrations(session: Session) -> None:

@@ -57,7 +57,7 @@ class VllmSampler:
         self._settings = settings
         self._inbox: queue.SimpleQueue[_Order] = queue.SimpleQueue()
         started: Future[_Driver] = Future()
-        self._thread = threading.Thread(target=_serve, args=(policy, settings, self._inbox, started), daemon=True)
+        self._thread = threading.Thread(target=_run_thread, args=(policy, settings, self._inbox, started), daemon=True)
         self._thread.start()
         self._driver = started.result()
         self._batcher = Batcher(self._take)
@@ -82,6 +82,15 @@ class VllmSampler:
         self._inbox.put(requests)
 
 
+def _run_thread(
+    policy: PolicyRef, settings: SamplerSettings, inbox: queue.SimpleQueue[_Order], started: Future[_Driver]
+) -> None:
+    try:
+        _serve(policy, settings, inbox, started)
+    finally:
+        _ONE_ENGINE.release()
+
+
 def _serve(
     policy: PolicyRef, settings: SamplerSettings, inbox: queue.SimpleQueue[_Order], started: Future[_Driver]
 ) -> None:
@@ -89,7 +98,6 @@ def _serve(
     try:
         driver = _Driver(policy, settings)
     except Exception as error:  # vLLM raises errors of many kinds at its start
-        _ONE_ENGINE.release()
         started.set_exception(SamplerError(f"vLLM cannot start with {policy.path!r}: {_one_line(error)}"))
         return
     started.set_result(driver)
@@ -103,7 +111,6 @@ def _serve(
             order = orders.popleft()
             if order is None:
                 driver.shut_down()
-                _ONE_ENGINE.release()
                 return
             if isinstance(order, _Job):
                 _do(order)
@@ -137,7 +144,7 @@ class _Driver:
         self._failure: SamplerError | None = None
         self.running: dict[str, Request] = {}
         if policy.adapter is not None:
-            self._use_adapter(policy.adapter)
+            self._start_adapter(policy.adapter)
 
     def add(self, requests: list[Request]) -> None:
         """Hands requests to the engine; one that it refuses fails alone. After a failed step it takes none."""
@@ -185,6 +192,8 @@ class _Driver:
 
         Full weights are always read anew; the base of an adapter only where its path has changed.
         """
+        if self._failure is not None:
+            raise self._failure
         if self._adapter is not None:
             self._engine.remove_lora(self._adapter.lora_int_id)
             self._adapter = None
@@ -204,6 +213,13 @@ class _Driver:
         self._engine.engine_core.shutdown()
         del self._engine
         cleanup_dist_env_and_memory()
+
+    def _start_adapter(self, folder: str) -> None:
+        try:
+            self._use_adapter(folder)
+        except Exception:
+            self.shut_down()
+            raise
 
     def _use_adapter(self, folder: str) -> None:
         from vllm.lora.request import LoRARequest

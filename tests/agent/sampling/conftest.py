@@ -1,0 +1,67 @@
+"""Tiny models whose greedy choices are decisive, and a LoRA adapter."""
+
+import numpy as np
+import pytest
+import torch
+from journeyman.agent.data import PolicyRef
+from journeyman.agent.models import load_causal_lm, make_tiny
+
+
+@pytest.fixture(scope="session")
+def policies(tmp_path_factory):
+    """Three full policies of one shape; their logits are spread out, so that rounding cannot swap the best two."""
+    root = tmp_path_factory.mktemp("policies")
+    refs = []
+    for number in range(3):
+        folder = make_tiny(root / f"v{number}", number)
+        refs.append(PolicyRef(number, str(folder)))
+        model = load_causal_lm(refs[-1], dtype=torch.float32, device="cpu")
+        with torch.no_grad():
+            for name, weight in model.named_parameters():
+                if weight.dim() == 2:
+                    weight.mul_(20 if name == "lm_head.weight" else 3)
+        model.save_pretrained(folder)
+    return refs
+
+
+@pytest.fixture(scope="session")
+def adapters(policies, tmp_path_factory):
+    """Two adapters on the first policy that change its choices."""
+    from peft import LoraConfig, get_peft_model
+
+    refs = []
+    for number in (4, 5):
+        folder = tmp_path_factory.mktemp("adapters") / f"v{number}"
+        base = load_causal_lm(policies[0], dtype=torch.float32, device="cpu")
+        torch.manual_seed(number)
+        targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+        config = LoraConfig(r=4, lora_alpha=8, target_modules=targets, init_lora_weights=False)
+        get_peft_model(base, config).save_pretrained(folder)
+        refs.append(PolicyRef(number, policies[0].path, str(folder)))
+    return refs
+
+
+@pytest.fixture(scope="session")
+def prompts():
+    """Prompts of bytes, short and over 300 tokens (more than two of vLLM's default cache blocks on CPU)."""
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, n).tolist() for n in (5, 30, 31, 33, 300, 310, 390)]
+
+
+@pytest.fixture(scope="session")
+def truth():
+    """Greedy tokens, their log-probs and the lead over the runner-up, by full forward passes without any cache."""
+
+    def compute(policy, prompt, steps):
+        model = load_causal_lm(policy, dtype=torch.float32, device="cpu")
+        ids, logprobs, leads = list(prompt), [], []
+        for _ in range(steps):
+            with torch.inference_mode():
+                row = model(torch.tensor([ids])).logits[0, -1].log_softmax(-1)
+            best = row.topk(2)
+            ids.append(int(best.indices[0]))
+            logprobs.append(float(best.values[0]))
+            leads.append(float(best.values[0] - best.values[1]))
+        return ids[len(prompt) :], logprobs, leads
+
+    return compute

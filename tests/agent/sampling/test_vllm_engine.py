@@ -1,0 +1,159 @@
+"""The vLLM sampler against transformers: the same tokens before and after every change of weights."""
+
+import asyncio
+from importlib import metadata
+
+import numpy as np
+import pytest
+import torch
+from journeyman.agent.data import PolicyRef, SamplingParams
+from journeyman.agent.errors import SamplerError
+from journeyman.agent.models import load_causal_lm
+from journeyman.agent.sampling.factory import installed_vllm, open_sampler
+from journeyman.agent.sampling.settings import SamplerSettings
+
+pytestmark = [
+    pytest.mark.vllm,
+    pytest.mark.skipif(installed_vllm() is None, reason="vLLM is not installed"),
+]
+
+TOLERANCE = 5e-4
+"""On log-probs down to about -10: vLLM's float32 kernels and torch's differ by about 1e-5 a sum, over four layers."""
+
+
+@pytest.fixture(scope="module", params=[0, 8], ids=["plain", "lora"])
+def sampler(request, policies):
+    """One engine for the tests of full weights alone, then one that takes adapters too."""
+    settings = SamplerSettings(lora_rank=request.param, context_tokens=512)
+    sampler = open_sampler("vllm", policies[0], settings)
+    sampler.takes_adapters = request.param > 0
+    yield sampler
+    sampler.close()
+
+
+def ask(sampler, prompts, params):
+    async def all_at_once():
+        return await asyncio.gather(*(sampler.generate(p, q) for p, q in zip(prompts, params, strict=True)))
+
+    return asyncio.run(all_at_once())
+
+
+def greedy(steps, *stop_ids):
+    return SamplingParams(steps, temperature=0.0, stop_ids=stop_ids)
+
+
+def check(sampler, policy, prompts, truth):
+    """Twice, so that the second time the prompts come out of the prefix cache; gives what was said."""
+    for _ in range(2):
+        for prompt, completion in zip(prompts, ask(sampler, prompts, [greedy(6)] * len(prompts)), strict=True):
+            tokens, logprobs, leads = truth(policy, prompt, 6)
+            assert min(leads) > 10 * TOLERANCE  # so that no rounding can decide
+            assert completion.token_ids.tolist() == tokens
+            np.testing.assert_allclose(completion.logprobs, logprobs, atol=TOLERANCE)
+    return tuple(tokens)
+
+
+def test_greedy_equals_transformers_across_weight_updates(sampler, policies, prompts, truth):
+    """The same prompts every time, some over 300 tokens: a stale block of the prefix cache would show."""
+    said = []
+    for policy in (policies[0], policies[1], policies[2], policies[0]):
+        asyncio.run(sampler.load_policy(policy))
+        said.append(check(sampler, policy, prompts, truth))
+    assert len(set(said)) == 3
+    assert said[0] == said[3]
+
+
+def test_greedy_equals_transformers_across_adapters(sampler, policies, adapters, prompts, truth):
+    if not sampler.takes_adapters:
+        with pytest.raises(SamplerError, match="set lora_rank to its rank or more"):
+            asyncio.run(sampler.load_policy(adapters[0]))
+        asyncio.run(sampler.load_policy(policies[0]))
+        return
+    said = []
+    for policy in (policies[0], adapters[0], adapters[1], adapters[0], policies[1]):
+        asyncio.run(sampler.load_policy(policy))
+        said.append(check(sampler, policy, prompts[-2:], truth))
+    assert len(set(said)) == 4
+    assert said[1] == said[3]
+
+
+def test_logprobs_are_of_the_distribution_sampled_from(sampler, policies, prompts):
+    asyncio.run(sampler.load_policy(policies[0]))
+    params = [SamplingParams(8, temperature=t, seed=i) for i, t in enumerate((0.3, 0.7, 1.0, 1.5, 3.0, 0.9, 1.1))]
+    model = load_causal_lm(policies[0], dtype=torch.float32, device="cpu")
+    for prompt, p, completion in zip(prompts, params, ask(sampler, prompts, params), strict=True):
+        ids = torch.tensor([[*prompt, *completion.token_ids.tolist()]])
+        with torch.inference_mode():
+            rows = (model(ids).logits[0, len(prompt) - 1 : -1] / p.temperature).log_softmax(-1)
+        expected = rows.gather(1, ids[0, len(prompt) :, None])[:, 0]
+        np.testing.assert_allclose(completion.logprobs, expected, atol=TOLERANCE / min(1, p.temperature))
+
+
+def test_seeds_tell_the_members_of_a_group_apart(sampler, prompts):
+    params = [SamplingParams(8, temperature=3.0, seed=seed) for seed in (1, 2, 3, 1)]
+    said = [tuple(c.token_ids) for c in ask(sampler, [prompts[0]] * 4, params)]
+    assert said[0] == said[3]
+    assert len(set(said)) == 3
+
+
+def test_a_stop_token_ends_a_completion_and_is_its_last(sampler, policies, prompts, truth):
+    """The tokenizer's own end of text does not count: the stop tokens are the caller's alone."""
+    asyncio.run(sampler.load_policy(policies[0]))
+    tokens, _, _ = truth(policies[0], prompts[0], 6)
+    stop = tokens[3]
+    first = tokens.index(stop)
+    cut, whole = ask(sampler, [prompts[0]] * 2, [greedy(6, 263, stop), greedy(6)])
+    assert (cut.token_ids.tolist(), cut.stopped) == (tokens[: first + 1], True)
+    assert len(cut.logprobs) == first + 1
+    assert (whole.token_ids.tolist(), whole.stopped) == (tokens, False)
+
+
+def test_more_seeded_tokens_than_one_step_holds(sampler):
+    """Prompts that fill several engine steps: a prompt is never split, which seeds on CPU would not survive."""
+    rng = np.random.default_rng(1)
+    prompts = [rng.integers(0, 256, 300).tolist() for _ in range(60)]
+    completions = ask(sampler, prompts, [SamplingParams(2, seed=i) for i in range(60)])
+    assert [len(c.token_ids) for c in completions] == [2] * 60
+
+
+def test_weights_change_only_between_requests(sampler, policies, prompts, truth):
+    """A load asked for while requests are under way waits for them; requests after it see the new weights."""
+
+    async def interleaved():
+        await sampler.load_policy(policies[0])
+        before = [asyncio.ensure_future(sampler.generate(prompts[-1], greedy(40)))]
+        await asyncio.sleep(0.01)
+        load = asyncio.ensure_future(sampler.load_policy(policies[1]))
+        await asyncio.sleep(0)
+        after = [asyncio.ensure_future(sampler.generate(prompts[-1], greedy(6)))]
+        await load
+        return (await before[0]).token_ids.tolist(), (await after[0]).token_ids.tolist()
+
+    before, after = asyncio.run(interleaved())
+    assert before == truth(policies[0], prompts[-1], 40)[0]
+    assert after == truth(policies[1], prompts[-1], 6)[0]
+
+
+def test_bad_requests_and_policies_are_errors_and_the_engine_goes_on(sampler, policies, prompts, truth, tmp_path):
+    with pytest.raises(SamplerError, match="exceed context_tokens = 512"):
+        ask(sampler, [[1] * 510], [greedy(9)])
+    with pytest.raises(SamplerError, match="vLLM refuses a request: .*999"):
+        ask(sampler, [[999]], [greedy(1)])
+    with pytest.raises(SamplerError, match="vLLM cannot load the policy"):
+        asyncio.run(sampler.load_policy(PolicyRef(9, str(tmp_path))))
+    with pytest.raises(SamplerError, match="open in this process already"):
+        open_sampler("vllm", policies[0], SamplerSettings())
+    asyncio.run(sampler.load_policy(policies[2]))
+    check(sampler, policies[2], prompts[:1], truth)
+
+
+def test_the_learner_can_still_choose_its_threads(sampler):
+    before = torch.get_num_threads()
+    torch.set_num_threads(before)
+    assert torch.get_num_threads() == before
+    assert torch.set_num_threads.__module__ != "vllm.v1.worker.cpu_worker"
+
+
+def test_the_installed_version_is_named():
+    name, version = installed_vllm().split()
+    assert metadata.version(name) == version

@@ -1,0 +1,76 @@
+"""The model `tiny` and the names of models."""
+
+import json
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from journeyman.agent.data import PolicyRef
+from journeyman.agent.errors import UnknownNameError, UsageError
+from journeyman.agent.models import load_causal_lm, load_tokenizer, make_tiny, resolve_model
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return make_tiny(tmp_path_factory.mktemp("models") / "tiny", 0)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny):
+    return load_tokenizer(str(tiny))
+
+
+def test_about_a_million_float32_parameters(tiny):
+    model = load_causal_lm(PolicyRef(0, str(tiny)), dtype=torch.float32, device="cpu")
+    assert 0.9e6 < sum(p.numel() for p in model.parameters()) < 1.3e6
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    assert json.loads((tiny / "config.json").read_text())["architectures"] == ["LlamaForCausalLM"]
+
+
+def test_weights_depend_on_the_seed_alone(tiny, tmp_path):
+    torch.manual_seed(123)  # the caller's own random state neither matters nor changes
+    before = torch.random.get_rng_state()
+    again, other = make_tiny(tmp_path / "again", 0), make_tiny(tmp_path / "other", 1)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    weights = [(folder / "model.safetensors").read_bytes() for folder in (tiny, again, other)]
+    assert weights[0] == weights[1] != weights[2]
+
+
+def test_printable_ascii_and_newline_are_one_token_each(tokenizer):
+    text = "\n" + "".join(map(chr, range(32, 127)))
+    ids = tokenizer(text, add_special_tokens=False).input_ids
+    assert len(ids) == len(set(ids)) == 96
+
+
+def test_markers_are_one_token_each(tokenizer):
+    text = "<|bos|><|system|><|user|><|assistant|><|tool|><|end|><|pad|><tool_call></tool_call>"
+    assert len(tokenizer(text, add_special_tokens=False).input_ids) == 9
+
+
+@given(st.text())
+def test_every_text_comes_back(tokenizer, text):
+    assert tokenizer.decode(tokenizer(text, add_special_tokens=False).input_ids) == text
+
+
+def test_a_chat_costs_three_tokens_a_message(tokenizer):
+    chat = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yo"}]
+    text = tokenizer.apply_chat_template(chat, tokenize=False)
+    assert text == "<|bos|><|user|>hi<|end|><|assistant|>yo<|end|>"
+
+
+def test_resolve_takes_tiny_and_folders(tiny):
+    assert resolve_model("tiny") == "tiny"
+    assert resolve_model(str(tiny)) == str(tiny)
+
+
+def test_resolve_names_the_remedy(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(UnknownNameError, match="unknown model 'tinny': did you mean 'tiny'"):
+        resolve_model("tinny")
+    with pytest.raises(UnknownNameError, match=r"holds no config\.json: save the model into it"):
+        resolve_model(str(tmp_path))
+    with pytest.raises(UsageError, match=r"give a folder that holds config\.json") as caught:
+        resolve_model(str(tmp_path / "missing"))
+    assert "\n" not in str(caught.value)
