@@ -41,8 +41,9 @@ def make_model(folder: Path, *, hidden: int, layers: int, intermediate: int) -> 
         max_position_embeddings=2048,
     )
     LlamaForCausalLM(config).save_pretrained(folder)
-    core = Tokenizer(models.WordLevel({f"w{i}": i for i in range(VOCABULARY)}, unk_token="w0"))
-    PreTrainedTokenizerFast(tokenizer_object=core, eos_token="w1", pad_token="w2").save_pretrained(folder)
+    special = {"unk_token": "w0", "eos_token": "w1", "pad_token": "w2"}
+    core = Tokenizer(models.WordLevel({f"w{i}": i for i in range(VOCABULARY)}, unk_token=special["unk_token"]))
+    PreTrainedTokenizerFast(tokenizer_object=core, **special).save_pretrained(folder)
     return PolicyRef(0, str(folder))
 
 

@@ -74,8 +74,9 @@ def test_one_step_needs_no_second_look_at_the_start(policy, segments_of):
     norms = []
     step = twice.optimizer.step
     twice.optimizer.step = lambda: (norms.append(gradient_norm(twice)), step())
-    twice.update(rows, seed=1, epochs=2)
+    later = twice.update(rows, seed=1, epochs=2)
     assert stats["steps"] == 1
+    assert (stats["approx_kl"], later["approx_kl"] > 0) == (0.0, True)  # the second step is away from the start
     assert stats["ratio"] == 1.0
     assert norms[0] == pytest.approx(min(stats["grad_norm"], SETTINGS.max_grad_norm), rel=1e-4)
 
