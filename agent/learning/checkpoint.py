@@ -27,7 +27,8 @@ OPTIMIZER_FILE = Path("learner") / "optimizer.safetensors"
 def whole_folder(folder: Path) -> Iterator[Path]:
     """A hidden sibling to write into, renamed to `folder` at the end; a killed process leaves `folder` as it was.
 
-    An earlier `folder` is replaced; what a killed writer left behind is removed.
+    An earlier `folder` is replaced (a kill between the two renames leaves none: write it again, as a redone stage
+    does); what a killed writer left behind is removed.
     """
     partial, old = (folder.with_name(f".{folder.name}.{state}") for state in ("partial", "old"))
     for leftover in (partial, old):

@@ -137,6 +137,7 @@ class _Driver:
     def __init__(self, policy: PolicyRef, settings: SamplerSettings) -> None:
         self._engine = _start_engine(policy, settings)
         self._settings = settings
+        self._eager = bool(self._engine.vllm_config.model_config.enforce_eager)
         self._path: str | None = policy.path
         self._adapter: Any = None
         self._adapters = 0
@@ -178,8 +179,13 @@ class _Driver:
 
     def step(self) -> None:
         """One step of the engine; its failure fails all that is under way."""
+        import torch
+
+        # Forced eager for a small function that vLLM compiles even so: machines without a C++ compiler need not have one.
+        stance = torch.compiler.set_stance("force_eager" if self._eager else "default")
         try:
-            outputs = self._engine.step()
+            with stance:
+                outputs = self._engine.step()
         except Exception as error:
             self._failure = SamplerError(f"the vLLM engine failed: {_one_line(error)}; open the sampler again")
             _deliver([(request, self._failure) for request in self.running.values()])

@@ -35,25 +35,27 @@ def greedy(steps, *stop_ids):
     return SamplingParams(steps, temperature=0.0, stop_ids=stop_ids)
 
 
+def check(completions, paths):
+    """Token for token, as far as the paths are decisive (most of the way)."""
+    for completion, (tokens, logprobs) in zip(completions, paths, strict=True):
+        assert completion.token_ids[: len(tokens)].tolist() == tokens
+        np.testing.assert_allclose(completion.logprobs[: len(tokens)], logprobs, atol=TOLERANCE)
+    assert sum(len(tokens) for tokens, _ in paths) > 0.8 * sum(len(c.token_ids) for c in completions)
+
+
 def test_greedy_equals_full_forward_passes(sampler, policies, prompts, truth):
-    for prompt, completion in zip(prompts, ask(sampler, prompts, [greedy(6)] * len(prompts)), strict=True):
-        tokens, logprobs, leads = truth(policies[0], prompt, 6)
-        assert min(leads) > 10 * TOLERANCE
-        assert completion.token_ids.tolist() == tokens
-        np.testing.assert_allclose(completion.logprobs, logprobs, atol=TOLERANCE)
-        assert not completion.stopped
+    completions = ask(sampler, prompts, [greedy(6)] * len(prompts))
+    check(completions, [truth(policies[0], prompt, 6) for prompt in prompts])
+    assert [(len(c.token_ids), c.stopped) for c in completions] == [(6, False)] * len(prompts)
 
 
 def test_new_weights_are_used(sampler, policies, adapters, prompts, truth):
     said = set()
     for policy in (policies[1], adapters[0], adapters[1], policies[0]):
         asyncio.run(sampler.load_policy(policy))
-        (completion,) = ask(sampler, [prompts[-1]], [greedy(6)])
-        tokens, logprobs, leads = truth(policy, prompts[-1], 6)
-        assert min(leads) > 10 * TOLERANCE
-        assert completion.token_ids.tolist() == tokens
-        np.testing.assert_allclose(completion.logprobs, logprobs, atol=TOLERANCE)
-        said.add(tuple(tokens))
+        completions = ask(sampler, prompts[-2:], [greedy(6)] * 2)
+        check(completions, [truth(policy, prompt, 6) for prompt in prompts[-2:]])
+        said.add(tuple(completions[-1].token_ids))
     assert len(said) == 4
 
 
@@ -93,10 +95,9 @@ def test_seeds_tell_the_members_of_a_group_apart(sampler, prompts):
 
 
 def test_a_stop_token_ends_a_completion_and_is_its_last(sampler, policies, prompts, truth):
-    tokens, _, _ = truth(policies[0], prompts[0], 6)
-    stop = tokens[3]
-    first = tokens.index(stop)
-    cut, whole = ask(sampler, [prompts[0]] * 2, [greedy(6, 263, stop), greedy(6)])
+    tokens, _ = truth(policies[0], prompts[1], 4)
+    first = tokens.index(tokens[2])
+    cut, whole = ask(sampler, [prompts[1]] * 2, [greedy(4, 263, tokens[2]), greedy(4)])
     assert (cut.token_ids.tolist(), cut.stopped) == (tokens[: first + 1], True)
     assert len(cut.logprobs) == first + 1
     assert (whole.token_ids.tolist(), whole.stopped) == (tokens, False)

