@@ -15,7 +15,7 @@ from journeyman.storage.hindsight import Strategy
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class RunSettings(_Section):

@@ -1,7 +1,7 @@
 """Gridworld: walk a map of walls and holes to a goal by tool calls, seeing only the cells around and where it lies.
 
-A goal is a cell, [row, column] from the top left. The agent is never told the way: the view shows what is within
-`view` cells, the offset says where the goal is.
+A goal is a cell, [row, column] from the top left. The agent is never told the way: it is told which of the four
+cells beside it are free, and how far off the goal lies as the crow flies.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MOVE = Tool(
         "required": ["direction"],
     },
 )
-RULES = "Walk to the goal G. You are @, # is a wall, O is a hole: stay out."
+RULES = "Walk to the goal. Walls stop you, a hole ends the walk."
 MAX_DRAWS = 300
 """Failed draws in a row after which the options are taken to be impossible."""
 
@@ -57,8 +57,6 @@ class Gridworld:
     """Probability of a hole in a cell; a hole ends the episode."""
     min_distance: Annotated[int, Field(ge=1)] = 6
     """Least number of moves from the start to the goal; the most is `max_turns`."""
-    view: Annotated[int, Field(ge=1)] = 2
-    """How many cells the agent sees in each direction."""
     max_turns: Annotated[int, Field(ge=1)] = 24
     """Turns after which an episode is truncated; a call that is no move, or runs into a wall, costs one too."""
     rubric: Mapping[str, float] = field(default_factory=lambda: {"goal": 1.0})
@@ -81,7 +79,7 @@ class Gridworld:
     def task(self, layout: Layout, split: Split) -> Task:
         """The task of walking from the layout's start to its goal."""
         rows, start, goal = list(layout.rows), list(layout.start), list(layout.goal)
-        prompt = Message("user", f"{RULES}\n{look(layout, layout.start, self.view)}")
+        prompt = Message("user", f"{RULES}\n{look(layout, layout.start)}")
         name = canonical_hash("gridworld", [rows, start, goal])
         return Task("gridworld", goal, (prompt,), split, name, {"map": rows, "start": start})
 
@@ -109,7 +107,7 @@ class GridworldEpisode:
         self._turn = 0
 
     async def start(self) -> Observation:
-        """The rules and the view from the start."""
+        """The rules and what is seen from the start."""
         return Observation(self._task.prompt)
 
     async def step(self, action: Message) -> Step:
@@ -164,7 +162,7 @@ class GridworldEpisode:
         elif fallen:
             text = "fell into a hole"
         else:
-            text = look(self._layout, self._cell, self._world.view)
+            text = look(self._layout, self._cell)
         if not direction:
             text = f"no move: call {MOVE.name} once, with {', '.join(MOVES)}\n{text}"
         elif self._cell == before:
@@ -185,14 +183,13 @@ def read_direction(action: Message) -> str | None:
     return next((d for d in MOVES if action.tool_calls == (ToolCall(MOVE.name, {"direction": d}),)), None)
 
 
-def look(layout: Layout, cell: Cell, view: int) -> str:
-    """What the agent sees from the cell: a line "goal 2 down 1 right", then the cells around, one row a line.
+def look(layout: Layout, cell: Cell) -> str:
+    """What the agent is told at the cell, e.g. "free up right" and in a second line "goal 2 down 1 right".
 
-    The map comes last, so that each of its cells is at a fixed distance before the answer.
+    The words are those of the moves, so that a small model can copy the one it takes.
     """
+    free = [name for name, (i, j) in MOVES.items() if layout.at((cell[0] + i, cell[1] + j)) == FREE]
     down, right = layout.goal[0] - cell[0], layout.goal[1] - cell[1]
-    offset = f" {abs(down)} {'down' if down > 0 else 'up'}" if down else ""
-    offset += f" {abs(right)} {'right' if right > 0 else 'left'}" if right else ""
-    marks = {layout.goal: "G", cell: "@"}
-    seen = [[(cell[0] + i, cell[1] + j) for j in range(-view, view + 1)] for i in range(-view, view + 1)]
-    return "\n".join([f"goal{offset}", *("".join(marks.get(at, layout.at(at)) for at in row) for row in seen)])
+    offset = [f"{abs(down)} {'down' if down > 0 else 'up'}"] if down else []
+    offset += [f"{abs(right)} {'right' if right > 0 else 'left'}"] if right else []
+    return f"{' '.join(['free', *free])}\n{' '.join(['goal', *offset])}"

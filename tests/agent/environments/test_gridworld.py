@@ -16,7 +16,7 @@ from journeyman.agent.errors import SettingsError
 from journeyman.agent.plugins import ENVIRONMENTS, load_plugin
 from journeyman.agent.protocols import GoalEnvironment, TaskSet
 
-WORLD = Gridworld(size=4, view=1, max_turns=12)
+WORLD = Gridworld(size=4, max_turns=12)
 LAYOUT = Layout(("...#", ".#O.", "....", "#..."), (0, 0), (2, 3))
 
 
@@ -79,25 +79,25 @@ def take(world: Gridworld, n: int, split: Split = Split.TRAIN, seed: int = 0) ->
 
 
 def test_the_plugin_is_a_task_set_with_checked_options():
-    world = load_plugin(ENVIRONMENTS, "gridworld", {"walls": 0.1, "view": 3})
+    world = load_plugin(ENVIRONMENTS, "gridworld", {"walls": 0.1, "holes": 0.05})
     assert isinstance(world, TaskSet)
-    assert (world.size, world.walls, world.view, world.min_distance, world.rubric) == (8, 0.1, 3, 6, {"goal": 1.0})
+    assert (world.size, world.walls, world.holes, world.min_distance, world.rubric) == (8, 0.1, 0.05, 6, {"goal": 1.0})
     assert isinstance(world.open(take(world, 1)[0]), GoalEnvironment)
     with pytest.raises(SettingsError, match="walls"):
         load_plugin(ENVIRONMENTS, "gridworld", {"walls": 1.5})
 
 
-def test_prompt_and_observations_show_the_offset_and_the_cells_around():
+def test_prompt_and_observations_show_the_offset_and_the_free_cells():
     task = WORLD.task(LAYOUT, Split.TRAIN)
     assert task.goal == [2, 3]
     assert task.payload == {"map": ["...#", ".#O.", "....", "#..."], "start": [0, 0]}
     assert [m.role for m in task.prompt] == ["user"]
-    assert task.prompt[0].content.endswith("\ngoal 2 down 3 right\n###\n#@.\n#.#")
+    assert task.prompt[0].content.endswith("\nfree down right\ngoal 2 down 3 right")
     _, steps = play(WORLD, task, [move(d) for d in ("up", "right", "right", "left", "left", "down", "down")])
-    assert seen(steps[0]) == "a wall is in the way\ngoal 2 down 3 right\n###\n#@.\n#.#"
-    assert seen(steps[1]) == "goal 2 down 2 right\n###\n.@.\n.#O"
-    assert seen(steps[6]) == "goal 3 right\n#.#\n#@.\n##."
-    assert look(LAYOUT, (2, 2), 1) == "goal 1 right\n#O.\n.@G\n..."
+    assert seen(steps[0]) == "a wall is in the way\nfree down right\ngoal 2 down 3 right"
+    assert seen(steps[1]) == "free left right\ngoal 2 down 2 right"
+    assert seen(steps[6]) == "free up right\ngoal 3 right"
+    assert look(LAYOUT, (2, 2)) == "free down left right\ngoal 1 right"
 
 
 def test_the_goal_and_holes_end_the_episode():
@@ -116,15 +116,15 @@ def test_the_goal_and_holes_end_the_episode():
 
 @pytest.mark.parametrize("junk", JUNK)
 def test_what_is_no_move_costs_a_turn_and_is_told_so(junk: Message):
-    world = Gridworld(size=4, view=1, max_turns=3)
+    world = Gridworld(size=4, max_turns=3)
     _, steps = play(world, world.task(LAYOUT, Split.TRAIN), [junk] * 5)
     assert [s.truncated for s in steps] == [False, False, True]
     assert not any(s.terminated for s in steps)
-    assert seen(steps[0]).startswith("no move: call move once, with up, down, left, right\ngoal 2 down 3 right\n")
+    assert seen(steps[0]).startswith("no move: call move once, with up, down, left, right\nfree down right\n")
 
 
 def test_arriving_in_the_last_turn_is_no_truncation():
-    world = Gridworld(size=4, view=1, max_turns=5)
+    world = Gridworld(size=4, max_turns=5)
     task = world.task(LAYOUT, Split.TRAIN)
     _, steps = play(world, task, world.demonstrate(task))
     assert (steps[-1].terminated, steps[-1].truncated, steps[-1].reward) == (True, False, 1.0)
@@ -172,7 +172,7 @@ def test_streams_are_keyed_by_seed_and_split_and_do_not_meet():
 
 def test_the_hash_names_map_start_and_goal_alone():
     task = WORLD.task(LAYOUT, Split.TRAIN)
-    assert Gridworld(view=3).task(LAYOUT, Split.TEST).hash == task.hash
+    assert Gridworld(walls=0.5).task(LAYOUT, Split.TEST).hash == task.hash
     others = [
         Layout(LAYOUT.rows, (0, 1), LAYOUT.goal),
         Layout(LAYOUT.rows, LAYOUT.start, (2, 2)),
@@ -224,7 +224,7 @@ def check_relabelled(world: Gridworld, task: Task, parent: Trajectory, told: Epi
     data=st.data(),
 )
 def test_every_reached_cell_can_be_told_as_the_goal_from_any_earlier_turn(seed, choices, data):
-    world = Gridworld(size=5, min_distance=3, view=1, max_turns=14)
+    world = Gridworld(size=5, min_distance=3, max_turns=14)
     task = take(world, 1, Split.TRAIN, seed)[0]
     every = [*map(move, MOVES), *JUNK]
     parent, _ = play(world, task, [every[i] for i in choices])

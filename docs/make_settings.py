@@ -1,0 +1,46 @@
+"""Prints docs/settings.md from the settings model: `python docs/make_settings.py > docs/settings.md`."""
+
+from __future__ import annotations
+
+import json
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from journeyman.workflows.settings import Settings
+
+HEAD = """# Settings
+
+One TOML file, checked before anything starts; `--set table.name=value` overrides it on the command line. Environment
+options are in [environments.md](environments.md).
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [HEAD]
+    for name, field in Settings.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            parts += [f"## [{name}]\n", f"{(section.__doc__ or '').strip()}\n", table(section)]
+        else:
+            parts += [f"## [{name}]\n", f"{one_line(field.description)}\n"]
+    return "\n".join(parts)
+
+
+def table(section: type[BaseModel]) -> str:
+    """One row a setting."""
+    rows = ["| setting | default | meaning |", "|---|---|---|"]
+    for name, field in section.model_fields.items():
+        default = "" if field.default is PydanticUndefined else json.dumps(field.default, default=str)
+        rows.append(f"| `{name}` | `{default}` | {one_line(field.description)} |")
+    return "\n".join(rows) + "\n"
+
+
+def one_line(text: str | None) -> str:
+    """The text without line breaks, safe in a table."""
+    return " ".join((text or "").split()).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    print(page(), end="")
