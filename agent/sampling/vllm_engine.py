@@ -11,6 +11,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -149,29 +150,16 @@ class _Driver:
 
     def add(self, requests: list[Request]) -> None:
         """Hands requests to the engine; one that it refuses fails alone. After a failed step it takes none."""
-        if self._failure is not None:
-            _deliver([(request, self._failure) for request in requests])
-            return
-        from vllm import SamplingParams as EngineParams
-        from vllm.sampling_params import RequestOutputKind
-
         for request in requests:
             self._requests += 1
-            name, params = str(self._requests), request.params
-            engine_params = EngineParams(
-                max_tokens=params.max_tokens,
-                temperature=params.temperature,
-                seed=params.seed,
-                stop_token_ids=list(params.stop_ids),
-                ignore_eos=True,  # the caller's stop tokens alone end a completion
-                logprobs=0,  # of the sampled token only
-                flat_logprobs=True,
-                detokenize=False,
-                output_kind=RequestOutputKind.FINAL_ONLY,
-            )
-            prompt = {"type": "token", "prompt_token_ids": [int(i) for i in request.prompt_ids]}
+            name = str(self._requests)
             try:
-                self._engine.add_request(name, prompt, engine_params, lora_request=self._adapter)
+                if self._failure is not None:
+                    raise self._failure
+                prompt = {"type": "token", "prompt_token_ids": [int(i) for i in request.prompt_ids]}
+                self._engine.add_request(name, prompt, _engine_params(request.params), lora_request=self._adapter)
+            except SamplerError as error:
+                _deliver([(request, error)])
             except Exception as error:
                 _deliver([(request, SamplerError(f"vLLM refuses a request: {_one_line(error)}"))])
             else:
@@ -181,17 +169,17 @@ class _Driver:
         """One step of the engine; its failure fails all that is under way."""
         import torch
 
-        # Forced eager for a small function that vLLM compiles even so: machines without a C++ compiler need not have one.
-        stance = torch.compiler.set_stance("force_eager" if self._eager else "default")
         try:
-            with stance:
+            # vLLM compiles a small function even where it runs eagerly: a machine without a C++ compiler must do.
+            with torch.compiler.set_stance("force_eager") if self._eager else nullcontext():
                 outputs = self._engine.step()
+            done = {output.request_id: _completion(output) for output in outputs if output.finished}
         except Exception as error:
             self._failure = SamplerError(f"the vLLM engine failed: {_one_line(error)}; open the sampler again")
             _deliver([(request, self._failure) for request in self.running.values()])
             self.running = {}
             return
-        _deliver([(self.running.pop(output.request_id), _completion(output)) for output in outputs if output.finished])
+        _deliver([(self.running.pop(name), completion) for name, completion in done.items()])
 
     def load(self, policy: PolicyRef) -> None:
         """Loads the policy and empties the prefix cache; raises SamplerError where that fails.
@@ -290,6 +278,23 @@ def _set_environment(settings: SamplerSettings) -> None:
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
     logging.getLogger("vllm").setLevel(os.environ["VLLM_LOGGING_LEVEL"])  # for what it logs before it reads that
+
+
+def _engine_params(params: SamplingParams) -> Any:
+    from vllm import SamplingParams as EngineParams
+    from vllm.sampling_params import RequestOutputKind
+
+    return EngineParams(
+        max_tokens=params.max_tokens,
+        temperature=params.temperature,
+        seed=params.seed,
+        stop_token_ids=list(params.stop_ids),
+        ignore_eos=True,  # the caller's stop tokens alone end a completion
+        logprobs=0,  # of the sampled token only
+        flat_logprobs=True,
+        detokenize=False,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
 
 
 def _completion(output: Any) -> Completion:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
 from journeyman.agent.data import PolicyRef
 from journeyman.agent.errors import UnknownNameError, UsageError
 from journeyman.agent.models import load_causal_lm, load_tokenizer, make_tiny, resolve_model

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from journeyman.agent.data import (
     Episode,
     Message,
@@ -215,8 +216,8 @@ def test_calls_come_back(values, tool_format):
 
 
 pieces = st.sampled_from(
-    ["<tool_call>", "</tool_call>", "move(", '"up"', ",", ")", "[", "{", '{"name": "move", "arguments": {', "}}", "1e999",
-     "NaN", '"\\ud800"', "9" * 5000, "[" * 3000, "\n", "é"]
+    ["<tool_call>", "</tool_call>", "move(", '"up"', ",", ")", "[", "{", '{"name": "move", "arguments": {', "}}",
+     "1e999", "NaN", '"\\ud800"', "9" * 5000, "[" * 3000, "\n", "é"]
 )  # fmt: skip
 
 

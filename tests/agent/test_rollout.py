@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 import pytest
+
 from journeyman.agent.chance import keyed_seed
 from journeyman.agent.data import (
     Episode,
@@ -215,7 +216,8 @@ def test_the_same_seeds_give_the_same_trajectories(renderer, folder):
 
     first, second = asyncio.run(once()), asyncio.run(once())
     assert [t.turns for t in first] == [t.turns for t in second]
-    assert all(a.same_as(b) for t, u in zip(first, second, strict=True) for a, b in zip(t.segments, u.segments))
+    for one, other in zip(first, second, strict=True):
+        assert all(a.same_as(b) for a, b in zip(one.segments, other.segments, strict=True))
     assert len({t.final_text for t in first}) > 1
 
 

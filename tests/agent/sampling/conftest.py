@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from journeyman.agent.data import PolicyRef
 from journeyman.agent.models import load_causal_lm, make_tiny
 

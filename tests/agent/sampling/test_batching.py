@@ -4,6 +4,7 @@ import asyncio
 
 import numpy as np
 import pytest
+
 from journeyman.agent.data import Completion, SamplingParams
 from journeyman.agent.errors import SamplerError
 from journeyman.agent.sampling.batching import Batcher

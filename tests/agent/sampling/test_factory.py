@@ -3,6 +3,7 @@
 from importlib import metadata
 
 import pytest
+
 from journeyman.agent.errors import SettingsError, UnknownNameError
 from journeyman.agent.sampling.factory import installed_vllm, open_sampler, resolve_kind
 from journeyman.agent.sampling.settings import SamplerSettings

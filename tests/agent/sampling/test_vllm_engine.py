@@ -6,6 +6,7 @@ from importlib import metadata
 import numpy as np
 import pytest
 import torch
+
 from journeyman.agent.data import PolicyRef, SamplingParams
 from journeyman.agent.errors import SamplerError
 from journeyman.agent.models import load_causal_lm
@@ -17,8 +18,8 @@ pytestmark = [
     pytest.mark.skipif(installed_vllm() is None, reason="vLLM is not installed"),
 ]
 
-TOLERANCE = 5e-4
-"""On log-probs down to about -10: vLLM's float32 kernels and torch's differ by about 1e-5 a sum, over four layers."""
+TOLERANCE = 2e-4
+"""On log-probs of logits up to about 50 in float32: sums taken in another order; the largest seen here is 4e-5."""
 
 
 @pytest.fixture(scope="module", params=[0, 8], ids=["plain", "lora"])
@@ -83,7 +84,7 @@ def test_greedy_equals_transformers_across_adapters(sampler, policies, adapters,
 
 def test_logprobs_are_of_the_distribution_sampled_from(sampler, policies, prompts):
     asyncio.run(sampler.load_policy(policies[0]))
-    params = [SamplingParams(8, temperature=t, seed=i) for i, t in enumerate((0.3, 0.7, 1.0, 1.5, 3.0, 0.9, 1.1))]
+    params = [SamplingParams(8, temperature=t, seed=i) for i, t in enumerate((0.3, 0.7, 1.0, 1.5, 2.0, 0.9, 1.1))]
     model = load_causal_lm(policies[0], dtype=torch.float32, device="cpu")
     for prompt, p, completion in zip(prompts, params, ask(sampler, prompts, params), strict=True):
         ids = torch.tensor([[*prompt, *completion.token_ids.tolist()]])
@@ -94,7 +95,7 @@ def test_logprobs_are_of_the_distribution_sampled_from(sampler, policies, prompt
 
 
 def test_seeds_tell_the_members_of_a_group_apart(sampler, prompts):
-    params = [SamplingParams(8, temperature=3.0, seed=seed) for seed in (1, 2, 3, 1)]
+    params = [SamplingParams(8, temperature=2.0, seed=seed) for seed in (1, 2, 3, 1)]
     said = [tuple(c.token_ids) for c in ask(sampler, [prompts[0]] * 4, params)]
     assert said[0] == said[3]
     assert len(set(said)) == 3
@@ -142,8 +143,8 @@ def test_weights_change_only_between_requests(sampler, policies, prompts, truth)
 def test_bad_requests_and_policies_are_errors_and_the_engine_goes_on(sampler, policies, prompts, truth, tmp_path):
     with pytest.raises(SamplerError, match="exceed context_tokens = 512"):
         ask(sampler, [[1] * 510], [greedy(9)])
-    with pytest.raises(SamplerError, match="vLLM refuses a request: .*999"):
-        ask(sampler, [[999]], [greedy(1)])
+    with pytest.raises(SamplerError, match=r"vLLM refuses a request: .*temperature"):
+        ask(sampler, [[1]], [SamplingParams(1, temperature=3.0)])
     with pytest.raises(SamplerError, match="vLLM cannot load the policy"):
         asyncio.run(sampler.load_policy(PolicyRef(9, str(tmp_path))))
     with pytest.raises(SamplerError, match="open in this process already"):
