@@ -22,9 +22,13 @@ class RunSettings(_Section):
     """What the run is called and how it is driven."""
 
     name: str = Field(default="journeyman", min_length=1, max_length=100, pattern=r"^[\w.-]+$")
+    """Of the run; letters, digits, ".", "_" and "-"."""
     seed: int = Field(default=0, ge=0)
+    """Key of all random numbers, and of the `tiny` model's weights."""
     iterations: int = Field(default=8, ge=0)
+    """Turns of the loop after the warm start."""
     engine: Literal["prefect", "none"] = "prefect"
+    """`none` runs the same stages without Prefect."""
     continues: bool = False
     """Begin with the newest promoted policy of the earlier runs of this name (scheduled runs do)."""
     output: str = "runs"
@@ -35,6 +39,7 @@ class StoreSettings(_Section):
     """Where rows and weights live."""
 
     url: str = "sqlite:///runs/journeyman.db"
+    """SQLAlchemy URL of the database; it may not hold a password."""
     artifacts: str = "runs/artifacts"
     """Folder of the weights."""
     keep_last: int = Field(default=2, ge=1)
@@ -45,8 +50,11 @@ class TaskSettings(_Section):
     """How many tasks of each split; they are disjoint by canonical hash."""
 
     train: int = Field(default=2000, ge=1)
+    """Learned from."""
     validation: int = Field(default=200, ge=1)
+    """Decide when the warm start stops and what is promoted."""
     test: int = Field(default=500, ge=0)
+    """Reported at the end, and nothing else."""
 
 
 class ModelSettings(_Section):
@@ -59,9 +67,11 @@ class ModelSettings(_Section):
     layers: int = Field(default=4, ge=1)
     """Depth of `tiny`."""
     tool_format: Literal["auto", "hermes", "positional"] = "auto"
+    """How tool calls are written; `auto` is what the model's tokenizer says, else hermes."""
     lora_rank: int = Field(default=0, ge=0)
     """0 trains the full weights."""
     lora_alpha: int = Field(default=32, ge=1)
+    """Scale of the adapter, over its rank."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of weights and activations; `auto` is bfloat16 on a GPU, else float32."""
 
@@ -70,6 +80,7 @@ class SamplerSettings(_Section):
     """The engine that generates."""
 
     kind: Literal["auto", "vllm", "transformers"] = "auto"
+    """`auto` is vLLM where it is installed."""
     batch: int = Field(default=256, ge=1)
     """Completions under way at once."""
     max_context: int = Field(default=1024, ge=16)
@@ -82,19 +93,24 @@ class OptimizerSettings(_Section):
     """AdamW, for the warm start and for every update."""
 
     beta1: float = Field(default=0.9, ge=0, lt=1)
+    """Decay of the gradient's mean."""
     beta2: float = Field(default=0.999, ge=0, lt=1)
+    """Decay of its square's mean."""
     weight_decay: float = Field(default=0.0, ge=0)
     """Of matrices only."""
     max_grad_norm: float = Field(default=1.0, gt=0)
+    """Longer gradients are cut to this."""
 
 
 class WarmStartSettings(_Section):
     """Behavioural cloning of demonstrations, stopped early by validation."""
 
     demonstrations: int = Field(default=500, ge=0)
+    """At most so many; 0 begins with the base model."""
     file: str | None = None
     """JSONL of chat messages to learn from, instead of the environment's expert."""
     max_epochs: int = Field(default=60, ge=1)
+    """Passes over the demonstrations."""
     check_every: int = Field(default=2, ge=1)
     """Epochs between two looks at the share of validation tasks solved."""
     patience: int = Field(default=5, ge=1)
@@ -111,9 +127,11 @@ class GenerateSettings(_Section):
     """Attempts made in an iteration."""
 
     tasks: int = Field(default=256, ge=1)
+    """Training tasks of an iteration."""
     attempts: int = Field(default=8, ge=1)
     """G, the size of a group."""
     temperature: float = Field(default=1.0, gt=0)
+    """The learner learns the distribution at this temperature."""
     max_tokens: int = Field(default=64, ge=1)
     """Of one turn."""
     chunk: int = Field(default=64, ge=1)
@@ -135,12 +153,19 @@ class FinetuneSettings(_Section):
     """One iteration's update: GRPO on groups plus NLL on verified positives."""
 
     loss: Literal["grpo", "bnpo", "dr_grpo", "dapo", "cispo"] = "dapo"
+    """How token losses are reduced, and clipped."""
     ratio: Literal["token", "sequence"] = "token"
+    """Of the clip; `sequence` is GSPO."""
     scale_rewards: Literal["group", "batch", "none"] = "group"
+    """What advantages are divided by: the standard deviation of the group, of all, or nothing."""
     epsilon: float = Field(default=0.2, gt=0)
+    """Lower clip: ratios below 1 - epsilon."""
     epsilon_high: float | None = Field(default=0.28, gt=0)
+    """Upper clip; for cispo the ceiling of the ratio itself."""
     kl_weight: float = Field(default=0.0, ge=0)
+    """Of the KL to the run's first policy."""
     kl_estimator: Literal["k1", "k2", "k3", "k3_ratio"] = "k2"
+    """Which estimate of KL(policy || reference) stands in the loss."""
     importance_cap: float = Field(default=3.0, gt=0)
     """C: ceiling of pi_prox / pi_behaviour."""
     policy_weight: float = Field(default=1.0, ge=0)
@@ -167,6 +192,7 @@ class FinetuneSettings(_Section):
     per_task: int = Field(default=2, ge=1)
     """Positives drawn of one task at most."""
     epochs: int = Field(default=1, ge=1)
+    """Passes over the update's rows."""
     batch: int = Field(default=512, ge=1)
     """Rows of one optimizer step."""
     learning_rate: float = Field(default=1e-3, gt=0)
@@ -181,6 +207,7 @@ class EvaluateSettings(_Section):
     attempts: int = Field(default=8, ge=1)
     """k of pass@k; pass@1 is the mean over them."""
     temperature: float = Field(default=1.0, ge=0)
+    """0 is greedy."""
     margin: float = 0.0
     """A candidate is promoted where its validation pass@1 is at least its parent's plus this."""
 

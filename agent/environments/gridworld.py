@@ -1,7 +1,7 @@
 """Gridworld: walk a map of walls and holes to a goal by tool calls, seeing only the cells around and where it lies.
 
-A goal is a cell, [row, column] from the top left. The agent is never told the way: it is told which of the four
-cells beside it are free, and how far off the goal lies as the crow flies.
+A goal is a cell, [row, column] from the top left. The agent is told at the start where it lies, and after each move
+which of the four cells beside it are free and which of those are nearer to the goal as the crow flies: not the way.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MOVE = Tool(
         "required": ["direction"],
     },
 )
-RULES = "Walk to the goal. Walls stop you, a hole ends the walk."
+RULES = "Walk to the goal, {} away."
 MAX_DRAWS = 300
 """Failed draws in a row after which the options are taken to be impossible."""
 
@@ -79,7 +79,7 @@ class Gridworld:
     def task(self, layout: Layout, split: Split) -> Task:
         """The task of walking from the layout's start to its goal."""
         rows, start, goal = list(layout.rows), list(layout.start), list(layout.goal)
-        prompt = Message("user", f"{RULES}\n{look(layout, layout.start)}")
+        prompt = Message("user", f"{RULES.format(offset(layout))}\n{look(layout, layout.start)}")
         name = canonical_hash("gridworld", [rows, start, goal])
         return Task("gridworld", goal, (prompt,), split, name, {"map": rows, "start": start})
 
@@ -104,6 +104,7 @@ class GridworldEpisode:
         self._task = task
         self._layout = read_layout(task)
         self._cell = self._layout.start
+        self._came_from: Cell | None = None
         self._turn = 0
 
     async def start(self) -> Observation:
@@ -155,6 +156,8 @@ class GridworldEpisode:
         self._turn += 1
         if direction:
             self._cell = self._layout.after(before, direction)
+        if self._cell != before:
+            self._came_from = before
         fallen = self._layout.at(self._cell) == HOLE
         arrived = self._cell == self._layout.goal and not fallen
         if arrived:
@@ -162,7 +165,7 @@ class GridworldEpisode:
         elif fallen:
             text = "fell into a hole"
         else:
-            text = look(self._layout, self._cell)
+            text = look(self._layout, self._cell, self._came_from)
         if not direction:
             text = f"no move: call {MOVE.name} once, with {', '.join(MOVES)}\n{text}"
         elif self._cell == before:
@@ -183,13 +186,27 @@ def read_direction(action: Message) -> str | None:
     return next((d for d in MOVES if action.tool_calls == (ToolCall(MOVE.name, {"direction": d}),)), None)
 
 
-def look(layout: Layout, cell: Cell) -> str:
-    """What the agent is told at the cell, e.g. "free up right" and in a second line "goal 2 down 1 right".
+def offset(layout: Layout) -> str:
+    """Where the goal lies from the start, e.g. "2 down 1 right"."""
+    down, right = layout.goal[0] - layout.start[0], layout.goal[1] - layout.start[1]
+    parts = [f"{abs(down)} {'down' if down > 0 else 'up'}"] if down else []
+    return " ".join([*parts, f"{abs(right)} {'right' if right > 0 else 'left'}"] if right else parts)
 
-    The words are those of the moves, so that a small model can copy the one it takes.
+
+def look(layout: Layout, cell: Cell, came_from: Cell | None = None) -> str:
+    """What the agent is told at the cell, e.g. "nearer up right", "farther down" and "back left", a line each.
+
+    The free cells beside it, by whether a step there comes nearer to the goal as the crow flies; the one it came from
+    is `back`. Walls and holes are left out. The words are those of the moves, so that a small model can copy one.
     """
-    free = [name for name, (i, j) in MOVES.items() if layout.at((cell[0] + i, cell[1] + j)) == FREE]
-    down, right = layout.goal[0] - cell[0], layout.goal[1] - cell[1]
-    offset = [f"{abs(down)} {'down' if down > 0 else 'up'}"] if down else []
-    offset += [f"{abs(right)} {'right' if right > 0 else 'left'}"] if right else []
-    return f"{' '.join(['free', *free])}\n{' '.join(['goal', *offset])}"
+
+    def distance(at: Cell) -> int:
+        return abs(layout.goal[0] - at[0]) + abs(layout.goal[1] - at[1])
+
+    ways: dict[str, list[str]] = {"nearer": [], "farther": [], "back": []}
+    for name, (i, j) in MOVES.items():
+        beside = (cell[0] + i, cell[1] + j)
+        if layout.at(beside) == FREE:
+            kind = "back" if beside == came_from else "nearer" if distance(beside) < distance(cell) else "farther"
+            ways[kind].append(name)
+    return "\n".join(" ".join([kind, *names]) for kind, names in ways.items() if names)

@@ -87,17 +87,17 @@ def test_the_plugin_is_a_task_set_with_checked_options():
         load_plugin(ENVIRONMENTS, "gridworld", {"walls": 1.5})
 
 
-def test_prompt_and_observations_show_the_offset_and_the_free_cells():
+def test_prompt_and_observations_show_the_offset_and_the_ways():
     task = WORLD.task(LAYOUT, Split.TRAIN)
     assert task.goal == [2, 3]
     assert task.payload == {"map": ["...#", ".#O.", "....", "#..."], "start": [0, 0]}
     assert [m.role for m in task.prompt] == ["user"]
-    assert task.prompt[0].content.endswith("\nfree down right\ngoal 2 down 3 right")
+    assert task.prompt[0].content == "Walk to the goal, 2 down 3 right away.\nnearer down right"
     _, steps = play(WORLD, task, [move(d) for d in ("up", "right", "right", "left", "left", "down", "down")])
-    assert seen(steps[0]) == "a wall is in the way\nfree down right\ngoal 2 down 3 right"
-    assert seen(steps[1]) == "free left right\ngoal 2 down 2 right"
-    assert seen(steps[6]) == "free up right\ngoal 3 right"
-    assert look(LAYOUT, (2, 2)) == "free down left right\ngoal 1 right"
+    assert seen(steps[0]) == "a wall is in the way\nnearer down right"
+    assert seen(steps[1]) == "nearer right\nback left"
+    assert seen(steps[6]) == "nearer right\nback up"
+    assert look(LAYOUT, (2, 2)) == "nearer right\nfarther down left"
 
 
 def test_the_goal_and_holes_end_the_episode():
@@ -120,7 +120,7 @@ def test_what_is_no_move_costs_a_turn_and_is_told_so(junk: Message):
     _, steps = play(world, world.task(LAYOUT, Split.TRAIN), [junk] * 5)
     assert [s.truncated for s in steps] == [False, False, True]
     assert not any(s.terminated for s in steps)
-    assert seen(steps[0]).startswith("no move: call move once, with up, down, left, right\nfree down right\n")
+    assert seen(steps[0]).startswith("no move: call move once, with up, down, left, right\nnearer down right")
 
 
 def test_arriving_in_the_last_turn_is_no_truncation():

@@ -1,0 +1,72 @@
+"""Starts a vLLM engine in this process: its environment variables and its arguments."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from typing import Any
+
+from journeyman.agent.data import PolicyRef
+from journeyman.agent.sampling.settings import SamplerSettings
+
+LORA_RANKS = (8, 16, 32, 64, 128, 256)
+"""What vLLM takes as its largest adapter rank."""
+BATCHED_TOKENS = 8192
+"""Most tokens of one engine step."""
+
+
+def start_engine(policy: PolicyRef, settings: SamplerSettings) -> Any:
+    """An `LLMEngine` with the full weights of `policy.path`; float32 and eager on CPU. Raises what vLLM raises."""
+    import torch
+
+    _set_environment(settings)
+    cpu = not torch.cuda.is_available()
+    set_threads = torch.set_num_threads  # vLLM puts a warning in its place
+    arguments: dict[str, Any] = {
+        "model": policy.path,
+        "dtype": ("float32" if cpu else "bfloat16") if settings.dtype == "auto" else settings.dtype,
+        "max_model_len": settings.context_tokens,
+        "max_num_seqs": settings.max_batch,
+        "max_num_batched_tokens": max(BATCHED_TOKENS, settings.context_tokens),
+        "logprobs_mode": "processed_logprobs",
+        "enable_prefix_caching": True,
+        "enable_chunked_prefill": False,  # on CPU vLLM cannot rewind a seeded request that samples at a chunk's end
+        "use_tqdm_on_load": False,
+        "enforce_eager": cpu,
+        "skip_tokenizer_init": True,
+        "generation_config": "vllm",
+        "disable_log_stats": True,
+    }
+    if cpu:
+        arguments["block_size"] = 32  # its default of 128 tokens leaves short prompts and turns out of the prefix cache
+    else:
+        arguments["gpu_memory_utilization"] = settings.gpu_memory
+    if settings.lora_rank:
+        rank = next((r for r in LORA_RANKS if r >= settings.lora_rank), None)
+        if rank is None:
+            raise ValueError(f"lora_rank {settings.lora_rank} is over {LORA_RANKS[-1]}, the most that vLLM takes")
+        arguments |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": rank}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it walks through deprecated names of torch
+        from vllm import EngineArgs
+        from vllm.v1.engine.llm_engine import LLMEngine
+
+        engine = LLMEngine.from_engine_args(EngineArgs(**arguments))
+    torch.set_num_threads = set_threads
+    return engine
+
+
+def _set_environment(settings: SamplerSettings) -> None:
+    """What vLLM reads from the environment. What a user has set stands, except what this module relies on."""
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    defaults = {
+        "VLLM_LOGGING_LEVEL": "CRITICAL",  # its errors are raised too
+        "VLLM_LOGGING_STREAM": "ext://sys.stderr",
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_CPU_KVCACHE_SPACE": str(settings.cpu_cache_gib),
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # the learner needs the cores too
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("vllm").setLevel(os.environ["VLLM_LOGGING_LEVEL"])  # for what it logs before it reads that
