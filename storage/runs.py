@@ -104,7 +104,8 @@ class RunStore:
         """Wall time from the run's start to its end, or to now."""
         with self.database.read() as connection:
             start, end = connection.execute(select(Run.created_at, Run.finished_at).where(Run.id == run_id)).one()
-        return ((end or now()).replace(tzinfo=None) - start.replace(tzinfo=None)).total_seconds()  # SQLite drops UTC
+        seconds: float = ((end or now()).replace(tzinfo=None) - start.replace(tzinfo=None)).total_seconds()
+        return seconds  # (SQLite drops the time zone, which is UTC always)
 
     def runs(self, name: str | None = None) -> list[RunInfo]:
         """All runs, or those of one name, oldest first."""

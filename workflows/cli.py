@@ -33,6 +33,7 @@ _HOMES = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; the exit code is 0, 2 (the user can put it right) or 130 (Ctrl-C). Other errors are raised."""
     options = _parser().parse_args(arguments)
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # vLLM's native code warns of how it binds memory
     try:
         module = importlib.import_module(f"journeyman.workflows.{_HOMES[options.command]}")
         getattr(module, options.command.replace("-", "_"))(options)

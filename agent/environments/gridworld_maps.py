@@ -72,7 +72,8 @@ def action_values(ends_ANN: NDArray[np.int64], goal: Cell, values_NN: NDArray[np
     Entering the goal is rewarded by 1, all else by 0.
     """
     entered_ANN = ends_ANN == goal[0] * len(values_NN) + goal[1]
-    return entered_ANN + DISCOUNT * values_NN.ravel()[ends_ANN]
+    values_ANN: NDArray[np.float64] = entered_ANN + DISCOUNT * values_NN.ravel()[ends_ANN]
+    return values_ANN
 
 
 def state_values(rows: Sequence[str], goal: Cell) -> NDArray[np.float64]:
