@@ -38,6 +38,7 @@ def open_rubric(settings: Settings, task_set: TaskSet) -> Rubric:
 
 def base_model(settings: Settings) -> str:
     """Folder or name of the model a run begins with; `tiny` is made on the spot, among the artifacts."""
+    from journeyman.agent.learning.checkpoint import whole_folder
     from journeyman.agent.models import make_tiny, resolve_model
 
     model = settings.model
@@ -45,7 +46,9 @@ def base_model(settings: Settings) -> str:
         return resolve_model(model.name)
     folder = Path(settings.store.artifacts) / f"tiny-{model.hidden}x{model.layers}-seed{settings.run.seed}"
     if not folder.exists():
-        make_tiny(folder, settings.run.seed, hidden=model.hidden, layers=model.layers, heads=max(model.hidden // 32, 1))
+        heads = max(model.hidden // 32, 1)
+        with whole_folder(folder) as partial:
+            make_tiny(partial, settings.run.seed, hidden=model.hidden, layers=model.layers, heads=heads)
     return str(folder)
 
 

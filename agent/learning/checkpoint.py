@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from journeyman.agent.data import PolicyRef
-from journeyman.agent.errors import UsageError
+from journeyman.agent.errors import StoreError, UsageError
 from journeyman.agent.models import load_causal_lm, load_tokenizer
 
 OPTIMIZER_FILE = Path("learner") / "optimizer.safetensors"
@@ -34,8 +35,12 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     for leftover in (partial, old):
         if leftover.exists():
             shutil.rmtree(leftover)
-    partial.mkdir(parents=True)
-    yield partial
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise StoreError(f"{folder} cannot be written: {error}; make room or name another store.artifacts") from error
     if folder.exists():
         folder.rename(old)
     partial.rename(folder)

@@ -109,6 +109,25 @@ def test_a_mistake_is_one_line_and_exit_code_2(cli, small, arguments: list[str],
     assert len(errors) == 1
 
 
+FULL_DISK = """
+import resource, sys
+from journeyman.workflows.cli import main
+
+limit = int(sys.argv.pop(1))
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(("limit", "says"), [(20_000, "refused"), (200_000, "cannot be written")])
+def test_a_disk_without_room_is_named(cli, small, limit: int, says: str) -> None:
+    """No file may grow beyond `limit`: first the database hits it, then the weights."""
+    result = cli(str(limit), "run", small, "--engine", "none", script=FULL_DISK, code=2)
+    assert says in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not list(cli.folder.rglob("*.partial"))
+
+
 def test_a_refused_run_leaves_nothing_behind(cli, small) -> None:
     cli("run", small, "--set", "environment.name=countdwn", code=2)
     cli("run", "missing.toml", code=2)

@@ -82,6 +82,10 @@ def api(env: dict[str, str], path: str, body: dict[str, object]) -> list[dict[st
         return json.loads(answer.read())
 
 
+def flow_states(env: dict[str, str]) -> list[str]:
+    return [str(run["state_type"]) for run in api(env, "flow_runs/filter", {"limit": 50})]
+
+
 def runs_in(folder: Path) -> list[dict[str, object]]:
     if not (folder / "runs" / "journeyman.db").exists():
         return []
@@ -110,9 +114,9 @@ def test_a_scheduled_run_goes_through_on_a_worker_elsewhere(server, cli, small, 
         api(server, f"deployments/{deployment['id']}/create_flow_run", {})  # falls due while the first one runs
         wait_for("second scheduled run", lambda: finished(tmp_path, 2))
 
-    found = api(server, "flow_runs/filter", {"limit": 50})
-    states = [str(run["state_type"]) for run in found]
-    assert states.count("COMPLETED") >= 2
+        wait_for("second completion", lambda: flow_states(server).count("COMPLETED") >= 2)
+
+    states = flow_states(server)
     assert "CANCELLED" in states  # the one that overlapped
     assert "FAILED" not in states
     assert "CRASHED" not in states
