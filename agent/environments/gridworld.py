@@ -169,7 +169,7 @@ class GridworldEpisode:
         if not direction:
             text = f"no move: call {MOVE.name} once, with {', '.join(MOVES)}\n{text}"
         elif self._cell == before:
-            text = f"a wall is in the way\n{text}"
+            text = f"wall\n{text}"
         over = arrived or fallen
         observation = Observation((Message("tool", text),))
         return Step(observation, float(arrived), over, not over and self._turn >= self._world.max_turns)

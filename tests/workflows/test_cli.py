@@ -94,7 +94,7 @@ def test_plugins_and_doctor(small_run) -> None:
         (["--set", "model.name=no/such-model"], "no/such-model"),
         (["--set", "model.name=./nowhere"], "./nowhere"),
         (["--set", "warm_start.file=none.jsonl"], "there is no file none.jsonl"),
-        (["--set", "environment.name=dataset", "--set", "environment.train=none.jsonl"], "none.jsonl"),
+        (["--set", 'environment={name="dataset", train="none.jsonl"}'], "none.jsonl"),
         (["--set", "store.url=sqlit:///x.db"], "is not a database URL"),
         (["--set", "store.url=sqlite:////proc/x/y.db"], "cannot be made"),
         (["--set", "store.artifacts=/proc/x"], "/proc/x"),

@@ -94,7 +94,7 @@ def test_prompt_and_observations_show_the_offset_and_the_ways():
     assert [m.role for m in task.prompt] == ["user"]
     assert task.prompt[0].content == "Walk to the goal, 2 down 3 right away.\nnearer down right"
     _, steps = play(WORLD, task, [move(d) for d in ("up", "right", "right", "left", "left", "down", "down")])
-    assert seen(steps[0]) == "a wall is in the way\nnearer down right"
+    assert seen(steps[0]) == "wall\nnearer down right"
     assert seen(steps[1]) == "nearer right\nback left"
     assert seen(steps[6]) == "nearer right\nback up"
     assert look(LAYOUT, (2, 2)) == "nearer right\nfarther down left"

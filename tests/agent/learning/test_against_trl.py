@@ -143,5 +143,7 @@ def test_loss_and_gradient_equal_trls(trainer, segments_of, config, seed):
     their_loss, their_gradient = theirs(trainer, segments, values, config, tokens)
     our_loss, our_gradient = ours(trainer.model, segments, values, config)
 
-    assert our_loss == pytest.approx(their_loss, rel=1e-5, abs=1e-6)
+    # a loss is a sum whose terms are about as large as the advantages and may cancel: float32 errs by those terms
+    size = max(abs(their_loss), np.mean([abs(advantage) for advantage, *_ in values]))
+    assert abs(our_loss - their_loss) <= 1e-5 * size
     assert (our_gradient - their_gradient).norm() <= 1e-5 * their_gradient.norm()

@@ -1,5 +1,6 @@
 """The learner: what an update does, that it can be cut anywhere, and what it refuses."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,7 +46,12 @@ def weights(learner):
 
 
 def files(folder: Path):
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    """Name and content of every file; peft writes the adapter's module names, a set, in any order."""
+    found = {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    if "adapter_config.json" in found:
+        config = json.loads(found["adapter_config.json"])
+        found["adapter_config.json"] = config | {"target_modules": sorted(config["target_modules"])}
+    return found
 
 
 @pytest.mark.parametrize("loss", ["grpo", "bnpo", "dr_grpo", "dapo", "cispo"])
