@@ -194,6 +194,8 @@ class Verdict:
     score: float | None = None
     raw: float | None = None
     """The verifier's own unbounded number, if it has one."""
+    step_scores: tuple[float, ...] | None = None
+    """A process reward model's score of each step, each in [0, 1]."""
     extracted: str | None = None
     """What it read out of the trajectory."""
     expected: str | None = None

@@ -6,6 +6,7 @@
     │   ├── UnknownNameError    a plugin, model, run or trajectory that is not there
     │   └── DataError           a data file that is missing or malformed
     ├── StoreError          the database cannot do what was asked
+    │   └── LeaseLostError      the work is another worker's by now
     └── SamplerError        the sampler or its engine failed
 
 A rollout or a verifier that fails is data, not one of these: see `Trajectory.error` and `Status.ERROR`.
@@ -43,6 +44,10 @@ class DataError(UsageError):
 
 class StoreError(JourneymanError):
     """The database cannot do what was asked."""
+
+
+class LeaseLostError(StoreError):
+    """A claim on work expired, and another worker took the work over."""
 
 
 class SamplerError(JourneymanError):

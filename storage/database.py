@@ -1,7 +1,10 @@
-"""Opens the database: engine, transactions, and errors a user can act on."""
+"""Opens the database: engine, transactions, schema, and errors a user can act on."""
 
 from __future__ import annotations
 
+import logging
+import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,29 +13,34 @@ from typing import Any
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Engine, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from journeyman.agent.errors import SettingsError, StoreError, UnknownNameError
+from journeyman.storage import migrate
 from journeyman.storage.schema import Base
 
-BUSY_TIMEOUT_MS = 60_000
-"""How long a SQLite connection waits for another writer."""
+BUSY_TIMEOUT_S = 60.0
+"""How long a SQLite connection waits for another writer before the caller hears of it."""
+_NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "glusterfs", "lustre", "ceph")
+
+logger = logging.getLogger(__name__)
 
 
 class Database:
-    """One database of the schema, made where it is not there yet (`must_exist`: raises StoreError instead)."""
+    """One database of the schema, made where it is not there yet (`must_exist`: raises UnknownNameError instead)."""
 
-    def __init__(self, url: str, *, must_exist: bool = False) -> None:
+    def __init__(self, url: str, *, must_exist: bool = False, upgrade: bool = False) -> None:
+        """`upgrade` brings an older schema to the present one, where otherwise StoreError says how to."""
         self.url = parse_url(url)
-        if self.url.get_backend_name() == "sqlite":
-            file = Path(self.url.database or "")
-            if must_exist and not file.is_file():
-                remedy = "`journeyman run` makes one; --store URL names another"
-                raise UnknownNameError("database", str(file), [p.name for p in file.parent.glob("*.db")], remedy)
-            _make_folder(file.parent)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        if self.is_sqlite:
+            self._prepare_file(must_exist=must_exist)
         self.engine = _engine(self.url)
-        with self.write() as connection:
-            Base.metadata.create_all(connection)
+        with self.read() as connection:
+            ready = not upgrade and migrate.check_revision(connection)
+        if not ready:
+            with self.write() as connection:
+                migrate.upgrade(connection)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -51,24 +59,46 @@ class Database:
         try:
             with self.engine.connect().execution_options(immediate=immediate) as connection:
                 yield connection
-        except (OperationalError, DatabaseError) as error:
+        except DBAPIError as error:
             place = self.url.render_as_string(hide_password=True)
-            remedy = "check that the path is writable, that the disk has room and that the server answers"
-            raise StoreError(f"the database {place} refused: {error.orig}; {remedy}") from error
+            raise StoreError(f"the database {place} refused: {error.orig}; {_remedy(str(error.orig))}") from error
 
     def close(self) -> None:
         """Closes all connections."""
         self.engine.dispose()
 
+    def _prepare_file(self, *, must_exist: bool) -> None:
+        file = Path(self.url.database or "")
+        if must_exist and not file.is_file():
+            remedy = "`journeyman run` makes one; --store URL names another"
+            raise UnknownNameError("database", str(file), [p.name for p in file.parent.glob("*.db")], remedy)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"the database's folder {file.parent} cannot be made: {error.strerror}") from error
+        kind = filesystem_of(file.parent)
+        if kind in _NETWORK:
+            logger.warning(
+                "the database %s is on a network file system (%s), where SQLite's locks may fail and rows be lost: "
+                "put it on a local disk, or use PostgreSQL",
+                file,
+                kind,
+            )
+
 
 def parse_url(url: str) -> URL:
     """The URL, checked; raises SettingsError where it cannot be one, or holds a password."""
+    example = "write sqlite:///FILE.db or postgresql+psycopg://USER@HOST/NAME"
     try:
         parsed = make_url(url)
-        parsed.get_dialect()
+        parsed.get_dialect().import_dbapi()
     except (ArgumentError, NoSuchModuleError) as error:
-        remedy = "write sqlite:///FILE.db or postgresql+psycopg://USER@HOST/NAME"
-        raise SettingsError(f"store.url {url!r} is not a database URL ({error}); {remedy}") from None
+        raise SettingsError(f"store.url {url!r} is not a database URL ({error}); {example}") from None
+    except ModuleNotFoundError as error:
+        remedy = "pip install 'journeyman[postgresql]'" if error.name == "psycopg" else example
+        raise SettingsError(f"store.url {url!r} needs the package {error.name!r}: {remedy}") from None
+    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+        raise SettingsError(f"store.url {url!r} is neither SQLite nor PostgreSQL; {example}")
     if parsed.password:
         raise SettingsError("store.url holds a password, which would reach the tables: set PGPASSWORD instead")
     return parsed
@@ -81,22 +111,55 @@ def insert_new(connection: Connection, table: type[Base], rows: Sequence[Mapping
         connection.execute(dialect.insert(table).on_conflict_do_nothing(), list(rows))
 
 
-def _make_folder(folder: Path) -> None:
+def filesystem_of(folder: Path, mounts: str = "/proc/self/mounts") -> str:
+    """The type of the file system that holds the folder, e.g. `ext4`; empty where the system does not say."""
+    best, kind = "", ""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"the database's folder {folder} cannot be made: {error.strerror}") from error
+        lines = Path(mounts).read_text().splitlines()
+    except OSError:
+        return ""
+    place = str(folder.resolve())
+    for line in lines:
+        _, mount, found, *_ = line.split()
+        mount = mount.encode().decode("unicode_escape")  # spaces are written \040
+        if len(mount) >= len(best) and os.path.commonpath([mount, place]) == mount:
+            best, kind = mount, found
+    return kind
+
+
+def _remedy(problem: str) -> str:
+    """What to do about a database's complaint."""
+    text = problem.lower()
+    for sign, remedy in _REMEDIES.items():
+        if sign in text:
+            return remedy
+    return "check that the path is writable, that the disk has room and that the server answers"
+
+
+_REMEDIES = {
+    "disk is full": "make room on the disk, then `journeyman resume`: nothing that was stored is lost",
+    "no space left": "make room on the disk, then `journeyman resume`: nothing that was stored is lost",
+    "readonly": "make the file and its folder writable for this user",
+    "permission denied": "ask the database's owner to grant it, or name another user in the URL",
+    "unable to open": "check that the folder exists and is writable",
+    "malformed": "the file is damaged: `journeyman db check` says where; restore a copy",
+    "not a database": "the file is no SQLite database: name another one",
+    "is locked": f"another process has been writing for {BUSY_TIMEOUT_S:.0f} s: stop it, or use PostgreSQL",
+    "connection refused": "start the server, or correct host and port in store.url",
+    "does not exist": "create the database or role first, e.g. with `createdb`",
+}
 
 
 def _engine(url: URL) -> Engine:
     if url.get_backend_name() != "sqlite":
         return create_engine(url)
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # transactions begin where `begin` below says so
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+        _enter_wal(connection)
+        for pragma in ("synchronous=NORMAL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
@@ -106,3 +169,18 @@ def _engine(url: URL) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
     return engine
+
+
+def _enter_wal(connection: Any) -> None:
+    """Write-ahead logging; the switch needs the file for itself and does not wait for it by its own."""
+    import sqlite3
+
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import func, select, update
@@ -12,7 +12,8 @@ from journeyman.agent.data import Json, Split, Task
 from journeyman.agent.errors import UnknownNameError
 from journeyman.storage.database import Database, insert_new
 from journeyman.storage.rows import task_from_row, task_row
-from journeyman.storage.schema import Evaluation, PolicyVersion, Run, TaskRow, TrainingUse, new_id, now
+from journeyman.storage.schema import Evaluation, Iteration, PolicyVersion, Run, TaskRow, new_id, now
+from journeyman.storage.schema_trajectories import TrainingUse
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,11 @@ class Use:
 
     trajectory_id: str
     reward: float | None
+    rubric_hash: str
     advantage: float | None
     nll_weight: float
+    ratio: float | None = None
+    importance_weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +108,8 @@ class RunStore:
         """Wall time from the run's start to its end, or to now."""
         with self.database.read() as connection:
             start, end = connection.execute(select(Run.created_at, Run.finished_at).where(Run.id == run_id)).one()
-        seconds: float = ((end or now()).replace(tzinfo=None) - start.replace(tzinfo=None)).total_seconds()
-        return seconds  # (SQLite drops the time zone, which is UTC always)
+        seconds: float = ((end or now()) - start).total_seconds()
+        return seconds
 
     def runs(self, name: str | None = None) -> list[RunInfo]:
         """All runs, or those of one name, oldest first."""
@@ -124,14 +128,30 @@ class RunStore:
                 return run
         raise UnknownNameError("run", wanted, {r.name for r in runs}, "`journeyman status` lists the runs")
 
+    # iterations
+
+    def begin_iteration(self, run_id: str, number: int) -> None:
+        """Notes when the iteration began; the first time stands."""
+        with self.database.write() as connection:
+            insert_new(connection, Iteration, [{"run_id": run_id, "number": number, "started_at": now()}])
+
+    def finish_iteration(self, run_id: str, number: int) -> None:
+        """Notes when the iteration was over; the first time stands."""
+        which = (Iteration.run_id == run_id) & (Iteration.number == number) & Iteration.finished_at.is_(None)
+        with self.database.write() as connection:
+            connection.execute(update(Iteration).where(which).values(finished_at=now()))
+
     # policy versions
 
-    def add_policy(self, run_id: str, policy: NewPolicy, uses: Iterable[Use] = ()) -> None:
-        """A version whose files are written already, with the trajectories it was trained on, in one transaction."""
+    def add_policy(self, run_id: str, policy: NewPolicy, uses: Iterable[Use] = (), *, kept: bool = True) -> None:
+        """A version whose files are written already, with the trajectories it was trained on, in one transaction.
+
+        One with that number is left as it is. `kept` False says that there are no files.
+        """
         row = {
             "id": new_id(),
             "run_id": run_id,
-            "kept": True,
+            "kept": kept,
             "created_at": now(),
             **{name: getattr(policy, name) for name in NewPolicy.__slots__},
         }
@@ -139,6 +159,12 @@ class RunStore:
         with self.database.write() as connection:
             insert_new(connection, PolicyVersion, [row])
             insert_new(connection, TrainingUse, used)
+
+    def add_imported_policies(self, run_id: str, numbers: Collection[int]) -> None:
+        """Versions that imported trajectories name: without weights, and never promoted."""
+        policy = NewPolicy(0, None, 0, "imported", "", {}, promoted=False)
+        for number in sorted(set(numbers) - {p.number for p in self.policies(run_id)}):
+            self.add_policy(run_id, replace(policy, number=number, iteration=max(number - 1, 0)), kept=False)
 
     def policies(self, run_id: str) -> list[PolicyInfo]:
         """The run's versions by number."""

@@ -1,7 +1,11 @@
-"""The tables. Natural keys are unique, ids are made by the client (UUIDv7), times are UTC.
+"""The tables: runs and what belongs to them. Natural keys are unique, ids are made by the client (UUIDv7), times are UTC.
 
-A run has tasks and policy versions; a trajectory belongs to both and has token blobs, scores and training uses; a
-policy version has evaluations.
+    run -> iteration, task, policy_version -> evaluation
+    task -> trajectory_group -> trajectory -> turn, segment -> token_blob
+                                trajectory -> score, training_use, label
+    lease: who is at work on what        retraction: whose verdicts no longer count
+
+Those of the second and third line are in `schema_trajectories`, the views over all of them in `views`.
 """
 
 from __future__ import annotations
@@ -9,8 +13,21 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, CheckConstraint, DateTime, ForeignKey, Index, LargeBinary, MetaData, UniqueConstraint, Uuid
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    Text,
+    UniqueConstraint,
+    Uuid,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
 
 from journeyman.agent.chance import uuid7
 
@@ -25,6 +42,32 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+class UtcDateTime(TypeDecorator[datetime]):
+    """A time that comes back as it went in: aware and in UTC, on SQLite too, which stores no zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Gives the zone back."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class AnyText(TypeDecorator[str]):
+    """Text of any origin: a NUL character, which PostgreSQL cannot hold, becomes U+FFFD on every database."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Replaces what cannot be stored; lone surrogates too, which are no UTF-8."""
+        if value is None:
+            return None
+        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
 class Base(DeclarativeBase):
     """Parent of all tables: naming convention and the types of annotations."""
 
@@ -37,15 +80,28 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {datetime: DateTime(timezone=True), bytes: LargeBinary, Any: JSON, dict[str, Any]: JSON}  # noqa: RUF012
+    type_annotation_map = {  # noqa: RUF012
+        datetime: UtcDateTime,
+        bytes: LargeBinary,
+        str: AnyText,
+        Any: JSON,
+        dict[str, Any]: JSON,
+    }
 
 
-def _id() -> Mapped[str]:
+def make_id() -> Mapped[str]:
+    """A primary key."""
     return mapped_column(Uuid(as_uuid=False), primary_key=True, default=new_id)
 
 
-def _reference(column: str, *, index: bool = False, primary_key: bool = False) -> Mapped[str]:
+def reference(column: str, *, index: bool = False, primary_key: bool = False) -> Mapped[str]:
+    """A foreign key that is always there."""
     return mapped_column(Uuid(as_uuid=False), ForeignKey(column), index=index, primary_key=primary_key)
+
+
+def maybe_reference(column: str, *, index: bool = False) -> Mapped[str | None]:
+    """A foreign key that may be missing."""
+    return mapped_column(Uuid(as_uuid=False), ForeignKey(column), index=index)
 
 
 class Run(Base):
@@ -54,12 +110,23 @@ class Run(Base):
     __tablename__ = "run"
     __table_args__ = (UniqueConstraint("name", "ordinal"),)
 
-    id: Mapped[str] = _id()
+    id: Mapped[str] = make_id()
     name: Mapped[str]
     ordinal: Mapped[int]
     """How many runs of this name came before, from 0; part of the key of the run's random numbers."""
     settings: Mapped[dict[str, Any]]
     created_at: Mapped[datetime] = mapped_column(default=now)
+    finished_at: Mapped[datetime | None]
+
+
+class Iteration(Base):
+    """One turn of the loop; 0 is the warm start."""
+
+    __tablename__ = "iteration"
+
+    run_id: Mapped[str] = reference("run.id", primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    started_at: Mapped[datetime] = mapped_column(default=now)
     finished_at: Mapped[datetime | None]
 
 
@@ -69,8 +136,8 @@ class TaskRow(Base):
     __tablename__ = "task"
     __table_args__ = (UniqueConstraint("run_id", "hash"), Index(None, "run_id", "split", "origin", "ordinal"))
 
-    id: Mapped[str] = _id()
-    run_id: Mapped[str] = _reference("run.id")
+    id: Mapped[str] = make_id()
+    run_id: Mapped[str] = reference("run.id")
     ordinal: Mapped[int]
     """Place in the order in which the run made its tasks; relabelled ones take their parent's."""
     origin: Mapped[str]
@@ -89,16 +156,17 @@ class PolicyVersion(Base):
     __tablename__ = "policy_version"
     __table_args__ = (UniqueConstraint("run_id", "number"),)
 
-    id: Mapped[str] = _id()
-    run_id: Mapped[str] = _reference("run.id")
+    id: Mapped[str] = make_id()
+    run_id: Mapped[str] = reference("run.id")
     number: Mapped[int]
     """1 is the run's first policy, iteration i makes number i + 1."""
-    parent_id: Mapped[str | None] = mapped_column(Uuid(as_uuid=False), ForeignKey("policy_version.id"))
+    parent_id: Mapped[str | None] = maybe_reference("policy_version.id")
     """The version it was trained from; of another run where a run continues one."""
     iteration: Mapped[int]
     kind: Mapped[str]
-    """`warm_start`, `continued` or `finetune`."""
+    """`warm_start`, `continued`, `finetune`, or `imported` with trajectories."""
     path: Mapped[str]
+    """Of the full weights or of the LoRA adapter, as the run's settings say."""
     promoted: Mapped[bool | None]
     """None until validation has decided."""
     kept: Mapped[bool] = mapped_column(default=True)
@@ -107,94 +175,14 @@ class PolicyVersion(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
-class TrajectoryRow(Base):
-    """One attempt at one task; the tokens are in `token_blob`."""
-
-    __tablename__ = "trajectory"
-    __table_args__ = (UniqueConstraint("run_id", "key"), Index(None, "run_id", "source", "iteration"))
-
-    id: Mapped[str] = _id()
-    run_id: Mapped[str] = _reference("run.id")
-    key: Mapped[str]
-    """Natural key within the run, e.g. `policy/3/<task hash>/v2/0`: writing twice is writing once."""
-    task_id: Mapped[str] = _reference("task.id", index=True)
-    policy_version_id: Mapped[str | None] = mapped_column(Uuid(as_uuid=False), ForeignKey("policy_version.id"))
-    """Who sampled it; None for experts. A relabel names its parent's."""
-    parent_id: Mapped[str | None] = mapped_column(Uuid(as_uuid=False), ForeignKey("trajectory.id"), index=True)
-    iteration: Mapped[int]
-    source: Mapped[str]
-    attempt: Mapped[int]
-    relabeller: Mapped[str | None]
-    """Strategy and version that proposed the relabel, e.g. `final/1`."""
-    stop_reason: Mapped[str]
-    error: Mapped[str | None]
-    turns: Mapped[Any]
-    turn_count: Mapped[int]
-    prompt_tokens: Mapped[int]
-    completion_tokens: Mapped[int]
-    trained_tokens: Mapped[int]
-    created_at: Mapped[datetime] = mapped_column(default=now)
-
-
-class TokenBlob(Base):
-    """The tokens of one segment, in a table of their own so that list pages never read them."""
-
-    __tablename__ = "token_blob"
-
-    trajectory_id: Mapped[str] = _reference("trajectory.id", primary_key=True)
-    position: Mapped[int] = mapped_column(primary_key=True)
-    data: Mapped[bytes]
-    """See storage/arrays.py."""
-
-
-class Score(Base):
-    """One verifier's verdict on one trajectory: a fact, never overwritten."""
-
-    __tablename__ = "score"
-    __table_args__ = (
-        UniqueConstraint("trajectory_id", "verifier", "version", "config_hash", "attempt"),
-        CheckConstraint("(status = 'ok') = (score IS NOT NULL)", name="ok_has_score"),
-        CheckConstraint("score IS NULL OR (score >= 0 AND score <= 1)", name="score_range"),
-    )
-
-    id: Mapped[str] = _id()
-    trajectory_id: Mapped[str] = _reference("trajectory.id")
-    verifier: Mapped[str]
-    version: Mapped[str]
-    config_hash: Mapped[str]
-    attempt: Mapped[int] = mapped_column(default=0)
-    status: Mapped[str]
-    score: Mapped[float | None]
-    raw: Mapped[float | None]
-    extracted: Mapped[str | None]
-    expected: Mapped[str | None]
-    explanation: Mapped[str | None]
-    latency_ms: Mapped[float]
-    created_at: Mapped[datetime] = mapped_column(default=now)
-
-
-class TrainingUse(Base):
-    """What one update used of one trajectory, with the reward it had then."""
-
-    __tablename__ = "training_use"
-
-    policy_version_id: Mapped[str] = _reference("policy_version.id", primary_key=True)
-    trajectory_id: Mapped[str] = _reference("trajectory.id", primary_key=True, index=True)
-    reward: Mapped[float | None]
-    """The rubric's weighted sum; None where a verifier failed and the row was masked."""
-    advantage: Mapped[float | None]
-    """None where the row took no part in the policy loss."""
-    nll_weight: Mapped[float]
-
-
 class Evaluation(Base):
     """How one policy version did on one held-out split."""
 
     __tablename__ = "evaluation"
     __table_args__ = (UniqueConstraint("policy_version_id", "split", "iteration"),)
 
-    id: Mapped[str] = _id()
-    policy_version_id: Mapped[str] = _reference("policy_version.id")
+    id: Mapped[str] = make_id()
+    policy_version_id: Mapped[str] = reference("policy_version.id")
     split: Mapped[str]
     iteration: Mapped[int]
     tasks: Mapped[int]
@@ -203,4 +191,43 @@ class Evaluation(Base):
     pass_at_1: Mapped[float]
     pass_at_k: Mapped[float]
     mean_reward: Mapped[float | None]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Lease(Base):
+    """One piece of work, and who is at it; see `leases`."""
+
+    __tablename__ = "lease"
+    __table_args__ = (
+        Index(None, "run_id", "kind", "state", "expires_at"),
+        CheckConstraint("state IN ('open', 'claimed', 'done')", name="state"),
+        CheckConstraint("(state = 'claimed') = (expires_at IS NOT NULL)", name="claimed_expires"),
+    )
+
+    run_id: Mapped[str] = reference("run.id", primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    """What is to be done, e.g. `generate/3` or `score`."""
+    subject: Mapped[str] = mapped_column(primary_key=True)
+    """What it is to be done to: a task's hash or a trajectory's id."""
+    state: Mapped[str] = mapped_column(default="open")
+    token: Mapped[str | None] = mapped_column(Uuid(as_uuid=False))
+    """Of the claim that holds it now, or finished it."""
+    worker: Mapped[str | None]
+    claims: Mapped[int] = mapped_column(default=0)
+    """How often it was claimed: above 1 a worker died or was too slow."""
+    expires_at: Mapped[datetime | None]
+
+
+class Retraction(Base):
+    """Verdicts of a faulty verifier that no longer count; the scores themselves stay."""
+
+    __tablename__ = "retraction"
+    __table_args__ = (UniqueConstraint("verifier", "version", "config_hash"),)
+
+    id: Mapped[str] = make_id()
+    verifier: Mapped[str]
+    version: Mapped[str]
+    config_hash: Mapped[str]
+    """`*` retracts every configuration."""
+    reason: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(default=now)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from journeyman.storage.database import Database
+from journeyman.storage.leases import WorkQueue
+from journeyman.storage.retraction import SecondThoughts
 from journeyman.storage.runs import RunStore
 from journeyman.storage.trajectories import TrajectoryStore
+from journeyman.storage.upkeep import Upkeep
 
 
-class ReplayStore(RunStore, TrajectoryStore):
+class ReplayStore(RunStore, TrajectoryStore, WorkQueue, SecondThoughts, Upkeep):
     """One database. All writes are idempotent: a row whose natural key is there already is left as it is."""
 
     def __init__(self, url: str, *, must_exist: bool = False) -> None:

@@ -52,6 +52,12 @@ class Rubric:
         """The highest reward there is: every weighed verifier at its better end."""
         return sum(max(c.weight, 0.0) for c in self.criteria)
 
+    @property
+    def hash(self) -> str:
+        """Names the verifiers with their configurations and weights: equal hashes, comparable rewards."""
+        parts = sorted([c.id.name, c.id.version, c.id.config_hash, c.weight] for c in self.criteria)
+        return hashlib.blake2b(json.dumps(parts).encode(), digest_size=8).hexdigest()
+
     def score(self, task: Task, trajectory: Trajectory) -> tuple[ScoreRecord, ...]:
         """Every verifier's verdict. What a verifier raises becomes status `error`, never a score."""
         records = []

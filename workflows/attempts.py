@@ -36,12 +36,12 @@ def attempt(
     session: Session, policy: PolicyInfo, iteration: int, plan: Plan, label: str
 ) -> Iterator[list[NewTrajectory]]:
     """Yields the trajectories chunk by chunk, for the caller to store; chunks that are stored whole are left out."""
-    stored = session.store.keys(session.run.id, iteration, Source.POLICY)
+    stored = session.store.groups(session.run.id, iteration, Source.POLICY)
     size = session.settings.generate.chunk
     with session.reporter.progress(label, len(plan.tasks)) as advance:
         for first in range(0, len(plan.tasks), size):
             tasks = plan.tasks[first : first + size]
-            if _key(iteration, tasks[0].hash, policy, 0) not in stored:  # a chunk is stored in one transaction
+            if _group(iteration, tasks[0].hash, policy) not in stored:  # a chunk is stored in one transaction
                 yield _chunk(session, policy, iteration, plan, tasks)
             advance(len(tasks))
 
@@ -76,9 +76,9 @@ def _chunk(
         session.limits(plan.temperature),
     )
     return [
-        NewTrajectory(_key(iteration, t.task_hash, policy, t.attempt), t, iteration, policy.id) for t in trajectories
+        NewTrajectory(_group(iteration, t.task_hash, policy), t, iteration, policy.id) for t in trajectories
     ]
 
 
-def _key(iteration: int, task_hash: str, policy: PolicyInfo, number: int) -> str:
-    return f"policy/{iteration}/{task_hash}/v{policy.number}/{number}"
+def _group(iteration: int, task_hash: str, policy: PolicyInfo) -> str:
+    return f"policy/{iteration}/{task_hash}/v{policy.number}"

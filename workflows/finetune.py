@@ -57,10 +57,10 @@ def _rows(session: Session, iteration: int) -> tuple[list[TrainingRow], list[Use
         nll_weight = weight if positives.pop(stored.id, None) else 0.0
         scaled = advantage * session.settings.finetune.policy_weight
         rows += [TrainingRow(s, scaled, in_policy_loss=True, nll_weight=nll_weight) for s in stored.trajectory.segments]
-        uses.append(Use(stored.id, reward, advantage, nll_weight))
+        uses.append(Use(stored.id, reward, session.rubric.hash, advantage, nll_weight))
     for stored in positives.values():
         rows += [TrainingRow(s, 0.0, in_policy_loss=False, nll_weight=weight) for s in stored.trajectory.segments]
-        uses.append(Use(stored.id, session.rubric.reward(stored.verdicts), None, weight))
+        uses.append(Use(stored.id, session.rubric.reward(stored.verdicts), session.rubric.hash, None, weight))
     return rows, uses
 
 

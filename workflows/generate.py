@@ -13,6 +13,7 @@ def generate(ref: RunRef, iteration: int) -> Json:
     """Stores the attempts chunk by chunk; what is stored already is not made again."""
     with borrow(ref) as session:
         settings = session.settings.generate
+        session.store.begin_iteration(session.run.id, iteration)
         policy = parent_of(session, iteration)
         purpose = ("generate", session.run.ordinal, iteration)
         plan = Plan(tasks_of(session, iteration), settings.attempts, settings.temperature, purpose)

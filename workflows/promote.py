@@ -19,4 +19,5 @@ def promote(ref: RunRef, iteration: int) -> Json:
         scores = {e.policy_number: e.pass_at_1 for e in store.evaluations(run_id, Split.VALIDATION)}
         promoted = scores[number] >= scores[parent.number] + session.settings.evaluate.margin
         store.set_promoted(run_id, number, promoted=promoted)
+        store.finish_iteration(run_id, iteration)
         return {"policy": number, "promoted": promoted, "parent": parent.number, "pruned": prune(session)}

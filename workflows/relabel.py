@@ -24,10 +24,10 @@ def relabel(ref: RunRef, iteration: int) -> Json:
     """
     with borrow(ref) as session:
         store, run_id = session.store, session.run.id
-        if not store.keys(run_id, iteration, Source.HINDSIGHT):
+        if not store.groups(run_id, iteration, Source.HINDSIGHT):
             failed = [t for t in attempts_of(session, iteration) if _can_be_told_anew(session, t)]
             store.add_trajectories(run_id, *_relabels(session, iteration, failed))
-        return {"relabels": len(store.keys(run_id, iteration, Source.HINDSIGHT))}
+        return {"relabels": store.counts(run_id).get((iteration, Source.HINDSIGHT), 0)}
 
 
 def _can_be_told_anew(session: Session, stored: StoredTrajectory) -> bool:
@@ -71,10 +71,10 @@ def _told_anew(session: Session, iteration: int, parent: StoredTrajectory) -> It
         )
         scores = session.rubric.score(episode.task, trajectory)
         if session.rubric.succeeded({s.verifier: s.verdict for s in scores}):
-            key = f"hindsight/{parent.key}/{proposal.relabeller}/{proposal.start_turn}/{episode.task.hash}"
+            group = f"hindsight/{parent.key}/{proposal.relabeller}/{proposal.start_turn}/{episode.task.hash}"
             yield (
                 episode.task,
-                NewTrajectory(key, trajectory, iteration, parent.policy_id, parent.id, proposal.relabeller, scores),
+                NewTrajectory(group, trajectory, iteration, parent.policy_id, parent.id, proposal.relabeller, scores),
             )
 
 

@@ -36,6 +36,7 @@ from journeyman.workflows.versions import WARM_START, version_path
 def warm_start(ref: RunRef) -> Json:
     """Makes the run's first policy version, promoted as it is: nothing came before it."""
     with borrow(ref) as session:
+        session.store.begin_iteration(session.run.id, 0)
         known = [p for p in session.store.policies(session.run.id) if p.number == WARM_START]
         if not known:
             earlier = _policy_to_continue(session)
@@ -45,6 +46,7 @@ def warm_start(ref: RunRef) -> Json:
                 stats = {"continues": f"{earlier.run_id} v{earlier.number}"}
                 policy = NewPolicy(WARM_START, earlier.id, 0, "continued", earlier.path, stats, promoted=True)
                 session.store.add_policy(session.run.id, policy)
+        session.store.finish_iteration(session.run.id, 0)
         first = session.store.policy(session.run.id, WARM_START)
         return {"policy": first.number, "kind": first.kind, **first.stats}
 
@@ -104,7 +106,7 @@ def _rate(settings: WarmStartSettings, epochs_before: int, max_epochs: int, done
 def _store_demonstrations(session: Session) -> None:
     """Experts' trajectories, verified, in one transaction each; what is stored already is left alone."""
     settings = session.settings.warm_start
-    if session.store.keys(session.run.id, 0, Source.EXPERT) or not settings.demonstrations:
+    if session.store.groups(session.run.id, 0, Source.EXPERT) or not settings.demonstrations:
         return
     rows = _read_file(session, settings.file) if settings.file else _ask_expert(session)
     session.store.add_trajectories(session.run.id, rows)

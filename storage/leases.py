@@ -1,0 +1,141 @@
+"""The work queue: pieces of work that many workers share, each done once, whoever dies on the way.
+
+A worker claims some pieces for a time. It writes its outcome and `finish` in one transaction; a claim that has expired
+and was taken over by then raises LeaseLostError, so nothing of the slower worker's outcome stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Connection, and_, func, or_, select, update
+
+from journeyman.agent.errors import LeaseLostError
+from journeyman.storage.database import Database, insert_new
+from journeyman.storage.schema import Lease, new_id, now
+
+_CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Pieces of work that one worker holds, e.g. 8 tasks of kind `generate/3`."""
+
+    run_id: str
+    kind: str
+    subjects: tuple[str, ...]
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the work of one kind is."""
+
+    open: int
+    claimed: int
+    done: int
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do or under way."""
+        return not self.open and not self.claimed
+
+
+class WorkQueue:
+    """The part of the replay store that hands out work."""
+
+    database: Database
+
+    def enqueue(self, run_id: str, kind: str, subjects: Iterable[str]) -> None:
+        """Adds work; what is there already, done or not, is left as it is."""
+        rows = [{"run_id": run_id, "kind": kind, "subject": s, "state": "open", "claims": 0} for s in subjects]
+        with self.database.write() as connection:
+            insert_new(connection, Lease, rows)
+
+    def claim(self, run_id: str, kind: str, worker: str, *, limit: int, seconds: float) -> Claim | None:
+        """At most `limit` pieces that are open, or whose worker let its lease expire; None where there are none."""
+        token, present = new_id(), now()
+        expires = present + timedelta(seconds=seconds)
+        values = {
+            "state": "claimed",
+            "token": token,
+            "worker": worker,
+            "expires_at": expires,
+            "claims": Lease.claims + 1,
+        }
+        with self.database.write() as connection:
+            subjects = list(connection.scalars(_claimable(run_id, kind, present).limit(limit)))
+            if not subjects:
+                return None
+            _update(connection, run_id, kind, subjects, values)
+        return Claim(run_id, kind, tuple(subjects), token)
+
+    def renew(self, claim: Claim, *, seconds: float) -> None:
+        """Holds the claim for `seconds` from now; raises LeaseLostError where another worker has taken it over."""
+        with self.database.write() as connection:
+            _check(connection, claim)
+            values = {"expires_at": now() + timedelta(seconds=seconds)}
+            _update(connection, claim.run_id, claim.kind, claim.subjects, values)
+
+    def release(self, claim: Claim) -> None:
+        """Gives the work back undone, for others to claim at once; a claim lost already is none to give."""
+        values = {"state": "open", "token": None, "worker": None, "expires_at": None}
+        with self.database.write() as connection:
+            held = and_(Lease.token == claim.token, Lease.state == "claimed")
+            connection.execute(update(Lease).where(held).values(values))
+
+    def finish(self, claim: Claim) -> None:
+        """Marks the work as done, where its outcome is no trajectory (they take `finishes`)."""
+        with self.database.write() as connection:
+            finish(connection, claim)
+
+    def progress(self, run_id: str, kind: str) -> Progress:
+        """Counts by state."""
+        query = select(Lease.state, func.count()).where(Lease.run_id == run_id, Lease.kind == kind)
+        with self.database.read() as connection:
+            counts = {state: n for state, n in connection.execute(query.group_by(Lease.state))}
+        return Progress(counts.get("open", 0), counts.get("claimed", 0), counts.get("done", 0))
+
+
+def finish(connection: Connection, claim: Claim) -> None:
+    """Marks the work as done in a transaction of the caller's; raises LeaseLostError."""
+    _check(connection, claim)
+    _update(connection, claim.run_id, claim.kind, claim.subjects, {"state": "done", "expires_at": None})
+
+
+def _claimable(run_id: str, kind: str, present: Any) -> Any:
+    """Subjects to claim, locked; rows that another worker is claiming right now are passed over."""
+    expired = and_(Lease.state == "claimed", Lease.expires_at < present)
+    query = select(Lease.subject).where(Lease.run_id == run_id, Lease.kind == kind, or_(Lease.state == "open", expired))
+    return query.order_by(Lease.state.desc(), Lease.subject).with_for_update(skip_locked=True)
+
+
+def _check(connection: Connection, claim: Claim) -> None:
+    """Raises LeaseLostError unless every piece is still the claim's; locks them until the transaction ends."""
+    held: set[str] = set()
+    for chunk in _chunks(claim.subjects):
+        query = select(Lease.subject).where(*_of(claim.run_id, claim.kind, chunk))
+        query = query.where(Lease.token == claim.token, Lease.state == "claimed")
+        held |= set(connection.scalars(query.with_for_update()))
+    lost = [s for s in claim.subjects if s not in held]
+    if lost:
+        raise LeaseLostError(
+            f"{len(lost)} of {len(claim.subjects)} pieces of {claim.kind} are another worker's by now "
+            f"(the first is {lost[0]}): claim for longer, or renew while at work"
+        )
+
+
+def _update(connection: Connection, run_id: str, kind: str, subjects: Sequence[str], values: dict[str, Any]) -> None:
+    for chunk in _chunks(subjects):
+        connection.execute(update(Lease).where(*_of(run_id, kind, chunk)).values(values))
+
+
+def _of(run_id: str, kind: str, subjects: Sequence[str]) -> tuple[Any, ...]:
+    return Lease.run_id == run_id, Lease.kind == kind, Lease.subject.in_(subjects)
+
+
+def _chunks(subjects: Sequence[str]) -> list[Sequence[str]]:
+    return [subjects[i : i + _CHUNK] for i in range(0, len(subjects), _CHUNK)]

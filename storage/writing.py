@@ -1,0 +1,83 @@
+"""Trajectories into the database: which of a chunk are new, and their rows in six tables."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from journeyman.agent.data import Task
+from journeyman.agent.errors import StoreError
+from journeyman.storage.bulk import insert_all
+from journeyman.storage.database import insert_new
+from journeyman.storage.loading import chunks
+from journeyman.storage.rows import (
+    NewTrajectory,
+    group_row,
+    score_row,
+    segment_rows,
+    task_row,
+    trajectory_row,
+    turn_rows,
+)
+from journeyman.storage.schema import TaskRow
+from journeyman.storage.schema_trajectories import (
+    Score,
+    SegmentRow,
+    TokenBlob,
+    TrajectoryGroup,
+    TrajectoryRow,
+    TurnRow,
+)
+
+
+def add_chunk(connection: Connection, run_id: str, rows: Sequence[NewTrajectory], relabelled: Sequence[Task]) -> None:
+    """Inserts what is not there yet; see `TrajectoryStore.add_trajectories`."""
+    insert_new(connection, TaskRow, [task_row(run_id, task, "hindsight", 0) for task in relabelled])
+    groups, known = _groups(connection, run_id, rows)
+    new = {
+        (row.group, row.trajectory.attempt): row
+        for row in rows
+        if (groups[row.group], row.trajectory.attempt) not in known
+    }
+    made = [(row, trajectory_row(groups[row.group], row)) for row in new.values()]
+    insert_all(connection, TrajectoryRow, [values for _, values in made])
+    parts: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+    for row, values in made:
+        segments = segment_rows(values["id"], row.trajectory.segments)
+        parts[TurnRow] += turn_rows(values["id"], row.trajectory.turns)
+        parts[SegmentRow] += segments
+        parts[TokenBlob] += segments
+        parts[Score] += [score_row(values["id"], s) for s in row.scores]
+    for table, values in parts.items():
+        insert_all(connection, table, values)
+
+
+def _groups(
+    connection: Connection, run_id: str, rows: Sequence[NewTrajectory]
+) -> tuple[dict[str, str], set[tuple[str, int]]]:
+    """Id of each group by key, those of groups that are new made; and (group id, attempt) of what is stored."""
+    first = {row.group: row for row in rows}
+    ids = _ids(connection, TrajectoryGroup.key, TrajectoryGroup.id, TrajectoryGroup.run_id == run_id, first)
+    stored: set[tuple[str, int]] = set()
+    for chunk in chunks(list(ids.values())):
+        query = select(TrajectoryRow.group_id, TrajectoryRow.attempt).where(TrajectoryRow.group_id.in_(chunk))
+        stored |= {(group, attempt) for group, attempt in connection.execute(query)}
+    missing = [row for key, row in first.items() if key not in ids]
+    hashes = {row.trajectory.task_hash for row in missing}
+    tasks = _ids(connection, TaskRow.hash, TaskRow.id, TaskRow.run_id == run_id, hashes)
+    if unknown := hashes - tasks.keys():
+        raise StoreError(f"{len(unknown)} trajectories are of tasks that run {run_id} does not have")
+    made = [group_row(run_id, tasks[row.trajectory.task_hash], row) for row in missing]
+    insert_all(connection, TrajectoryGroup, made)
+    return ids | {row["key"]: row["id"] for row in made}, stored
+
+
+def _ids(connection: Connection, column: Any, id_column: Any, of_run: Any, values: Collection[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for chunk in chunks(sorted(values)):
+        query = select(column, id_column).where(of_run, column.in_(chunk))
+        found |= {value: i for value, i in connection.execute(query)}  # noqa: C416 (rows are no pairs to mypy)
+    return found

@@ -1,0 +1,95 @@
+"""Out to rows and in again: nothing is lost, nothing is doubled."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from journeyman.agent.data import (
+    Message,
+    ScoreRecord,
+    Segment,
+    Source,
+    Status,
+    StopReason,
+    Trajectory,
+    Turn,
+    Verdict,
+    VerifierId,
+)
+from journeyman.agent.errors import DataError
+from journeyman.storage.exchange import export_rows, import_rows
+from journeyman.storage.rows import NewTrajectory
+from journeyman.storage.runs import NewPolicy
+from journeyman.storage.store import ReplayStore
+
+GOAL = VerifierId("goal", "1", "00")
+
+
+@st.composite
+def segments(draw) -> Segment:
+    prompt, completion = (draw(hnp.arrays(np.int32, st.integers(0, 9), elements=st.integers(0, 2**31 - 1))) for _ in "ab")
+    mask = draw(hnp.arrays(np.bool_, len(completion)))
+    finite = st.floats(-(2.0**100), 0, width=32, allow_subnormal=False)
+    logprobs = draw(st.none() | hnp.arrays(np.float32, int(mask.sum()), elements=finite))
+    return Segment(prompt, completion, mask, logprobs)
+
+
+def test_a_run_moves_to_another_store(store: ReplayStore, run_id: str, task_of, trajectory_of, tmp_path) -> None:
+    policy = store.policy(run_id, 1)
+    verdict = ScoreRecord(GOAL, Verdict(Status.OK, 0.5, raw=-2.0, step_scores=(0.5, 1.0)), 1.5)
+    failed = ScoreRecord(GOAL, Verdict(Status.TIMEOUT), 9.0)
+    store.add_trajectories(
+        run_id,
+        [
+            NewTrajectory("g", trajectory_of(task_of(1)), 1, policy.id, scores=(failed,)),
+            NewTrajectory("e", trajectory_of(task_of(2), Source.EXPERT), 0, None),
+        ],
+    )
+    parent = next(t for t in store.trajectories(run_id) if t.group == "g")
+    store.add_attempts([(parent.id, verdict)])
+    relabel = trajectory_of(task_of(3), Source.HINDSIGHT)
+    store.add_trajectories(run_id, [NewTrajectory("a", relabel, 1, policy.id, parent.id, "final/2")])
+
+    text = [json.dumps(row) for row in export_rows(store, run_id)]
+    other = ReplayStore(f"sqlite:///{tmp_path}/other.db")
+    target = other.create_run("copy", {}).id
+    for _ in range(2):
+        assert import_rows(other, target, map(json.loads, text)) == 3
+    assert [json.dumps(row) for row in export_rows(other, target)] == text
+    copied = {t.group: t for t in other.trajectories(target)}
+    assert copied["g"].verdicts == {GOAL: verdict.verdict}
+    assert copied["a"].parent_id == copied["g"].id
+    assert copied["g"].policy_number == 1
+    assert other.policy(target, 1).kept is False
+    assert other.check() == []
+    other.close()
+
+
+@given(st.lists(segments(), min_size=1, max_size=3), st.text(max_size=9))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_tokens_come_back_bit_for_bit(tmp_path_factory, task_of, parts: list[Segment], said: str) -> None:
+    source = ReplayStore(f"sqlite:///{tmp_path_factory.mktemp('s')}/s.db")
+    run = source.create_run("a", {}).id
+    source.add_tasks(run, [task_of(1)], origin="generated")
+    turn = Turn(Message("assistant", said), (), None)
+    whole = Trajectory("hash1", Source.POLICY, (turn,), tuple(parts), StopReason.TERMINATED)
+    source.add_trajectories(run, [NewTrajectory("g", whole, 1, None)])
+    copy = source.create_run("b", {}).id
+    import_rows(source, copy, (json.loads(json.dumps(row)) for row in export_rows(source, run)))
+    (found,) = source.trajectories(copy)
+    assert found.trajectory.turns == (turn,)
+    assert all(a.same_as(b) for a, b in zip(found.trajectory.segments, parts, strict=True))
+    source.close()
+
+
+@pytest.mark.parametrize("row", [{}, {"format": 2}, {"format": 1}, 3])
+def test_other_rows_are_refused(store: ReplayStore, run_id: str, row: object) -> None:
+    store.add_policy(run_id, NewPolicy(2, None, 1, "finetune", "x", {}))
+    with pytest.raises(DataError, match="rows 1 to 1 are no exported trajectories"):
+        import_rows(store, run_id, [row])

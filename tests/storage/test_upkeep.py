@@ -1,0 +1,74 @@
+"""A whole store passes its check, and each kind of damage is named."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import text
+
+from journeyman.agent.data import Source, Split
+from journeyman.storage.rows import NewTrajectory
+from journeyman.storage.runs import NewPolicy, Use
+from journeyman.storage.store import ReplayStore
+
+
+@pytest.fixture
+def filled(store: ReplayStore, run_id: str, task_of, trajectory_of) -> ReplayStore:
+    """Two attempts in iterations 1 and 2, a demonstration, and a held-out attempt."""
+    rows = [
+        NewTrajectory("old", trajectory_of(task_of(1)), 1, None),
+        NewTrajectory("new", trajectory_of(task_of(2)), 2, None),
+        NewTrajectory("shown", trajectory_of(task_of(3), Source.EXPERT), 0, None),
+        NewTrajectory("test", trajectory_of(task_of(200, Split.TEST)), 2, None),
+    ]
+    store.add_trajectories(run_id, rows)
+    return store
+
+
+def change(store: ReplayStore, statement: str, **values: object) -> None:
+    with store.database.write() as connection:
+        connection.execute(text(statement), values)
+
+
+def test_a_whole_store_has_no_problem(filled: ReplayStore) -> None:
+    assert filled.check() == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "what", "why"),
+    [
+        ("UPDATE token_blob SET data = substr(data, 1, 20)", "corrupt tokens", "corrupt"),
+        ("DELETE FROM token_blob", "missing tokens", "was not pruned"),
+        ("DELETE FROM turn", "incomplete trajectory", "0 of 1 turns"),
+        ("UPDATE segment SET prompt_tokens = 9", "corrupt tokens", "not those announced"),
+        ("UPDATE trajectory_group SET source = 'hindsight'", "relabel without lineage", "names its parent"),
+    ],
+)
+def test_damage_is_named(filled: ReplayStore, statement: str, what: str, why: str) -> None:
+    change(filled, statement)
+    problems = filled.check()
+    assert {p.what for p in problems} == {what}
+    assert len(problems) == 4
+    assert all(why in p.why for p in problems)
+
+
+def test_training_on_held_out_tasks_and_work_without_outcome_are_named(filled: ReplayStore, run_id: str) -> None:
+    (held_out,) = filled.trajectories(run_id, split=Split.TEST)
+    use = Use(held_out.id, 1.0, "00", 1.0, 0.0)
+    filled.add_policy(run_id, NewPolicy(2, None, 1, "finetune", "x", {}), [use])
+    filled.enqueue(run_id, "generate/1", ["hash1", "hash9"])
+    claim = filled.claim(run_id, "generate/1", "w", limit=2, seconds=60)
+    assert claim is not None
+    filled.finish(claim)
+    found = {(p.what, p.where) for p in filled.check()}
+    assert found == {("held-out attempt trained on", held_out.id), ("work done without an outcome", "hash9")}
+
+
+def test_pruning_deletes_old_tokens_and_nothing_else(filled: ReplayStore, run_id: str) -> None:
+    before = {t.group: t for t in filled.trajectories(run_id)}
+    assert filled.prune(run_id, before_iteration=2) == 1
+    filled.vacuum()
+    after = {t.group: t for t in filled.trajectories(run_id)}
+    assert {g: len(t.trajectory.segments) for g, t in after.items()} == {"old": 0, "new": 1, "shown": 1, "test": 1}
+    assert {g: t.trajectory.turns for g, t in after.items()} == {g: t.trajectory.turns for g, t in before.items()}
+    assert filled.check() == []
+    assert filled.prune(run_id, before_iteration=2) == 0

@@ -1,0 +1,124 @@
+"""The documented queries, every one, on a store small enough to know the answers by heart."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from journeyman.agent.data import ScoreRecord, Source, Split, Status, Verdict, VerifierId
+from journeyman.storage.rows import NewTrajectory
+from journeyman.storage.runs import EvaluationInfo, NewPolicy, Use
+from journeyman.storage.store import ReplayStore
+
+DOC = (Path(__file__).parents[2] / "docs" / "queries.md").read_text()
+QUERIES = dict(re.findall(r"^## (.+?)\n.*?```sql\n(.+?)```", DOC, re.DOTALL | re.MULTILINE))
+GOAL, GOAL_2 = VerifierId("goal", "1", "00"), VerifierId("goal", "2", "00")
+
+
+def verdict(score: float | None, verifier: VerifierId = GOAL) -> ScoreRecord:
+    status = Status.TIMEOUT if score is None else Status.OK
+    return ScoreRecord(verifier, Verdict(status, score), 2.0)
+
+
+@pytest.fixture
+def ids(store: ReplayStore, run_id: str, task_of, trajectory_of) -> dict[str, str]:
+    """Iteration 1: task 1 solved once in two, task 2 never, task 3 timed out; a relabel; v2 learned from it all."""
+    first = store.policy(run_id, 1).id
+
+    def new(group: str, task: int, attempt: int, *scores: ScoreRecord, split=Split.TRAIN, policy=first):
+        return NewTrajectory(group, trajectory_of(task_of(task, split), attempt=attempt), 1, policy, scores=scores)
+
+    store.begin_iteration(run_id, 1)
+    rows = [
+        new("one", 1, 0, verdict(1.0)),
+        new("one", 1, 1, verdict(0.0), verdict(1.0, GOAL_2)),
+        new("two", 2, 0, verdict(0.0)),
+        new("two", 2, 1, verdict(0.0)),
+        new("three", 3, 0, verdict(None)),
+        new("held", 200, 0, verdict(0.0), split=Split.TEST),
+    ]
+    store.add_trajectories(run_id, rows)
+    ids = {t.key: t.id for t in store.trajectories(run_id)}
+    told = trajectory_of(task_of(4), Source.HINDSIGHT)
+    relabel = NewTrajectory("told", told, 1, first, ids["two/0"], "final/2", (verdict(1.0),))
+    store.add_trajectories(run_id, [relabel])
+    ids = {t.key: t.id for t in store.trajectories(run_id)}
+    uses = [
+        Use(ids["one/0"], 1.0, "00", 1.0, 0.0),
+        Use(ids["one/1"], 0.0, "00", -1.0, 0.0),
+        Use(ids["two/0"], 0.0, "00", 0.0, 0.0),
+        Use(ids["two/1"], 0.0, "00", 0.0, 0.0),
+        Use(ids["three/0"], None, "00", 0.0, 0.0),
+        Use(ids["told/0"], 1.0, "00", None, 1.0),
+    ]
+    store.add_policy(run_id, NewPolicy(2, first, 1, "finetune", "x", {}), uses)
+    store.add_evaluation(run_id, EvaluationInfo(Split.VALIDATION, 1, 2, 2, 4, 0.25, 0.5, None))
+    store.set_promoted(run_id, 2, promoted=True)
+    second = store.policy(run_id, 2).id
+    store.add_trajectories(run_id, [new("later", 200, 0, verdict(1.0), split=Split.TEST, policy=second)])
+    store.finish_iteration(run_id, 1)
+    return ids
+
+
+def ask(store: ReplayStore, question: str) -> list[dict]:
+    with store.database.read() as connection:
+        return [dict(row) for row in connection.execute(text(QUERIES[question])).mappings()]
+
+
+def test_there_are_ten_questions() -> None:
+    assert len(QUERIES) == 10
+
+
+def test_relabels_and_lineage(store: ReplayStore, ids) -> None:
+    (row,) = ask(store, "Which relabels were trained on, and by which policies?")
+    assert str(row["parent_id"]).replace("-", "") == ids["two/0"].replace("-", "")
+    assert (row["relabeller"], row["first_policy"], row["last_policy"], row["uses"]) == ("final/2", 2, 2, 1)
+
+
+def test_what_was_solved(store: ReplayStore, ids) -> None:
+    unsolved = ask(store, "Which training tasks were never solved?")
+    assert [(r["task"], r["attempts"]) for r in unsolved] == [("hash2", 2), ("hash3", 1)]
+    (contrast,) = ask(store, "Which groups had contrast, so that GRPO could learn from them?")
+    assert (contrast["groups"], contrast["with_contrast"]) == (3, 1)
+    newly = ask(store, "Which tasks did the newest policy solve that the first one did not?")
+    assert [r["task"] for r in newly] == ["hash200"]
+
+
+def test_verifiers(store: ReplayStore, ids) -> None:
+    (row,) = ask(store, "Which verifier changed its mind?")
+    assert (row["version"], row["score"], row["other_version"], row["other_score"]) == ("1", 0.0, "2", 1.0)
+    health = ask(store, "Which verifiers fail, and how slow are they?")
+    found = {(r["version"], r["status"]): (r["verdicts"], r["worst_ms"]) for r in health}
+    assert found == {("1", "ok"): (7, 2.0), ("1", "timeout"): (1, 2.0), ("2", "ok"): (1, 2.0)}
+
+
+def test_fates(store: ReplayStore, ids) -> None:
+    rows = ask(store, "Why was a row dropped?")
+    assert {(r["source"], r["fate"]): r["attempts"] for r in rows} == {
+        ("hindsight", "positive"): 1,
+        ("policy", "policy loss"): 2,
+        ("policy", "dropped: its group has no contrast"): 2,
+        ("policy", "dropped: a verifier failed"): 1,
+    }
+
+
+def test_iterations_policies_and_updates(store: ReplayStore, ids) -> None:
+    (row,) = ask(store, "How did each iteration go?")
+    assert (row["attempts"], row["solved"], row["relabels"], row["policy"]) == (5, 1, 1, 2)
+    assert (bool(row["promoted"]), row["validation_pass_at_1"]) == (True, 0.25)
+    (evaluation,) = ask(store, "What is pass@k by policy version?")
+    assert (evaluation["policy"], evaluation["pass_at_k"], evaluation["k"]) == (2, 0.5, 4)
+    learned = {r["source"]: r for r in ask(store, "What did one policy learn from?")}
+    assert (learned["policy"]["attempts"], learned["policy"]["in_policy_loss"]) == (5, 2)
+    assert (learned["hindsight"]["positives"], learned["hindsight"]["mean_reward"]) == (1, 1.0)
+
+
+def test_what_is_retracted_counts_in_no_view(store: ReplayStore, ids) -> None:
+    for version in ("1", "2"):
+        store.retract("goal", version, "it was wrong")
+    unsolved = ask(store, "Which training tasks were never solved?")
+    assert {r["task"] for r in unsolved} == {"hash1", "hash2", "hash3"}
+    assert ask(store, "Which verifier changed its mind?") == []
