@@ -21,19 +21,22 @@ def insert_all(connection: Connection, table: type[Base], rows: Sequence[Row]) -
     """
     if not rows:
         return
-    names, converts = _columns(table, connection.dialect)
-    values = [tuple(row[n] if c is None else c(row[n]) for n, c in zip(names, converts, strict=True)) for row in rows]
-    columns = ", ".join(names)
+    columns = ", ".join(_columns(table, connection.dialect)[0])
+    values = driver_rows(table, connection.dialect, rows)
     if connection.dialect.name == "postgresql":
-        with (
-            connection.connection.cursor() as cursor,
-            cursor.copy(f"COPY {table.__tablename__} ({columns}) FROM STDIN") as copy,
-        ):
+        copy_in = f"COPY {table.__tablename__} ({columns}) FROM STDIN"
+        with connection.connection.cursor() as cursor, cursor.copy(copy_in) as copy:
             for row in values:
                 copy.write_row(row)
     else:
-        marks = ", ".join("?" * len(names))
+        marks = ", ".join("?" * len(values[0]))
         connection.exec_driver_sql(f"INSERT INTO {table.__tablename__} ({columns}) VALUES ({marks})", values)
+
+
+def driver_rows(table: type[Base], dialect: Dialect, rows: Sequence[Row]) -> list[tuple[Any, ...]]:
+    """The rows as tuples of the database driver's own types, in the order of the table's columns."""
+    names, converts = _columns(table, dialect)
+    return [tuple(row[n] if c is None else c(row[n]) for n, c in zip(names, converts, strict=True)) for row in rows]
 
 
 @lru_cache

@@ -14,7 +14,7 @@ from journeyman.storage.database import Database, insert_new
 from journeyman.storage.loading import chunks
 from journeyman.storage.rows import score_row
 from journeyman.storage.schema import PolicyVersion, Retraction, Run, new_id, now
-from journeyman.storage.schema_trajectories import Score, TrainingUse, TrajectoryGroup, TrajectoryRow
+from journeyman.storage.schema_trajectories import CountedScore, Score, TrainingUse, TrajectoryGroup, TrajectoryRow
 
 ANY_CONFIGURATION = "*"
 
@@ -60,6 +60,21 @@ class SecondThoughts:
                 rows.append(score_row(trajectory_id, record, asked[trajectory_id, record.verifier]))
                 asked[trajectory_id, record.verifier] += 1
             insert_new(connection, Score, rows)
+
+    def disagreements(self, run_id: str, verifier: VerifierId) -> int:
+        """On how many of the run's trajectories another verifier's counted score differs from this one's."""
+        mine, other = CountedScore.alias("mine"), CountedScore.alias("other")
+        same = (other.c.trajectory_id == mine.c.trajectory_id) & (other.c.score != mine.c.score)
+        query = (
+            select(func.count(func.distinct(mine.c.trajectory_id)))
+            .join_from(mine, other, same)
+            .join(TrajectoryRow, TrajectoryRow.id == mine.c.trajectory_id)
+            .join(TrajectoryGroup, TrajectoryGroup.id == TrajectoryRow.group_id)
+            .where(TrajectoryGroup.run_id == run_id, mine.c.verifier == verifier.name)
+            .where(mine.c.version == verifier.version, mine.c.config_hash == verifier.config_hash)
+        )
+        with self.database.read() as connection:
+            return connection.scalar(query) or 0
 
     def retract(self, verifier: str, version: str, reason: str, config_hash: str = ANY_CONFIGURATION) -> list[Affected]:
         """Takes the verifier's verdicts back, those to come too; the policy versions that learned from them.

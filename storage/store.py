@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from journeyman.storage.database import Database
+from journeyman.storage.labels import LabelStore
 from journeyman.storage.leases import WorkQueue
 from journeyman.storage.retraction import SecondThoughts
 from journeyman.storage.runs import RunStore
@@ -10,7 +11,7 @@ from journeyman.storage.trajectories import TrajectoryStore
 from journeyman.storage.upkeep import Upkeep
 
 
-class ReplayStore(RunStore, TrajectoryStore, WorkQueue, SecondThoughts, Upkeep):
+class ReplayStore(RunStore, TrajectoryStore, WorkQueue, SecondThoughts, LabelStore, Upkeep):
     """One database. All writes are idempotent: a row whose natural key is there already is left as it is."""
 
     def __init__(self, url: str, *, must_exist: bool = False) -> None:

@@ -75,9 +75,7 @@ def _chunk(
         session.renderer,
         session.limits(plan.temperature),
     )
-    return [
-        NewTrajectory(_group(iteration, t.task_hash, policy), t, iteration, policy.id) for t in trajectories
-    ]
+    return [NewTrajectory(_group(iteration, t.task_hash, policy), t, iteration, policy.id) for t in trajectories]
 
 
 def _group(iteration: int, task_hash: str, policy: PolicyInfo) -> str:

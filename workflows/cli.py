@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import keyword
 import os
 import sys
 from collections.abc import Sequence
@@ -26,6 +27,12 @@ _HOMES = {
     "inspect": "looking",
     "plugins": "looking",
     "doctor": "doctor",
+    "db": "keeping",
+    "rescore": "judging",
+    "retract": "judging",
+    "label": "judging",
+    "export": "exchanging",
+    "import": "exchanging",
 }
 """Command -> the module of workflows/ with the function of its name."""
 
@@ -36,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # vLLM's native code warns of how it binds memory
     try:
         module = importlib.import_module(f"journeyman.workflows.{_HOMES[options.command]}")
-        getattr(module, options.command.replace("-", "_"))(options)
+        name = options.command.replace("-", "_")
+        getattr(module, f"{name}_" if keyword.iskeyword(name) else name)(options)
         return 0
     except JourneymanError as error:
         print(f"journeyman: {error}", file=sys.stderr)
@@ -60,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_running(commands)
     _add_looking(commands)
+    _add_keeping(commands)
     return parser
 
 
@@ -107,6 +116,42 @@ def _add_looking(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     doctor = commands.add_parser("doctor", help="checks this machine: packages, engines, disk, database, Prefect")
     _store_argument(doctor)
     for command in (evaluate, export, status, inspect, plugins, doctor):
+        command.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_keeping(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    db = commands.add_parser("db", help="the database: upgrade its schema, check, vacuum, prune old tokens")
+    actions = db.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions.add_parser("upgrade", help="bring the schema to this version's")
+    check = actions.add_parser("check", help="is everything there, and is it whole?")
+    actions.add_parser("vacuum", help="give the space of what was deleted back to the disk")
+    prune = actions.add_parser("prune", help="delete the tokens of old attempts; rows and scores stay")
+    prune.add_argument("run", help="run name or id")
+    prune.add_argument("--keep", type=int, required=True, metavar="N", help="iterations whose tokens are kept")
+    rescore = commands.add_parser("rescore", help="judge what is stored with a new verifier or version")
+    rescore.add_argument("run", help="run name or id")
+    rescore.add_argument("--verifier", required=True, help="its name, or module:object")
+    retract = commands.add_parser("retract", help="take a faulty verifier's verdicts back; lists who learned from them")
+    retract.add_argument("verifier", help="NAME/VERSION, e.g. goal/1")
+    retract.add_argument("--reason", required=True, help="kept with the retraction")
+    label = commands.add_parser("label", help="a person's score of a trajectory, or which of two is better")
+    label.add_argument("trajectory", help="id or its end")
+    says = label.add_mutually_exclusive_group(required=True)
+    says.add_argument("--score", type=float, help="from 0, worst, to 1, best")
+    says.add_argument("--better-than", metavar="TRAJECTORY", help="another attempt at the same task")
+    says.add_argument("--tied-with", metavar="TRAJECTORY", help="another attempt at the same task")
+    label.add_argument("--person", help="who says so; the user's name without it")
+    label.add_argument("--comment", help="why")
+    export = commands.add_parser("export", help="a run's trajectories, or a data set for another trainer, as a file")
+    export.add_argument("run", help="run name or id")
+    export.add_argument("file", help="to write, ends in .jsonl or .parquet")
+    export.add_argument("--what", choices=("trajectories", "sft", "preferences"), default="trajectories")
+    take = commands.add_parser("import", help="exported trajectories as a new run")
+    take.add_argument("file", help="written by `journeyman export`")
+    take.add_argument("--run", required=True, metavar="NAME", help="of the new run")
+    for command in (*actions.choices.values(), rescore, retract, label, export, take):
+        _store_argument(command)
+    for command in (check, rescore, retract):
         command.add_argument("--json", action="store_true", help="print JSON")
 
 

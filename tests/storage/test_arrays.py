@@ -33,15 +33,12 @@ def test_round_trip_is_exact(segment: Segment) -> None:
 
 
 @given(segments(), st.data())
-def test_a_changed_blob_is_refused_or_equal(segment: Segment, data: st.DataObject) -> None:
+def test_a_changed_blob_is_refused(segment: Segment, data: st.DataObject) -> None:
     blob = bytearray(pack_segment(segment))
     place = data.draw(st.integers(0, len(blob) - 1))
     blob[place] ^= 1 << data.draw(st.integers(0, 7))
-    try:
-        again = unpack_segment(bytes(blob))
-    except StoreError:
-        return
-    assert again.same_as(segment) or place >= 3  # zlib's own header has bits that say nothing of the content
+    with pytest.raises(StoreError):
+        unpack_segment(bytes(blob))
 
 
 @given(segments(), st.integers(1, 20))

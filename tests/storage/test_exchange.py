@@ -33,7 +33,9 @@ GOAL = VerifierId("goal", "1", "00")
 
 @st.composite
 def segments(draw) -> Segment:
-    prompt, completion = (draw(hnp.arrays(np.int32, st.integers(0, 9), elements=st.integers(0, 2**31 - 1))) for _ in "ab")
+    prompt, completion = (
+        draw(hnp.arrays(np.int32, st.integers(0, 9), elements=st.integers(0, 2**31 - 1))) for _ in "ab"
+    )
     mask = draw(hnp.arrays(np.bool_, len(completion)))
     finite = st.floats(-(2.0**100), 0, width=32, allow_subnormal=False)
     logprobs = draw(st.none() | hnp.arrays(np.float32, int(mask.sum()), elements=finite))

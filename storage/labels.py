@@ -1,0 +1,59 @@
+"""What people say: scores and pairwise preferences, kept beside the verifiers' verdicts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import or_, select
+
+from journeyman.agent.errors import UsageError
+from journeyman.storage.database import Database
+from journeyman.storage.schema import new_id, now
+from journeyman.storage.schema_trajectories import Label, TrajectoryGroup, TrajectoryRow
+
+
+@dataclass(frozen=True, slots=True)
+class NewLabel:
+    """A person's word; the fields are those of `Label`."""
+
+    trajectory_id: str
+    other_id: str | None
+    value: float
+    person: str
+    comment: str | None = None
+
+
+class LabelStore:
+    """The part of the replay store that holds people's labels."""
+
+    database: Database
+
+    def add_label(self, label: NewLabel) -> None:
+        """Stores the label; raises UsageError for a value outside [0, 1], or a comparison across tasks."""
+        if not 0 <= label.value <= 1:
+            raise UsageError(f"a label of {label.value} is not in [0, 1]: 0 is worst, 1 is best")
+        with self.database.write() as connection:
+            if label.other_id is not None:
+                compared = or_(TrajectoryRow.id == label.trajectory_id, TrajectoryRow.id == label.other_id)
+                query = select(TrajectoryGroup.task_id).join(
+                    TrajectoryRow, TrajectoryRow.group_id == TrajectoryGroup.id
+                )
+                if len(set(connection.scalars(query.where(compared)))) != 1 or label.other_id == label.trajectory_id:
+                    raise UsageError(
+                        "only two attempts at the same task can be compared: `journeyman inspect` has both"
+                    )
+            values = {name: getattr(label, name) for name in NewLabel.__slots__}
+            connection.execute(Label.__table__.insert().values(id=new_id(), created_at=now(), **values))  # type: ignore[attr-defined]
+
+    def labels(self, run_id: str) -> list[NewLabel]:
+        """The labels of the run's trajectories, oldest first."""
+        query = (
+            select(Label.__table__)
+            .join(TrajectoryRow, TrajectoryRow.id == Label.trajectory_id)
+            .join(TrajectoryGroup, TrajectoryGroup.id == TrajectoryRow.group_id)
+            .where(TrajectoryGroup.run_id == run_id)
+            .order_by(Label.id)
+        )
+        with self.database.read() as connection:
+            rows = connection.execute(query).mappings().all()
+        return [NewLabel(**{name: row[name] for name in NewLabel.__slots__}) for row in rows]
