@@ -1,10 +1,10 @@
 """Token blobs: one segment as bytes.
 
-Layout, little-endian: magic `JT`, version, flags, then P, C, M as uint32, S, the size of one zlib stream, and the CRC-32
-of all but itself. The stream holds prompt and completion ids (P + C int32), the loss mask (ceil(C / 8) bytes, first
-token in the highest bit) and, where flag 1 is set, the highest bytes of M float32 behaviour log-probs; their other three
-bytes follow as they are, since noise does not compress. Numbers are stored in planes, all first bytes, then all second
-bytes and so on: the upper bytes of ids are mostly 0, so that this is both smaller and faster.
+Layout, little-endian: magic `JT`, version, flags, then P, C, M as uint32, S, the size of one zlib stream, and the
+CRC-32 of all but itself. The stream holds prompt and completion ids (P + C int32), the loss mask (ceil(C / 8) bytes,
+first token in the highest bit) and, where flag 1 is set, the highest bytes of M float32 behaviour log-probs; their
+other bytes follow as they are, since noise does not compress. Numbers are stored in planes, all first bytes, then all
+second ones and so on: the upper bytes of ids are mostly 0, so that this is both smaller and faster.
 """
 
 from __future__ import annotations

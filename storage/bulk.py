@@ -25,7 +25,8 @@ def insert_all(connection: Connection, table: type[Base], rows: Sequence[Row]) -
     values = driver_rows(table, connection.dialect, rows)
     if connection.dialect.name == "postgresql":
         copy_in = f"COPY {table.__tablename__} ({columns}) FROM STDIN"
-        with connection.connection.cursor() as cursor, cursor.copy(copy_in) as copy:
+        driver: Any = connection.connection.driver_connection
+        with driver.cursor() as cursor, cursor.copy(copy_in) as copy:
             for row in values:
                 copy.write_row(row)
     else:
@@ -36,7 +37,11 @@ def insert_all(connection: Connection, table: type[Base], rows: Sequence[Row]) -
 def driver_rows(table: type[Base], dialect: Dialect, rows: Sequence[Row]) -> list[tuple[Any, ...]]:
     """The rows as tuples of the database driver's own types, in the order of the table's columns."""
     names, converts = _columns(table, dialect)
-    return [tuple(row[n] if c is None else c(row[n]) for n, c in zip(names, converts, strict=True)) for row in rows]
+    columns = (
+        [row[n] for row in rows] if convert is None else [convert(row[n]) for row in rows]
+        for n, convert in zip(names, converts, strict=True)
+    )
+    return list(zip(*columns, strict=True))
 
 
 @lru_cache

@@ -23,8 +23,7 @@ from journeyman.storage.store import ReplayStore
 
 FORMAT = 1
 _PAGE = 500
-_SCORE = ("verifier", "version", "config_hash", "attempt", "status", "score", "raw", "step_scores", "extracted")
-_SCORE += ("expected", "explanation", "latency_ms")
+_SCORE = tuple(c.name for c in Score.__table__.columns if c.name not in ("id", "trajectory_id", "created_at"))
 
 
 def export_rows(store: ReplayStore, run_id: str, *, source: Source | None = None) -> Iterator[dict[str, Any]]:

@@ -96,7 +96,7 @@ class WorkQueue:
         """Counts by state."""
         query = select(Lease.state, func.count()).where(Lease.run_id == run_id, Lease.kind == kind)
         with self.database.read() as connection:
-            counts = {state: n for state, n in connection.execute(query.group_by(Lease.state))}
+            counts = {row[0]: row[1] for row in connection.execute(query.group_by(Lease.state))}
         return Progress(counts.get("open", 0), counts.get("claimed", 0), counts.get("done", 0))
 
 

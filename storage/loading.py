@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, select
 
-from journeyman.agent.data import Segment, Source, Task, Trajectory, Turn, Verdict, VerifierId
+from journeyman.agent.data import Segment, Task, Trajectory, Turn, Verdict, VerifierId
 from journeyman.storage.arrays import unpack_segment
 from journeyman.storage.rows import Row, task_from_row, trajectory_from_row, turn_from_row, verdict_from_row
 from journeyman.storage.schema import PolicyVersion, TaskRow

@@ -22,7 +22,8 @@ def revision(connection: Connection) -> str | None:
     """The revision the database is at, or None where it holds nothing."""
     tables = inspect(connection).get_table_names()
     if "alembic_version" in tables:
-        return connection.scalar(text("SELECT version_num FROM alembic_version"))
+        found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+        return found
     if "trajectory" in tables:
         raise StoreError("the database has a table `trajectory` that no migration of Journeyman made: name another one")
     return None

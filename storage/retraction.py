@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import ColumnElement, func, or_, select
 
 from journeyman.agent.data import ScoreRecord, VerifierId
 from journeyman.agent.errors import UnknownNameError
@@ -101,7 +101,7 @@ class SecondThoughts:
             return [Affected(*found) for found in connection.execute(query)]
 
 
-def _is(verifier: VerifierId) -> Iterable[bool]:
+def _is(verifier: VerifierId) -> tuple[ColumnElement[bool], ...]:
     return (
         Score.verifier == verifier.name,
         Score.version == verifier.version,

@@ -1,4 +1,4 @@
-"""The tables: runs and what belongs to them. Natural keys are unique, ids are made by the client (UUIDv7), times are UTC.
+"""The tables: runs and what belongs to them. Natural keys are unique, ids UUIDv7 made by the client, times UTC.
 
     run -> iteration, task, policy_version -> evaluation
     task -> trajectory_group -> trajectory -> turn, segment -> token_blob
@@ -63,8 +63,8 @@ class AnyText(TypeDecorator[str]):
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """Replaces what cannot be stored; lone surrogates too, which are no UTF-8."""
-        if value is None:
-            return None
+        if value is None or (value.isascii() and "\0" not in value):
+            return value
         return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 

@@ -11,8 +11,8 @@ from sqlalchemy.exc import IntegrityError
 from journeyman.agent.data import ScoreRecord, Source, Split, Task, Verdict, VerifierId
 from journeyman.agent.errors import StoreError, UnknownNameError
 from journeyman.storage.database import Database, insert_new
-from journeyman.storage.loading import StoredTrajectory, chunks, load, select_trajectories, verdicts_of
 from journeyman.storage.leases import Claim, finish
+from journeyman.storage.loading import StoredTrajectory, chunks, load, select_trajectories, verdicts_of
 from journeyman.storage.rows import NewTrajectory, score_row
 from journeyman.storage.runs import Use
 from journeyman.storage.schema import PolicyVersion, TaskRow
@@ -113,7 +113,7 @@ class TrajectoryStore:
         with self.database.read() as connection:
             rows = connection.execute(query).all()
             verdicts = verdicts_of(connection, [row[0] for row in rows])
-            return [Candidate(*row, verdicts[row[0]]) for row in rows]
+            return [Candidate(i, task, iteration, n, verdicts[i]) for i, task, iteration, n in rows]
 
     def by_id(self, ids: Sequence[str]) -> list[StoredTrajectory]:
         """The trajectories with these ids, in that order, tokens and all."""

@@ -1,7 +1,7 @@
 """The views: the user's interface to SQL, kept stable while the tables may change. docs/queries.md asks them.
 
-`counted_score` is their foundation: of each trajectory and verifier the one verdict that counts, the latest `ok` or else
-the latest, without what was retracted.
+`counted_score` is their foundation: of each trajectory and verifier the one verdict that counts, the latest `ok` or
+else the latest, without what was retracted.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ WHERE place = 1
 
 V_TRAJECTORY = """
 SELECT trajectory.id, run.name AS run, run.id AS run_id, trajectory_group.iteration, trajectory_group.source,
-       task.split, task.environment, task.hash AS task, trajectory_group.id AS group_id, policy_version.number AS policy,
-       trajectory.attempt, trajectory.parent_id, trajectory.relabeller, trajectory.stop_reason, trajectory.error,
-       trajectory.turn_count, trajectory.prompt_tokens, trajectory.completion_tokens, trajectory.trained_tokens,
+       task.split, task.environment, task.hash AS task, trajectory_group.id AS group_id,
+       policy_version.number AS policy, trajectory.attempt, trajectory.parent_id, trajectory.relabeller,
+       trajectory.stop_reason, trajectory.error, trajectory.turn_count, trajectory.prompt_tokens,
+       trajectory.completion_tokens, trajectory.trained_tokens,
        verdict.score, verdict.ok AS verdicts_ok, verdict.failed AS verdicts_failed,
        COALESCE(used.uses, 0) AS uses,
        CASE
@@ -52,7 +53,8 @@ LEFT JOIN (
     FROM counted_score GROUP BY trajectory_id
 ) AS verdict ON verdict.trajectory_id = trajectory.id
 LEFT JOIN (
-    SELECT trajectory_id, COUNT(*) AS uses, CAST(SUM(CASE WHEN nll_weight > 0 THEN 1 ELSE 0 END) AS INTEGER) AS positives,
+    SELECT trajectory_id, COUNT(*) AS uses,
+           CAST(SUM(CASE WHEN nll_weight > 0 THEN 1 ELSE 0 END) AS INTEGER) AS positives,
            CAST(SUM(CASE WHEN advantage <> 0 THEN 1 ELSE 0 END) AS INTEGER) AS contrasts,
            CAST(SUM(CASE WHEN reward IS NULL THEN 1 ELSE 0 END) AS INTEGER) AS masked
     FROM training_use GROUP BY trajectory_id
@@ -69,7 +71,8 @@ JOIN run ON run.id = trajectory_group.run_id
 LEFT JOIN policy_version ON policy_version.id = trajectory_group.policy_version_id
 JOIN (
     SELECT trajectory.group_id, COUNT(*) AS attempts, COUNT(verdict.score) AS scored,
-           CAST(SUM(CASE WHEN verdict.score = 1 THEN 1 ELSE 0 END) AS INTEGER) AS successes, AVG(verdict.score) AS mean_score
+           CAST(SUM(CASE WHEN verdict.score = 1 THEN 1 ELSE 0 END) AS INTEGER) AS successes,
+           AVG(verdict.score) AS mean_score
     FROM trajectory
     LEFT JOIN (
         SELECT trajectory_id, MIN(score) AS score FROM counted_score GROUP BY trajectory_id

@@ -51,8 +51,8 @@ def add_chunk(connection: Connection, run_id: str, rows: Sequence[NewTrajectory]
         parts[SegmentRow] += segments
         parts[TokenBlob] += segments
         parts[Score] += [score_row(values["id"], s) for s in row.scores]
-    for table, values in parts.items():
-        insert_all(connection, table, values)
+    for table, found in parts.items():
+        insert_all(connection, table, found)
 
 
 def _groups(
@@ -79,5 +79,5 @@ def _ids(connection: Connection, column: Any, id_column: Any, of_run: Any, value
     found: dict[str, str] = {}
     for chunk in chunks(sorted(values)):
         query = select(column, id_column).where(of_run, column.in_(chunk))
-        found |= {value: i for value, i in connection.execute(query)}  # noqa: C416 (rows are no pairs to mypy)
+        found |= {row[0]: row[1] for row in connection.execute(query)}
     return found

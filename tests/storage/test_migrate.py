@@ -46,7 +46,7 @@ def test_many_may_make_it_at_once(url: str) -> None:
 def test_a_newer_schema_is_refused(url: str) -> None:
     Database(url).close()
     stamp(url, "9999")
-    with pytest.raises(StoreError, match="has schema 9999, made by a newer Journeyman .* upgrade Journeyman"):
+    with pytest.raises(StoreError, match=r"has schema 9999, made by a newer Journeyman .* upgrade Journeyman"):
         Database(url)
 
 
