@@ -1,9 +1,10 @@
 """Hindsight: which of the goals that a failed attempt did reach it should be told anew for.
 
 Strategies as in hindsight experience replay (Andrychowicz et al. 2017, section 4.5), with whole attempts instead of
-transitions: `final` is the last goal reached, told from the start; `future` a goal drawn from those reached after a
-drawn start turn; `episode` a goal drawn from all of them, told from the start. Proposals only: the caller has every
-one verified before it is stored.
+transitions: `final` is the last goal reached, told from the start; `episode` a goal drawn from all of them, told from
+the start; `future` a drawn goal, told from a drawn turn after which every turn reached something new: an attempt that
+pushed against a wall or went in circles teaches none of it. Long ways are drawn more often (short and rich, as in
+hindsight supervised learning). Proposals only: the caller has every one verified before it is stored.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 
 from journeyman.agent.data import Achieved, Json
 
-RELABELLER_VERSION = "1"
+RELABELLER_VERSION = "2"
 
 
 class Strategy(StrEnum):
@@ -68,6 +69,12 @@ def _by_strategy(
             for i in rng.integers(len(reached), size=draws):
                 yield Proposal(strategy, reached[i].goal, 0)
         case Strategy.FUTURE:
-            for start in rng.integers(last.turn + 1, size=draws):
-                later = [a for a in reached if a.turn >= start]
-                yield Proposal(strategy, later[rng.integers(len(later))].goal, int(start))
+            lengths = np.array(_lengths(reached))
+            for i in rng.choice(len(reached), size=draws, p=lengths / lengths.sum()):
+                yield Proposal(strategy, reached[i].goal, reached[i].turn - int(rng.integers(lengths[i])))
+
+
+def _lengths(reached: Sequence[Achieved]) -> list[int]:
+    """For each goal how many turns led to it in a row, each of which reached some goal first: none was wasted."""
+    turns = {a.turn for a in reached}
+    return [next(n for n in range(1, a.turn + 2) if a.turn - n not in turns) for a in reached]

@@ -52,11 +52,14 @@ def sample_positives(
 
 
 def _capped(candidates: Sequence[Candidate], per_task: int, rng: np.random.Generator) -> list[str]:
-    """Ids, at most `per_task` of a task (its newest): the newest iteration's first, older ones after, each shuffled."""
+    """Ids, the newest iteration's first, older ones after, each shuffled; of a task at most `per_task`.
+
+    Those are its newest, and of equally new ones those with the fewest turns: wasted turns are not worth imitating.
+    """
     by_task: dict[str, list[Candidate]] = defaultdict(list)
     for i in rng.permutation(len(candidates)):
         by_task[candidates[i].task_hash].append(candidates[i])
-    kept = [c for group in by_task.values() for c in sorted(group, key=lambda c: -c.iteration)[:per_task]]
+    kept = [c for group in by_task.values() for c in sorted(group, key=lambda c: (-c.iteration, c.turns))[:per_task]]
     newest = max((c.iteration for c in kept), default=0)
     shuffled = [kept[i] for i in rng.permutation(len(kept))]
     return [c.id for c in sorted(shuffled, key=lambda c: c.iteration != newest)]

@@ -55,6 +55,7 @@ class Candidate:
     id: str
     task_hash: str
     iteration: int
+    turns: int
     verdicts: Mapping[VerifierId, Verdict]
 
 
@@ -124,7 +125,7 @@ class TrajectoryStore:
     def candidates(self, run_id: str, source: Source, iterations: Collection[int] | None) -> list[Candidate]:
         """Attempts at training tasks in a fixed order; `iterations` None is all of them."""
         query = (
-            select(TrajectoryRow.id, TaskRow.hash, TrajectoryRow.iteration)
+            select(TrajectoryRow.id, TaskRow.hash, TrajectoryRow.iteration, TrajectoryRow.turn_count)
             .join(TaskRow, TaskRow.id == TrajectoryRow.task_id)
             .where(TrajectoryRow.run_id == run_id, TrajectoryRow.source == source, TaskRow.split == Split.TRAIN)
             .order_by(TrajectoryRow.key)
@@ -134,7 +135,7 @@ class TrajectoryStore:
         with self.database.read() as connection:
             rows = connection.execute(query).all()
             verdicts = _verdicts(connection, [row[0] for row in rows])
-        return [Candidate(i, task_hash, iteration, verdicts.get(i, {})) for i, task_hash, iteration in rows]
+        return [Candidate(*row, verdicts.get(row[0], {})) for row in rows]
 
     def by_id(self, ids: Sequence[str]) -> list[StoredTrajectory]:
         """The trajectories with these ids, in that order, tokens and all."""

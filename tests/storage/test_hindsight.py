@@ -21,7 +21,7 @@ def rng() -> np.random.Generator:
 def test_final_is_the_last_goal_from_the_start() -> None:
     reached = [Achieved("a", 0), Achieved("b", 3), Achieved("c", 2)]
     assert propose(reached, "z", [Strategy.FINAL], 1, rng()) == [Proposal(Strategy.FINAL, "b", 0)]
-    assert Proposal(Strategy.FINAL, "b", 0).relabeller == "final/1"
+    assert Proposal(Strategy.FINAL, "b", 0).relabeller == "final/2"
 
 
 @given(achieved, st.integers(0, 5), st.sets(st.sampled_from(list(Strategy))), st.integers(1, 4), st.integers(0, 99))
@@ -40,6 +40,13 @@ def test_future_starts_later_too() -> None:
     starts = {p.start_turn for p in propose(reached, None, [Strategy.FUTURE], 50, rng())}
     assert min(starts) < 3
     assert max(starts) > 6
+
+
+def test_future_wastes_no_turn() -> None:
+    reached = [Achieved("a", 0), Achieved("b", 1), Achieved("c", 4), Achieved("d", 5), Achieved("e", 6)]
+    found = {(p.goal, p.start_turn) for p in propose(reached, None, [Strategy.FUTURE], 500, rng())}
+    expected = {"a": [0], "b": [0, 1], "c": [4], "d": [4, 5], "e": [4, 5, 6]}  # turns 2 and 3 reached nothing new
+    assert found == {(goal, start) for goal, starts in expected.items() for start in starts}
 
 
 def test_nothing_reached_nothing_proposed() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -69,6 +71,17 @@ def test_cap_per_task_and_filling_up(full: ReplayStore, run_id: str) -> None:
     assert len(drawn) == 3 * 10 * 2
     few = draw(full, run_id, positives=30, per_task=1, quota={"expert": 1.0, "policy": 0.0})
     assert [sum(t.trajectory.source is s for t in few) for s in (Source.EXPERT, Source.POLICY)] == [10, 10]
+
+
+def test_of_one_task_the_fewest_turns_are_taken(store: ReplayStore, run_id: str, task_of, trajectory_of) -> None:
+    rows = []
+    for attempt, turns in enumerate((3, 1, 2)):
+        whole = trajectory_of(task_of(1), attempt=attempt)
+        longer = replace(whole, turns=whole.turns * turns)
+        scores = (ScoreRecord(GOAL, Verdict(Status.OK, 1.0), 0.0),)
+        rows.append(NewTrajectory(f"g{attempt}", longer, 4, None, scores=scores))
+    store.add_trajectories(run_id, rows)
+    assert [len(t.trajectory.turns) for t in draw(store, run_id, per_task=2)] in ([1, 2], [2, 1])
 
 
 def test_nothing_there_is_an_empty_draw(store: ReplayStore, run_id: str) -> None:
