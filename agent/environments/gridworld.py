@@ -194,7 +194,7 @@ def offset(layout: Layout) -> str:
 
 
 def look(layout: Layout, cell: Cell, came_from: Cell | None = None) -> str:
-    """What the agent is told at the cell, e.g. "nearer up right", "farther down" and "back left", a line each.
+    """What the agent is told at the cell, e.g. "farther down", "nearer up right" and "back left", a line each.
 
     The free cells beside it, by whether a step there comes nearer to the goal as the crow flies; the one it came from
     is `back`. Walls and holes are left out. The words are those of the moves, so that a small model can copy one.
@@ -203,7 +203,7 @@ def look(layout: Layout, cell: Cell, came_from: Cell | None = None) -> str:
     def distance(at: Cell) -> int:
         return abs(layout.goal[0] - at[0]) + abs(layout.goal[1] - at[1])
 
-    ways: dict[str, list[str]] = {"nearer": [], "farther": [], "back": []}
+    ways: dict[str, list[str]] = {"farther": [], "nearer": [], "back": []}
     for name, (i, j) in MOVES.items():
         beside = (cell[0] + i, cell[1] + j)
         if layout.at(beside) == FREE:

@@ -97,7 +97,7 @@ def test_prompt_and_observations_show_the_offset_and_the_ways():
     assert seen(steps[0]) == "wall\nnearer down right"
     assert seen(steps[1]) == "nearer right\nback left"
     assert seen(steps[6]) == "nearer right\nback up"
-    assert look(LAYOUT, (2, 2)) == "nearer right\nfarther down left"
+    assert look(LAYOUT, (2, 2)) == "farther down left\nnearer right"
 
 
 def test_the_goal_and_holes_end_the_episode():
