@@ -27,9 +27,9 @@ _SCORE = tuple(c.name for c in Score.__table__.columns if c.name not in ("id", "
 
 
 def export_rows(store: ReplayStore, run_id: str, *, source: Source | None = None) -> Iterator[dict[str, Any]]:
-    """The run's trajectories (of one source) as rows, parents before their relabels."""
+    """The run's trajectories (of one source) as rows, parents before their relabels, else by iteration and group."""
     light = store.trajectories(run_id, source=source, tokens=False)
-    ordered = sorted(light, key=lambda t: t.parent_id is not None)
+    ordered = sorted(light, key=lambda t: (t.parent_id is not None, t.iteration, t.group, t.trajectory.attempt))
     names = {t.id: [t.group, t.trajectory.attempt] for t in light}
     for page in _pages(ordered):
         ids = [t.id for t in page]

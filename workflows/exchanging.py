@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from journeyman.agent.errors import DataError, UsageError
-from journeyman.storage.datasets import preference_rows, sft_rows
 from journeyman.storage.exchange import export_rows, import_rows
 from journeyman.storage.store import ReplayStore
+from journeyman.storage.training_sets import preference_rows, sft_rows
 from journeyman.workflows.engines import open_rubric, open_task_set
 from journeyman.workflows.settings import parse_settings
 

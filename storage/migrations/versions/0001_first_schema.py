@@ -13,6 +13,14 @@ down_revision = None
 
 def upgrade() -> None:
     """From an empty database."""
+    _runs()
+    _what_runs_have()
+    _attempts()
+    _judgements()
+
+
+def _runs() -> None:
+    """Runs, their iterations and work, and retractions, which belong to none."""
     op.create_table(
         "retraction",
         sa.Column("id", sa.Uuid(as_uuid=False), nullable=False),
@@ -64,6 +72,10 @@ def upgrade() -> None:
     op.create_index(
         op.f("ix_lease_run_id_kind_state_expires_at"), "lease", ["run_id", "kind", "state", "expires_at"], unique=False
     )
+
+
+def _what_runs_have() -> None:
+    """Policy versions with their evaluations, and tasks."""
     op.create_table(
         "policy_version",
         sa.Column("id", sa.Uuid(as_uuid=False), nullable=False),
@@ -124,6 +136,10 @@ def upgrade() -> None:
             "policy_version_id", "split", "iteration", name=op.f("uq_evaluation_policy_version_id_split_iteration")
         ),
     )
+
+
+def _attempts() -> None:
+    """Groups of attempts, their turns and tokens."""
     op.create_table(
         "trajectory_group",
         sa.Column("id", sa.Uuid(as_uuid=False), nullable=False),
@@ -176,21 +192,42 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_trajectory_parent_id"), "trajectory", ["parent_id"], unique=False)
     op.create_table(
-        "label",
-        sa.Column("id", sa.Uuid(as_uuid=False), nullable=False),
+        "turn",
         sa.Column("trajectory_id", sa.Uuid(as_uuid=False), nullable=False),
-        sa.Column("other_id", sa.Uuid(as_uuid=False), nullable=True),
-        sa.Column("value", sa.Float(), nullable=False),
-        sa.Column("person", AnyText(), nullable=False),
-        sa.Column("comment", AnyText(), nullable=True),
-        sa.Column("created_at", UtcDateTime(), nullable=False),
-        sa.CheckConstraint("value >= 0 AND value <= 1", name=op.f("ck_label_value_range")),
-        sa.ForeignKeyConstraint(["other_id"], ["trajectory.id"], name=op.f("fk_label_other_id_trajectory")),
-        sa.ForeignKeyConstraint(["trajectory_id"], ["trajectory.id"], name=op.f("fk_label_trajectory_id_trajectory")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_label")),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("action", sa.JSON(), nullable=False),
+        sa.Column("observation", sa.JSON(), nullable=False),
+        sa.Column("reward", sa.Float(), nullable=True),
+        sa.ForeignKeyConstraint(["trajectory_id"], ["trajectory.id"], name=op.f("fk_turn_trajectory_id_trajectory")),
+        sa.PrimaryKeyConstraint("trajectory_id", "position", name=op.f("pk_turn")),
     )
-    op.create_index(op.f("ix_label_other_id"), "label", ["other_id"], unique=False)
-    op.create_index(op.f("ix_label_trajectory_id"), "label", ["trajectory_id"], unique=False)
+    op.create_table(
+        "segment",
+        sa.Column("trajectory_id", sa.Uuid(as_uuid=False), nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("prompt_tokens", sa.Integer(), nullable=False),
+        sa.Column("completion_tokens", sa.Integer(), nullable=False),
+        sa.Column("trained_tokens", sa.Integer(), nullable=False),
+        sa.Column("kept", sa.Boolean(), nullable=False),
+        sa.ForeignKeyConstraint(["trajectory_id"], ["trajectory.id"], name=op.f("fk_segment_trajectory_id_trajectory")),
+        sa.PrimaryKeyConstraint("trajectory_id", "position", name=op.f("pk_segment")),
+    )
+    op.create_table(
+        "token_blob",
+        sa.Column("trajectory_id", sa.Uuid(as_uuid=False), nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("data", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["trajectory_id", "position"],
+            ["segment.trajectory_id", "segment.position"],
+            name=op.f("fk_token_blob_trajectory_id_segment"),
+        ),
+        sa.PrimaryKeyConstraint("trajectory_id", "position", name=op.f("pk_token_blob")),
+    )
+
+
+def _judgements() -> None:
+    """Verdicts, labels, and what updates used."""
     op.create_table(
         "score",
         sa.Column("id", sa.Uuid(as_uuid=False), nullable=False),
@@ -226,16 +263,21 @@ def upgrade() -> None:
         ),
     )
     op.create_table(
-        "segment",
+        "label",
+        sa.Column("id", sa.Uuid(as_uuid=False), nullable=False),
         sa.Column("trajectory_id", sa.Uuid(as_uuid=False), nullable=False),
-        sa.Column("position", sa.Integer(), nullable=False),
-        sa.Column("prompt_tokens", sa.Integer(), nullable=False),
-        sa.Column("completion_tokens", sa.Integer(), nullable=False),
-        sa.Column("trained_tokens", sa.Integer(), nullable=False),
-        sa.Column("kept", sa.Boolean(), nullable=False),
-        sa.ForeignKeyConstraint(["trajectory_id"], ["trajectory.id"], name=op.f("fk_segment_trajectory_id_trajectory")),
-        sa.PrimaryKeyConstraint("trajectory_id", "position", name=op.f("pk_segment")),
+        sa.Column("other_id", sa.Uuid(as_uuid=False), nullable=True),
+        sa.Column("value", sa.Float(), nullable=False),
+        sa.Column("person", AnyText(), nullable=False),
+        sa.Column("comment", AnyText(), nullable=True),
+        sa.Column("created_at", UtcDateTime(), nullable=False),
+        sa.CheckConstraint("value >= 0 AND value <= 1", name=op.f("ck_label_value_range")),
+        sa.ForeignKeyConstraint(["other_id"], ["trajectory.id"], name=op.f("fk_label_other_id_trajectory")),
+        sa.ForeignKeyConstraint(["trajectory_id"], ["trajectory.id"], name=op.f("fk_label_trajectory_id_trajectory")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_label")),
     )
+    op.create_index(op.f("ix_label_other_id"), "label", ["other_id"], unique=False)
+    op.create_index(op.f("ix_label_trajectory_id"), "label", ["trajectory_id"], unique=False)
     op.create_table(
         "training_use",
         sa.Column("policy_version_id", sa.Uuid(as_uuid=False), nullable=False),
@@ -255,25 +297,3 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("policy_version_id", "trajectory_id", name=op.f("pk_training_use")),
     )
     op.create_index(op.f("ix_training_use_trajectory_id"), "training_use", ["trajectory_id"], unique=False)
-    op.create_table(
-        "turn",
-        sa.Column("trajectory_id", sa.Uuid(as_uuid=False), nullable=False),
-        sa.Column("position", sa.Integer(), nullable=False),
-        sa.Column("action", sa.JSON(), nullable=False),
-        sa.Column("observation", sa.JSON(), nullable=False),
-        sa.Column("reward", sa.Float(), nullable=True),
-        sa.ForeignKeyConstraint(["trajectory_id"], ["trajectory.id"], name=op.f("fk_turn_trajectory_id_trajectory")),
-        sa.PrimaryKeyConstraint("trajectory_id", "position", name=op.f("pk_turn")),
-    )
-    op.create_table(
-        "token_blob",
-        sa.Column("trajectory_id", sa.Uuid(as_uuid=False), nullable=False),
-        sa.Column("position", sa.Integer(), nullable=False),
-        sa.Column("data", sa.LargeBinary(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["trajectory_id", "position"],
-            ["segment.trajectory_id", "segment.position"],
-            name=op.f("fk_token_blob_trajectory_id_segment"),
-        ),
-        sa.PrimaryKeyConstraint("trajectory_id", "position", name=op.f("pk_token_blob")),
-    )

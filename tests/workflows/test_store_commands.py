@@ -1,0 +1,112 @@
+"""`db`, `rescore`, `retract`, `label`, `export` and `import`, as a person uses them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.xdist_group("resume")  # shares the small run
+
+
+@pytest.fixture
+def copy(small_run, cli):
+    """The command line in a folder with a copy of the small run's database."""
+    (cli.folder / "runs").mkdir()
+    for file in Path(small_run.folder, "runs").glob("journeyman.db*"):
+        shutil.copy(file, cli.folder / "runs")
+    return cli
+
+
+def lines(file: Path) -> list[dict]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def test_a_finished_run_passes_the_check(copy) -> None:
+    assert copy("db", "check").stdout == "sqlite:///runs/journeyman.db is whole\n"
+    assert json.loads(copy("db", "check", "--json").stdout) == []
+    assert "has schema 0001" in copy("db", "upgrade").stdout
+
+
+def test_pruning_shrinks_the_file(copy) -> None:
+    file = copy.folder / "runs" / "journeyman.db"
+    assert "before iteration 2" in copy("db", "prune", "small", "--keep", "1").stdout
+    copy("db", "vacuum")
+    before = file.stat().st_size
+    assert "before iteration 3" in copy("db", "prune", "small", "--keep", "0").stdout
+    copy("db", "vacuum")
+    assert file.stat().st_size < before
+    assert copy("db", "check").stdout.endswith("is whole\n")
+
+
+def test_damage_ends_with_exit_code_2(copy) -> None:
+    import sqlite3
+
+    with sqlite3.connect(copy.folder / "runs" / "journeyman.db") as connection:
+        connection.execute("DELETE FROM token_blob")
+    result = copy("db", "check", code=2)
+    assert "missing tokens" in result.stdout
+    assert "restore a copy" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_a_run_goes_out_and_comes_in_again(copy, suffix: str) -> None:
+    written = copy("export", "small", f"a.{suffix}").stdout
+    count = int(written.split()[1])
+    taken = copy("import", f"a.{suffix}", "--run", "twin", "--store", "sqlite:///twin.db").stdout
+    assert taken.startswith(f"imported {count} trajectories")
+    copy("export", "twin", f"b.{suffix}", "--store", "sqlite:///twin.db")
+    if suffix == "jsonl":
+        assert lines(copy.folder / "a.jsonl") == lines(copy.folder / "b.jsonl")
+    else:
+        assert (copy.folder / "a.parquet").read_bytes() == (copy.folder / "b.parquet").read_bytes()
+    refused = copy("export", "small", f"a.{suffix}", code=2)
+    assert "is there already" in refused.stderr
+
+
+def test_data_sets_for_other_trainers(copy) -> None:
+    copy("export", "small", "sft.jsonl", "--what", "sft")
+    rows = lines(copy.folder / "sft.jsonl")
+    assert [m["role"] for m in rows[0]["messages"]] == ["user", "assistant"]
+    copy("export", "small", "pairs.jsonl", "--what", "preferences")
+    before = lines(copy.folder / "pairs.jsonl")
+    assert all(row["chosen"] != row["rejected"] and row["prompt"] for row in before)
+    one, two = two_attempts(copy)
+    copy("label", one, "--better-than", two, "--comment", "shorter", "--person", "ann")
+    copy("export", "small", "more.jsonl", "--what", "preferences")
+    assert len(lines(copy.folder / "more.jsonl")) == len(before) + 1
+
+
+def two_attempts(copy) -> list[str]:
+    """Ids of two attempts at one training task."""
+    import sqlite3
+
+    query = """SELECT MIN(trajectory.id), MAX(trajectory.id) FROM trajectory
+        JOIN trajectory_group ON trajectory_group.id = group_id JOIN task ON task.id = task_id
+        WHERE split = 'train' AND source = 'policy' GROUP BY group_id"""
+    with sqlite3.connect(copy.folder / "runs" / "journeyman.db") as connection:
+        return [f"{i[20:]}" for i in connection.execute(query).fetchone()]
+
+
+def test_labels_are_checked(copy) -> None:
+    one, two = two_attempts(copy)
+    copy("label", one, "--score", "0.25")
+    assert "not in [0, 1]" in copy("label", one, "--score", "7", code=2).stderr
+    assert "same task can be compared" in copy("label", one, "--tied-with", one, code=2).stderr
+    assert "unknown trajectory" in copy("label", one, "--better-than", "none", code=2).stderr
+
+
+def test_rescoring_adds_and_retracting_names_who_learned(copy) -> None:
+    report = json.loads(copy("rescore", "small", "--verifier", "exact", "--json").stdout)
+    assert report["verifier"] == "exact"
+    assert report["scored"] > 200
+    again = json.loads(copy("rescore", "small", "--verifier", "exact", "--json").stdout)
+    assert again["scored"] == 0
+    learned = json.loads(copy("retract", "goal/1", "--reason", "a bug", "--json").stdout)
+    assert {row["policy"] for row in learned} == {"v2", "v3"}
+    assert all(row["trajectories"] > 0 for row in learned)
+    assert "names no version" in copy("retract", "goal", "--reason", "a bug", code=2).stderr
+    assert "did you mean 'goal/1'" in copy("retract", "gaol/1", "--reason", "a bug", code=2).stderr
