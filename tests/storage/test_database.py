@@ -63,7 +63,7 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
 
 
 def test_postgresql_says_what_is_missing(postgresql: str) -> None:
-    with pytest.raises(StoreError, match="does not exist.*create the database or role first"):
+    with pytest.raises(StoreError, match=r"does not exist.*create the database or role first"):
         ReplayStore(postgresql.replace("/t", "/no", 1))
     with pytest.raises(StoreError, match="start the server, or correct host and port"):
         ReplayStore("postgresql+psycopg://nobody@127.0.0.1:1/none")

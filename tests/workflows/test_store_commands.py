@@ -92,7 +92,7 @@ def two_attempts(copy) -> list[str]:
 
 
 def test_labels_are_checked(copy) -> None:
-    one, two = two_attempts(copy)
+    one, _ = two_attempts(copy)
     copy("label", one, "--score", "0.25")
     assert "not in [0, 1]" in copy("label", one, "--score", "7", code=2).stderr
     assert "same task can be compared" in copy("label", one, "--tied-with", one, code=2).stderr

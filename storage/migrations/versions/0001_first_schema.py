@@ -16,6 +16,7 @@ def upgrade() -> None:
     _runs()
     _what_runs_have()
     _attempts()
+    _turns_and_tokens()
     _judgements()
 
 
@@ -139,7 +140,7 @@ def _what_runs_have() -> None:
 
 
 def _attempts() -> None:
-    """Groups of attempts, their turns and tokens."""
+    """Groups of attempts."""
     op.create_table(
         "trajectory_group",
         sa.Column("id", sa.Uuid(as_uuid=False), nullable=False),
@@ -191,6 +192,10 @@ def _attempts() -> None:
         sa.UniqueConstraint("group_id", "attempt", name=op.f("uq_trajectory_group_id_attempt")),
     )
     op.create_index(op.f("ix_trajectory_parent_id"), "trajectory", ["parent_id"], unique=False)
+
+
+def _turns_and_tokens() -> None:
+    """What was said, as messages and as tokens."""
     op.create_table(
         "turn",
         sa.Column("trajectory_id", sa.Uuid(as_uuid=False), nullable=False),
