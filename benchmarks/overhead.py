@@ -2,14 +2,16 @@
 
     python benchmarks/overhead.py examples/countdown.toml --set run.iterations=3
 
-The flow's server is started before the clock (its one start is not counted). Prints the loop's wall time from the
-first stage to the last for each run, the ratio of the medians, and the task runs of each flow run.
+Every run has a store of its own, so that all of them draw the same tasks and do the same work. The flow's server is
+started before the clock (its one start is not counted). Prints the loop's wall time from the first stage to the last
+for each run, the ratio of the medians, and the task runs of each flow run.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import tempfile
 import time
 
 from journeyman.workflows.console import Reporter
@@ -32,17 +34,31 @@ def main() -> None:
     from prefect.client.orchestration import get_client
 
     get_client(sync_client=True).hello()  # starts the server
-    plain(settings)  # warm-up: imports, the vLLM engine's compilation
+    plain(short(settings))  # warm-up: imports, the vLLM engine's compilation
     times: dict[str, list[float]] = {"none": [], "prefect": []}
     for _ in range(options.repeats):
-        times["none"].append(plain(settings))
-        seconds, tasks = as_flow(settings)
+        times["none"].append(plain(fresh(settings)))
+        seconds, tasks = as_flow(fresh(settings))
         times["prefect"].append(seconds)
     medians = {engine: statistics.median(values) for engine, values in times.items()}
     for engine, values in times.items():
         print(f"{engine:<8} {' '.join(f'{v:.1f}' for v in values)} s, median {medians[engine]:.1f} s")
     print(f"Prefect adds {100 * (medians['prefect'] / medians['none'] - 1):.1f} %")
     print(f"task runs an iteration: {(tasks - STAGES_OUTSIDE) / settings.run.iterations:.1f}")
+
+
+def fresh(settings: Settings) -> Settings:
+    """The settings with a new store."""
+    folder = tempfile.mkdtemp()
+    store = settings.store.model_copy(update={"url": f"sqlite:///{folder}/a.db", "artifacts": f"{folder}/weights"})
+    return settings.model_copy(update={"store": store, "run": settings.run.model_copy(update={"output": folder})})
+
+
+def short(settings: Settings) -> Settings:
+    """One epoch of the warm start and one iteration."""
+    warm_start = settings.warm_start.model_copy(update={"max_epochs": 1})
+    run = settings.run.model_copy(update={"iterations": 1})
+    return fresh(settings.model_copy(update={"warm_start": warm_start, "run": run}))
 
 
 def plain(settings: Settings) -> float:
