@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ def export_rows(store: ReplayStore, run_id: str, *, source: Source | None = None
     light = store.trajectories(run_id, source=source, tokens=False)
     ordered = sorted(light, key=lambda t: (t.parent_id is not None, t.iteration, t.group, t.trajectory.attempt))
     names = {t.id: [t.group, t.trajectory.attempt] for t in light}
-    for page in _pages(ordered):
+    for page in pages(ordered, _PAGE):
         ids = [t.id for t in page]
         scores = _scores(store, ids)
         for stored in store.by_id(ids):
@@ -44,7 +45,7 @@ def import_rows(store: ReplayStore, run_id: str, rows: Iterable[Mapping[str, Any
     Their policy versions become versions of the run without weights. Raises DataError for a row that is no such row.
     """
     count = 0
-    for page in _pages(rows):
+    for page in pages(rows, _PAGE):
         try:
             _import_page(store, run_id, page)
         except (KeyError, TypeError, ValueError) as error:
@@ -52,6 +53,13 @@ def import_rows(store: ReplayStore, run_id: str, rows: Iterable[Mapping[str, Any
             raise DataError(f"rows {count + 1} to {count + len(page)} are no exported trajectories ({why})") from error
         count += len(page)
     return count
+
+
+def pages(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """The rows in lists of `size`, the last one shorter."""
+    iterator = iter(rows)
+    while page := list(islice(iterator, size)):
+        yield page
 
 
 def _row(stored: StoredTrajectory, parent: list[Any] | None, scores: list[dict[str, Any]]) -> dict[str, Any]:
@@ -162,14 +170,3 @@ def _scores(store: ReplayStore, ids: Sequence[str]) -> dict[str, list[dict[str, 
             for row in connection.execute(query.order_by(*order)).mappings():
                 found[row["trajectory_id"]].append({name: row[name] for name in _SCORE})
     return found
-
-
-def _pages(rows: Iterable[Any]) -> Iterator[list[Any]]:
-    page: list[Any] = []
-    for row in rows:
-        page.append(row)
-        if len(page) == _PAGE:
-            yield page
-            page = []
-    if page:
-        yield page

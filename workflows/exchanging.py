@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from journeyman.agent.errors import DataError, UsageError
-from journeyman.storage.exchange import export_rows, import_rows
+from journeyman.storage.exchange import export_rows, import_rows, pages
 from journeyman.storage.store import ReplayStore
 from journeyman.storage.training_sets import preference_rows, sft_rows
 from journeyman.workflows.engines import open_rubric, open_task_set
@@ -94,7 +94,7 @@ def write_parquet(file: Path, rows: Iterable[Any]) -> int:
         ]
     )
     writer, count = None, 0
-    for page in _pages(rows):
+    for page in pages(rows, _PAGE):
         plain = [{name: json.dumps(v) if name in _NESTED else v for name, v in row.items()} for row in page]
         if writer is None:
             kinds = {
@@ -122,17 +122,6 @@ def read_parquet(file: Path) -> Iterator[Any]:
                 yield {name: json.loads(v) if name in _NESTED else v for name, v in row.items()}
     except pa.ArrowInvalid as error:
         raise DataError(f"{file} is no Parquet file: {error}") from None
-
-
-def _pages(rows: Iterable[Any]) -> Iterator[list[Any]]:
-    page: list[Any] = []
-    for row in rows:
-        page.append(row)
-        if len(page) == _PAGE:
-            yield page
-            page = []
-    if page:
-        yield page
 
 
 def _writer(file: Path) -> Any:
