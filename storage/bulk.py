@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, Dialect
+from sqlalchemy.exc import DBAPIError
 
 from journeyman.storage.schema import Base
 
@@ -25,13 +26,21 @@ def insert_all(connection: Connection, table: type[Base], rows: Sequence[Row]) -
     values = driver_rows(table, connection.dialect, rows)
     if connection.dialect.name == "postgresql":
         copy_in = f"COPY {table.__tablename__} ({columns}) FROM STDIN"
-        driver: Any = connection.connection.driver_connection
-        with driver.cursor() as cursor, cursor.copy(copy_in) as copy:
-            for row in values:
-                copy.write_row(row)
+        _copy(connection, copy_in, values)
     else:
         marks = ", ".join("?" * len(values[0]))
         connection.exec_driver_sql(f"INSERT INTO {table.__tablename__} ({columns}) VALUES ({marks})", values)
+
+
+def _copy(connection: Connection, statement: str, values: Sequence[tuple[Any, ...]]) -> None:
+    driver: Any = connection.connection.driver_connection
+    errors: Any = connection.dialect.dbapi
+    try:
+        with driver.cursor() as cursor, cursor.copy(statement) as copy:
+            for row in values:
+                copy.write_row(row)
+    except errors.Error as error:  # as SQLAlchemy would raise it
+        raise DBAPIError.instance(statement, None, error, errors.Error, dialect=connection.dialect) from error
 
 
 def driver_rows(table: type[Base], dialect: Dialect, rows: Sequence[Row]) -> list[tuple[Any, ...]]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Engine, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
 
 from journeyman.agent.errors import SettingsError, StoreError, UnknownNameError
 from journeyman.storage import migrate
@@ -22,6 +22,8 @@ from journeyman.storage.schema import Base
 BUSY_TIMEOUT_S = 60.0
 """How long a SQLite connection waits for another writer before the caller hears of it."""
 _NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "glusterfs", "lustre", "ceph")
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +39,7 @@ class Database:
             self._prepare_file(must_exist=must_exist)
         self.engine = _engine(self.url)
         with self.read() as connection:
-            ready = not upgrade and migrate.check_revision(connection)
+            ready = migrate.check_revision(connection, may_upgrade=upgrade)
         if not ready:
             with self.write() as connection:
                 migrate.upgrade(connection)
@@ -47,6 +49,20 @@ class Database:
         """A transaction that writes: all of it is kept, or nothing."""
         with self._connect(immediate=True) as connection, connection.begin():
             yield connection
+
+    def write_again(self, work: Callable[[Connection], T]) -> T:
+        """What `work` returns, done in a transaction; once more where another writer came in between.
+
+        On PostgreSQL two may insert the same key, or rows in opposite orders, at the same time: one of them fails.
+        """
+        try:
+            with self.write() as connection:
+                return work(connection)
+        except StoreError as error:
+            if not isinstance(error.__cause__, IntegrityError) and "deadlock" not in str(error):
+                raise
+        with self.write() as connection:
+            return work(connection)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -60,8 +76,12 @@ class Database:
             with self.engine.connect().execution_options(immediate=immediate) as connection:
                 yield connection
         except DBAPIError as error:
-            place = self.url.render_as_string(hide_password=True)
-            raise StoreError(f"the database {place} refused: {error.orig}; {_remedy(str(error.orig))}") from error
+            raise self.refused(error) from error
+
+    def refused(self, error: DBAPIError) -> StoreError:
+        """The error as one that says what to do about it."""
+        place = self.url.render_as_string(hide_password=True)
+        return StoreError(f"the database {place} refused: {error.orig}; {_remedy(error)}")
 
     def close(self) -> None:
         """Closes all connections."""
@@ -91,6 +111,8 @@ def parse_url(url: str) -> URL:
     example = "write sqlite:///FILE.db or postgresql+psycopg://USER@HOST/NAME"
     try:
         parsed = make_url(url)
+        if parsed.password or "password" in parsed.query:
+            raise SettingsError("store.url holds a password, which would reach the tables: set PGPASSWORD instead")
         parsed.get_dialect().import_dbapi()
     except (ArgumentError, NoSuchModuleError) as error:
         raise SettingsError(f"store.url {url!r} is not a database URL ({error}); {example}") from None
@@ -99,8 +121,6 @@ def parse_url(url: str) -> URL:
         raise SettingsError(f"store.url {url!r} needs the package {error.name!r}: {remedy}") from None
     if parsed.get_backend_name() not in ("sqlite", "postgresql"):
         raise SettingsError(f"store.url {url!r} is neither SQLite nor PostgreSQL; {example}")
-    if parsed.password:
-        raise SettingsError("store.url holds a password, which would reach the tables: set PGPASSWORD instead")
     return parsed
 
 
@@ -127,9 +147,11 @@ def filesystem_of(folder: Path, mounts: str = "/proc/self/mounts") -> str:
     return kind
 
 
-def _remedy(problem: str) -> str:
+def _remedy(error: DBAPIError) -> str:
     """What to do about a database's complaint."""
-    text = problem.lower()
+    text = str(error.orig).lower()
+    if isinstance(error, IntegrityError):
+        return "the rows break a rule of the schema: look at what was to be stored"
     for sign, remedy in _REMEDIES.items():
         if sign in text:
             return remedy
@@ -145,6 +167,8 @@ _REMEDIES = {
     "malformed": "the file is damaged: `journeyman db check` says where; restore a copy",
     "not a database": "the file is no SQLite database: name another one",
     "is locked": f"another process has been writing for {BUSY_TIMEOUT_S:.0f} s: stop it, or use PostgreSQL",
+    "failed to resolve": "correct the host in store.url",
+    "password authentication": "set PGPASSWORD, or name another user in store.url",
     "connection refused": "start the server, or correct host and port in store.url",
     "does not exist": "create the database or role first, e.g. with `createdb`",
 }

@@ -27,9 +27,9 @@ _PAGE = 500
 _SCORE = tuple(c.name for c in Score.__table__.columns if c.name not in ("id", "trajectory_id", "created_at"))
 
 
-def export_rows(store: ReplayStore, run_id: str, *, source: Source | None = None) -> Iterator[dict[str, Any]]:
-    """The run's trajectories (of one source) as rows, parents before their relabels, else by iteration and group."""
-    light = store.trajectories(run_id, source=source, tokens=False)
+def export_rows(store: ReplayStore, run_id: str) -> Iterator[dict[str, Any]]:
+    """The run's trajectories as rows, parents before their relabels, else by iteration and group."""
+    light = store.trajectories(run_id, tokens=False)
     ordered = sorted(light, key=lambda t: (t.parent_id is not None, t.iteration, t.group, t.trajectory.attempt))
     names = {t.id: [t.group, t.trajectory.attempt] for t in light}
     for page in pages(ordered, _PAGE):
@@ -47,8 +47,8 @@ def import_rows(store: ReplayStore, run_id: str, rows: Iterable[Mapping[str, Any
     count = 0
     for page in pages(rows, _PAGE):
         try:
-            _import_page(store, run_id, page)
-        except (KeyError, TypeError, ValueError) as error:
+            _import_page(store, run_id, page, count)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             why = f"{type(error).__name__}: {error}"
             raise DataError(f"rows {count + 1} to {count + len(page)} are no exported trajectories ({why})") from error
         count += len(page)
@@ -112,12 +112,12 @@ def _segment(row: Mapping[str, Any]) -> Segment:
     )
 
 
-def _import_page(store: ReplayStore, run_id: str, page: Sequence[Mapping[str, Any]]) -> None:
+def _import_page(store: ReplayStore, run_id: str, page: Sequence[Mapping[str, Any]], before: int) -> None:
     for row in page:
         if row["format"] != FORMAT:
             raise ValueError(f"format {row['format']}, not {FORMAT}")
     tasks = {row["task"]["hash"]: _task(row["task"]) for row in page}
-    store.add_tasks(run_id, tasks.values(), origin="imported")
+    store.add_tasks(run_id, tasks.values(), origin="imported", first_ordinal=before)
     store.add_imported_policies(run_id, {row["policy"] for row in page if row["policy"] is not None})
     policies = {p.number: p.id for p in store.policies(run_id)}
     for is_relabel in (False, True):  # a parent may be in the same page

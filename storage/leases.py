@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, select, true, update
 
 from journeyman.agent.errors import LeaseLostError
 from journeyman.storage.database import Database, insert_new
 from journeyman.storage.schema import Lease, new_id, now
 
 _CHUNK = 500
+_ANY = true()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,27 +58,23 @@ class WorkQueue:
 
     def claim(self, run_id: str, kind: str, worker: str, *, limit: int, seconds: float) -> Claim | None:
         """At most `limit` pieces that are open, or whose worker let its lease expire; None where there are none."""
-        token, present = new_id(), now()
-        expires = present + timedelta(seconds=seconds)
-        values = {
-            "state": "claimed",
-            "token": token,
-            "worker": worker,
-            "expires_at": expires,
-            "claims": Lease.claims + 1,
-        }
+        token = new_id()
         with self.database.write() as connection:
-            subjects = list(connection.scalars(_claimable(run_id, kind, present).limit(limit)))
+            present = _present(connection)
+            subjects = list(connection.scalars(_claimable(run_id, kind, None, limit)))
+            subjects += connection.scalars(_claimable(run_id, kind, present, limit - len(subjects)))
             if not subjects:
                 return None
-            _update(connection, run_id, kind, subjects, values)
+            values = {"state": "claimed", "token": token, "worker": worker, "claims": Lease.claims + 1}
+            expires = present + timedelta(seconds=seconds)
+            _update(connection, run_id, kind, subjects, {**values, "expires_at": expires})
         return Claim(run_id, kind, tuple(subjects), token)
 
     def renew(self, claim: Claim, *, seconds: float) -> None:
         """Holds the claim for `seconds` from now; raises LeaseLostError where another worker has taken it over."""
         with self.database.write() as connection:
-            _check(connection, claim)
-            values = {"expires_at": now() + timedelta(seconds=seconds)}
+            _check(connection, claim, {"claimed"})
+            values = {"expires_at": _present(connection) + timedelta(seconds=seconds)}
             _update(connection, claim.run_id, claim.kind, claim.subjects, values)
 
     def release(self, claim: Claim) -> None:
@@ -85,7 +82,7 @@ class WorkQueue:
         values = {"state": "open", "token": None, "worker": None, "expires_at": None}
         with self.database.write() as connection:
             held = and_(Lease.token == claim.token, Lease.state == "claimed")
-            connection.execute(update(Lease).where(held).values(values))
+            _update(connection, claim.run_id, claim.kind, claim.subjects, values, held)
 
     def finish(self, claim: Claim) -> None:
         """Marks the work as done, where its outcome is no trajectory (they take `finishes`)."""
@@ -101,24 +98,35 @@ class WorkQueue:
 
 
 def finish(connection: Connection, claim: Claim) -> None:
-    """Marks the work as done in a transaction of the caller's; raises LeaseLostError."""
-    _check(connection, claim)
+    """Marks the work as done in a transaction of the caller's, done by this claim already or not; LeaseLostError."""
+    _check(connection, claim, {"claimed", "done"})
     _update(connection, claim.run_id, claim.kind, claim.subjects, {"state": "done", "expires_at": None})
 
 
-def _claimable(run_id: str, kind: str, present: Any) -> Any:
-    """Subjects to claim, locked; rows that another worker is claiming right now are passed over."""
-    expired = and_(Lease.state == "claimed", Lease.expires_at < present)
-    query = select(Lease.subject).where(Lease.run_id == run_id, Lease.kind == kind, or_(Lease.state == "open", expired))
-    return query.order_by(Lease.state.desc(), Lease.subject).with_for_update(skip_locked=True)
+def _claimable(run_id: str, kind: str, present: datetime | None, limit: int) -> Select[tuple[str]]:
+    """Open pieces, or at the time `present` expired ones; rows that another claims right now are passed over."""
+    query = select(Lease.subject).where(Lease.run_id == run_id, Lease.kind == kind)
+    if present is None:
+        query = query.where(Lease.state == "open").order_by(Lease.subject)
+    else:
+        query = query.where(Lease.state == "claimed", Lease.expires_at < present).order_by(Lease.expires_at)
+    return query.limit(limit).with_for_update(skip_locked=True)
 
 
-def _check(connection: Connection, claim: Claim) -> None:
-    """Raises LeaseLostError unless every piece is still the claim's; locks them until the transaction ends."""
+def _present(connection: Connection) -> datetime:
+    """The time by the server's clock, where there is a server: workers' clocks may differ."""
+    if connection.dialect.name != "postgresql":
+        return now()
+    found: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+    return found
+
+
+def _check(connection: Connection, claim: Claim, states: set[str]) -> None:
+    """Raises LeaseLostError unless every piece is the claim's, in one of the states; locks them till the end."""
     held: set[str] = set()
     for chunk in _chunks(claim.subjects):
         query = select(Lease.subject).where(*_of(claim.run_id, claim.kind, chunk))
-        query = query.where(Lease.token == claim.token, Lease.state == "claimed")
+        query = query.where(Lease.token == claim.token, Lease.state.in_(states))
         held |= set(connection.scalars(query.with_for_update()))
     lost = [s for s in claim.subjects if s not in held]
     if lost:
@@ -128,9 +136,16 @@ def _check(connection: Connection, claim: Claim) -> None:
         )
 
 
-def _update(connection: Connection, run_id: str, kind: str, subjects: Sequence[str], values: dict[str, Any]) -> None:
+def _update(
+    connection: Connection,
+    run_id: str,
+    kind: str,
+    subjects: Sequence[str],
+    values: dict[str, Any],
+    also: ColumnElement[bool] = _ANY,
+) -> None:
     for chunk in _chunks(subjects):
-        connection.execute(update(Lease).where(*_of(run_id, kind, chunk)).values(values))
+        connection.execute(update(Lease).where(*_of(run_id, kind, chunk), also).values(values))
 
 
 def _of(run_id: str, kind: str, subjects: Sequence[str]) -> tuple[Any, ...]:

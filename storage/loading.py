@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, select
 
 from journeyman.agent.data import Segment, Task, Trajectory, Turn, Verdict, VerifierId
+from journeyman.agent.errors import StoreError
 from journeyman.storage.arrays import unpack_segment
 from journeyman.storage.rows import Row, task_from_row, trajectory_from_row, turn_from_row, verdict_from_row
 from journeyman.storage.schema import PolicyVersion, TaskRow
@@ -117,7 +118,10 @@ def _segments(connection: Connection, ids: Sequence[str]) -> dict[str, list[Segm
     for chunk in chunks(ids):
         query = select(TokenBlob.__table__).where(TokenBlob.trajectory_id.in_(chunk)).order_by(TokenBlob.position)
         for row in connection.execute(query).mappings():
-            found[row["trajectory_id"]].append(unpack_segment(row["data"]))
+            try:
+                found[row["trajectory_id"]].append(unpack_segment(row["data"]))
+            except StoreError as error:
+                raise StoreError(f"trajectory {row['trajectory_id']}: {error}; see `journeyman db check`") from error
     return found
 
 

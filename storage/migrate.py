@@ -29,12 +29,14 @@ def revision(connection: Connection) -> str | None:
     return None
 
 
-def check_revision(connection: Connection) -> bool:
-    """True where the schema is the present one, False where the database is empty; else raises StoreError."""
+def check_revision(connection: Connection, *, may_upgrade: bool) -> bool:
+    """True where the schema is the present one, False where migrations are to be run; else raises StoreError."""
     found = revision(connection)
     if found is None or found == HEAD:
         return found is not None
     if found in known_revisions():
+        if may_upgrade:
+            return False
         raise StoreError(f"the database has schema {found}, this version needs {HEAD}: run `journeyman db upgrade`")
     raise StoreError(
         f"the database has schema {found}, made by a newer Journeyman (this one knows up to {HEAD}): upgrade Journeyman"

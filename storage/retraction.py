@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, func, or_, select
 
-from journeyman.agent.data import ScoreRecord, VerifierId
+from journeyman.agent.data import ScoreRecord, Status, VerifierId
 from journeyman.agent.errors import UnknownNameError
 from journeyman.storage.database import Database, insert_new
 from journeyman.storage.loading import chunks
@@ -34,8 +34,13 @@ class SecondThoughts:
     database: Database
 
     def unscored(self, run_id: str, verifier: VerifierId) -> list[str]:
-        """Ids of the run's trajectories that the verifier (in this version and configuration) has not judged."""
-        judged = select(Score.trajectory_id).where(*_is(verifier), Score.trajectory_id == TrajectoryRow.id)
+        """Ids of the run's trajectories that the verifier (in this version and configuration) has not judged.
+
+        One that it failed on, by an error or a timeout, is not judged.
+        """
+        judged = select(Score.trajectory_id).where(
+            *_is(verifier), Score.trajectory_id == TrajectoryRow.id, Score.status.in_((Status.OK, Status.ABSTAIN))
+        )
         query = (
             select(TrajectoryRow.id)
             .join(TrajectoryGroup, TrajectoryGroup.id == TrajectoryRow.group_id)
@@ -94,7 +99,8 @@ class SecondThoughts:
                 .join(PolicyVersion, PolicyVersion.run_id == Run.id)
                 .join(TrainingUse, TrainingUse.policy_version_id == PolicyVersion.id)
                 .join(Score, Score.trajectory_id == TrainingUse.trajectory_id)
-                .where(*which, or_(TrainingUse.advantage != 0, TrainingUse.nll_weight > 0))
+                .where(*which, Score.created_at <= PolicyVersion.created_at)
+                .where(or_(TrainingUse.advantage != 0, TrainingUse.nll_weight > 0))
                 .group_by(Run.id, Run.name, PolicyVersion.number)
                 .order_by(Run.name, PolicyVersion.number)
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -22,6 +24,7 @@ from journeyman.agent.data import (
     Verdict,
     as_messages,
 )
+from journeyman.agent.errors import StoreError
 from journeyman.storage.arrays import pack_segment
 from journeyman.storage.schema import new_id, now
 
@@ -45,7 +48,11 @@ class NewTrajectory:
 
 
 def task_row(run_id: str, task: Task, origin: str, ordinal: int) -> dict[str, Any]:
-    """The task as a row of `task`."""
+    """The task as a row of `task`; raises StoreError where goal or payload are no JSON."""
+    try:
+        json.dumps([task.goal, task.payload], allow_nan=False)  # SQLite would store a NaN, PostgreSQL would not
+    except (TypeError, ValueError) as error:
+        raise StoreError(f"task {task.hash}: its goal or payload cannot be stored as JSON: {error}") from error
     return {
         "id": new_id(),
         "run_id": run_id,
@@ -112,7 +119,7 @@ def turn_rows(trajectory_id: str, turns: Sequence[Turn]) -> list[dict[str, Any]]
             "position": i,
             "action": turn.action.to_json(),
             "observation": [m.to_json() for m in turn.observation],
-            "reward": turn.reward,
+            "reward": _finite(turn.reward),
         }
         for i, turn in enumerate(turns)
     ]
@@ -137,6 +144,12 @@ def segment_rows(trajectory_id: str, segments: Sequence[Segment]) -> list[dict[s
         }
         for i, segment in enumerate(segments)
     ]
+
+
+def _finite(value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise StoreError(f"a turn's reward is {value}: an environment gives finite numbers, or None")
+    return value
 
 
 def _trained(segment: Segment) -> int:

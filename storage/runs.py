@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from journeyman.agent.data import Json, Split, Task
 from journeyman.agent.errors import UnknownNameError
@@ -92,12 +92,15 @@ class RunStore:
 
     def create_run(self, name: str, settings: Mapping[str, Json]) -> RunInfo:
         """A new run of that name."""
-        with self.database.write() as connection:
+
+        def work(connection: Connection) -> RunInfo:
             count = connection.scalar(select(func.count()).select_from(Run).where(Run.name == name)) or 0
             run = RunInfo(new_id(), name, count, settings, finished=False)
             row = {"id": run.id, "name": name, "ordinal": count, "settings": dict(settings), "created_at": now()}
-            insert_new(connection, Run, [row])
-        return run
+            connection.execute(insert(Run), [row])
+            return run
+
+        return self.database.write_again(work)
 
     def finish_run(self, run_id: str) -> None:
         """Marks the run as complete."""
@@ -158,7 +161,8 @@ class RunStore:
         used = [{"policy_version_id": row["id"], **{n: getattr(use, n) for n in Use.__slots__}} for use in uses]
         with self.database.write() as connection:
             insert_new(connection, PolicyVersion, [row])
-            insert_new(connection, TrainingUse, used)
+            if connection.scalar(select(PolicyVersion.id).where(PolicyVersion.id == row["id"])):
+                insert_new(connection, TrainingUse, used)
 
     def add_imported_policies(self, run_id: str, numbers: Collection[int]) -> None:
         """Versions that imported trajectories name: without weights, and never promoted."""

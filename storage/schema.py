@@ -27,7 +27,7 @@ from sqlalchemy import (
     Uuid,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from journeyman.agent.chance import uuid7
 
@@ -60,6 +60,10 @@ class AnyText(TypeDecorator[str]):
 
     impl = Text
     cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[str]:
+        """Sorts by code point, as SQLite does, whatever the server's language is."""
+        return dialect.type_descriptor(Text(collation="C") if dialect.name == "postgresql" else Text())
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """Replaces what cannot be stored; lone surrogates too, which are no UTF-8."""
@@ -139,7 +143,7 @@ class TaskRow(Base):
     id: Mapped[str] = make_id()
     run_id: Mapped[str] = reference("run.id")
     ordinal: Mapped[int]
-    """Place in the order in which the run made its tasks; relabelled ones take their parent's."""
+    """Place in the order in which the run made its tasks; 0 for relabelled ones."""
     origin: Mapped[str]
     """`generated`, `imported` (with a file of demonstrations) or `hindsight`."""
     environment: Mapped[str]
@@ -200,6 +204,7 @@ class Lease(Base):
     __tablename__ = "lease"
     __table_args__ = (
         Index(None, "run_id", "kind", "state", "expires_at"),
+        Index(None, "run_id", "kind", "state", "subject"),
         CheckConstraint("state IN ('open', 'claimed', 'done')", name="state"),
         CheckConstraint("(state = 'claimed') = (expires_at IS NOT NULL)", name="claimed_expires"),
     )

@@ -12,7 +12,10 @@ from journeyman.storage.upkeep import Upkeep
 
 
 class ReplayStore(RunStore, TrajectoryStore, WorkQueue, SecondThoughts, LabelStore, Upkeep):
-    """One database. All writes are idempotent: a row whose natural key is there already is left as it is."""
+    """One database. Writing twice is writing once: a row whose natural key is there already is left as it is.
+
+    People's labels have none: saying a thing twice is saying it twice.
+    """
 
     def __init__(self, url: str, *, must_exist: bool = False) -> None:
         """Opens the database at an SQLAlchemy URL and makes the tables where there are none.

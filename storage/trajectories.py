@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, exists, func, select
 
 from journeyman.agent.data import ScoreRecord, Source, Split, Task, Verdict, VerifierId
-from journeyman.agent.errors import StoreError, UnknownNameError
+from journeyman.agent.errors import UnknownNameError
 from journeyman.storage.database import Database, insert_new
 from journeyman.storage.leases import Claim, finish
 from journeyman.storage.loading import StoredTrajectory, chunks, load, select_trajectories, verdicts_of
 from journeyman.storage.rows import NewTrajectory, score_row
 from journeyman.storage.runs import Use
 from journeyman.storage.schema import PolicyVersion, TaskRow
-from journeyman.storage.schema_trajectories import Score, TrainingUse, TrajectoryGroup, TrajectoryRow
+from journeyman.storage.schema_trajectories import Score, SegmentRow, TrainingUse, TrajectoryGroup, TrajectoryRow
 from journeyman.storage.writing import add_chunk
 
 __all__ = ["Candidate", "StoredTrajectory", "TrajectoryStore"]
@@ -52,16 +51,13 @@ class TrajectoryStore:
         the chunk is the outcome. Raises StoreError for a task that the run does not have, and LeaseLostError where
         another worker has taken the claim over: its outcome will count.
         """
-        for last_try in (False, True):
-            try:
-                with self.database.write() as connection:
-                    if finishes is not None:
-                        finish(connection, finishes)
-                    add_chunk(connection, run_id, rows, relabelled)
-                return
-            except StoreError as error:  # on PostgreSQL another writer may store the same attempt at the same time
-                if last_try or not isinstance(error.__cause__, IntegrityError):
-                    raise
+
+        def work(connection: Connection) -> None:
+            if finishes is not None:
+                finish(connection, finishes)
+            add_chunk(connection, run_id, rows, relabelled)
+
+        self.database.write_again(work)
 
     def add_scores(self, scores: Iterable[tuple[str, ScoreRecord]]) -> None:
         """Verdicts on stored trajectories, by trajectory id."""
@@ -100,12 +96,14 @@ class TrajectoryStore:
             return load(connection, query, tokens=tokens)
 
     def candidates(self, run_id: str, source: Source, iterations: Collection[int] | None) -> list[Candidate]:
-        """Attempts at training tasks in a fixed order; `iterations` None is all of them."""
+        """Attempts at training tasks in a fixed order, pruned ones left out; `iterations` None is all of them."""
+        pruned = exists().where(SegmentRow.trajectory_id == TrajectoryRow.id, SegmentRow.kept.is_(False))
         query = (
             select(TrajectoryRow.id, TaskRow.hash, TrajectoryGroup.iteration, TrajectoryRow.turn_count)
             .join(TrajectoryGroup, TrajectoryGroup.id == TrajectoryRow.group_id)
             .join(TaskRow, TaskRow.id == TrajectoryGroup.task_id)
             .where(TrajectoryGroup.run_id == run_id, TrajectoryGroup.source == source, TaskRow.split == Split.TRAIN)
+            .where(~pruned)
             .order_by(TrajectoryGroup.key, TrajectoryRow.attempt)
         )
         if iterations is not None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import delete, exists, func, or_, select, text, update
-from sqlalchemy.orm import aliased
+from sqlalchemy import String, Uuid, cast, delete, exists, func, literal, or_, select, text, tuple_, update
+from sqlalchemy.exc import DBAPIError
 
 from journeyman.agent.data import Source, Split
 from journeyman.agent.errors import StoreError
@@ -41,12 +42,8 @@ class Upkeep:
 
     def check(self) -> list[Problem]:
         """Every rule that the database cannot keep by itself; an empty list is a whole store. Changes nothing."""
-        return [
-            *self._check_file(),
-            *self._check_counts(),
-            *self._check_blobs(),
-            *self._check_rules(),
-        ]
+        damage = list(self._check_file())
+        return damage or [*self._check_counts(), *self._check_blobs(), *self._check_rules()]
 
     def prune(self, run_id: str, *, before_iteration: int) -> int:
         """Deletes the tokens of attempts and relabels of earlier iterations; how many segments that was.
@@ -70,14 +67,20 @@ class Upkeep:
 
     def vacuum(self) -> None:
         """Gives the space of what was deleted back to the disk; needs as much room again while it works."""
-        connection = self.database.engine.raw_connection()  # no transaction may be open
+        engine = self.database.engine
+        raw = engine.raw_connection()  # no transaction may be open
+        driver: Any = raw.driver_connection
+        errors: Any = engine.dialect.dbapi
         try:
             if not self.database.is_sqlite:
-                connection.driver_connection.autocommit = True  # type: ignore[union-attr]
-            connection.cursor().execute("VACUUM")
+                driver.autocommit = True
+            driver.execute("VACUUM")
+        except errors.Error as error:
+            wrapped = DBAPIError.instance("VACUUM", None, error, errors.Error, dialect=engine.dialect)
+            raise self.database.refused(wrapped) from error
         finally:
-            connection.detach()
-            connection.close()
+            raw.detach()
+            raw.close()
 
     def _check_file(self) -> Iterator[Problem]:
         if not self.database.is_sqlite:
@@ -123,10 +126,10 @@ class Upkeep:
         while True:
             page = query
             if after[0]:
-                later = (TokenBlob.trajectory_id > after[0]) | (
-                    (TokenBlob.trajectory_id == after[0]) & (TokenBlob.position > after[1])
+                page = query.where(
+                    tuple_(TokenBlob.trajectory_id, TokenBlob.position)
+                    > tuple_(literal(after[0], Uuid(as_uuid=False)), literal(after[1]))
                 )
-                page = query.where(later)
             with self.database.read() as connection:
                 rows = connection.execute(page).mappings().all()
             if not rows:
@@ -144,15 +147,17 @@ class Upkeep:
             after = (rows[-1]["trajectory_id"], rows[-1]["position"])
 
     def _check_rules(self) -> Iterator[Problem]:
-        held_out = aliased(TaskRow)
-        same_task = (held_out.run_id == TaskRow.run_id) & (held_out.hash == TaskRow.hash)
         trained = (
             select(TrainingUse.trajectory_id)
             .join(TrajectoryRow, TrajectoryRow.id == TrainingUse.trajectory_id)
             .join(TrajectoryGroup, TrajectoryGroup.id == TrajectoryRow.group_id)
             .join(TaskRow, TaskRow.id == TrajectoryGroup.task_id)
-            .join(held_out, same_task)
-            .where(held_out.split != Split.TRAIN)
+            .where(TaskRow.split != Split.TRAIN)
+        )
+        told_held_out = (
+            select(TrajectoryGroup.key)
+            .join(TaskRow, TaskRow.id == TrajectoryGroup.task_id)
+            .where(TrajectoryGroup.source == Source.HINDSIGHT, TaskRow.split != Split.TRAIN)
         )
         orphans = (
             select(TrajectoryRow.id)
@@ -163,12 +168,14 @@ class Upkeep:
             select(TrajectoryGroup.id)
             .join(TaskRow, TaskRow.id == TrajectoryGroup.task_id)
             .where(TaskRow.run_id == Lease.run_id, TaskRow.hash == Lease.subject)
+            .where(literal("generate/") + cast(TrajectoryGroup.iteration, String) == Lease.kind)
             .correlate(Lease)
             .exists()
         )
         undone = select(Lease.subject).where(Lease.state == "done", Lease.kind.startswith("generate/"), ~attempted)
         rules = (
             (trained, "held-out attempt trained on", "training_use names an attempt at a validation or test task"),
+            (told_held_out, "relabel for a held-out task", "its task is one of validation or test"),
             (orphans, "relabel without lineage", "a relabel names its parent, and nothing else does"),
             (undone, "work done without an outcome", "its lease is done, but nothing was stored"),
         )

@@ -127,6 +127,7 @@ LEFT JOIN (
     SELECT training_use.trajectory_id, COUNT(*) AS uses, MIN(trained.number) AS first_policy,
            MAX(trained.number) AS last_policy
     FROM training_use JOIN policy_version AS trained ON trained.id = training_use.policy_version_id
+    WHERE training_use.nll_weight > 0 OR training_use.advantage <> 0
     GROUP BY training_use.trajectory_id
 ) AS used ON used.trajectory_id = child.id
 """

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from journeyman.agent.data import Task
+from journeyman.agent.data import Source, Split, Task
 from journeyman.agent.errors import StoreError
 from journeyman.storage.bulk import insert_all
 from journeyman.storage.database import insert_new
@@ -35,7 +35,9 @@ from journeyman.storage.schema_trajectories import (
 
 def add_chunk(connection: Connection, run_id: str, rows: Sequence[NewTrajectory], relabelled: Sequence[Task]) -> None:
     """Inserts what is not there yet; see `TrajectoryStore.add_trajectories`."""
-    insert_new(connection, TaskRow, [task_row(run_id, task, "hindsight", 0) for task in relabelled])
+    tasks = sorted(relabelled, key=lambda task: task.hash)  # in one order, lest two writers wait for each other
+    insert_new(connection, TaskRow, [task_row(run_id, task, "hindsight", 0) for task in tasks])
+    _refuse_held_out(connection, run_id, rows)
     groups, known = _groups(connection, run_id, rows)
     new = {
         (row.group, row.trajectory.attempt): row
@@ -55,11 +57,20 @@ def add_chunk(connection: Connection, run_id: str, rows: Sequence[NewTrajectory]
         insert_all(connection, table, found)
 
 
+def _refuse_held_out(connection: Connection, run_id: str, rows: Sequence[NewTrajectory]) -> None:
+    """Raises StoreError for a relabel whose task is one of validation or test."""
+    hashes = {row.trajectory.task_hash for row in rows if row.trajectory.source is Source.HINDSIGHT}
+    for chunk in chunks(sorted(hashes)):
+        query = select(TaskRow.hash).where(TaskRow.run_id == run_id, TaskRow.split != Split.TRAIN)
+        if held_out := connection.scalar(query.where(TaskRow.hash.in_(chunk)).limit(1)):
+            raise StoreError(f"a relabel's task, {held_out}, is held out: refuse it by `ReplayStore.held_out`")
+
+
 def _groups(
     connection: Connection, run_id: str, rows: Sequence[NewTrajectory]
 ) -> tuple[dict[str, str], set[tuple[str, int]]]:
     """Id of each group by key, those of groups that are new made; and (group id, attempt) of what is stored."""
-    first = {row.group: row for row in rows}
+    first = {row.group: row for row in sorted(rows, key=lambda row: row.group)}
     ids = _ids(connection, TrajectoryGroup.key, TrajectoryGroup.id, TrajectoryGroup.run_id == run_id, first)
     stored: set[tuple[str, int]] = set()
     for chunk in chunks(list(ids.values())):

@@ -37,7 +37,9 @@ def export(options: argparse.Namespace) -> None:
             rows = sft_rows(store, run.id, rubric.succeeded)
         else:
             rows = preference_rows(store, run.id, rubric.reward)
-        count = _writer(file)(file, rows)
+        part = file.with_name(f".{file.name}.part")
+        count = _writer(file)(part, rows)
+        part.rename(file)
     finally:
         store.close()
     print(f"wrote {count} rows to {file}")
@@ -52,8 +54,8 @@ def import_(options: argparse.Namespace) -> None:
     store = ReplayStore(options.store)
     try:
         run = store.create_run(options.run, {})
+        store.finish_run(run.id)  # it is no run to resume, whatever the file holds
         count = import_rows(store, run.id, read(file))
-        store.finish_run(run.id)
     finally:
         store.close()
     print(f"imported {count} trajectories into run {run.id} ({run.name})")
@@ -64,7 +66,7 @@ def write_jsonl(file: Path, rows: Iterable[Any]) -> int:
     count = 0
     with file.open("w", encoding="utf-8") as out:
         for row in rows:
-            out.write(json.dumps(row, ensure_ascii=False) + "\n")
+            out.write(json.dumps(row) + "\n")
             count += 1
     return count
 

@@ -11,7 +11,11 @@ def score(ref: RunRef, iteration: int) -> Json:
     """Scores the iteration's attempts chunk by chunk; the mean reward and the share of successes."""
     with borrow(ref) as session:
         store, rubric, size = session.store, session.rubric, session.settings.generate.chunk
-        unscored = [t for t in attempts_of(session, iteration, tokens=False) if not t.verdicts]
+        unscored = [
+            t
+            for t in attempts_of(session, iteration, tokens=False)
+            if any(c.id not in t.verdicts for c in rubric.criteria)
+        ]
         with session.reporter.progress(f"iteration {iteration}: score", len(unscored)) as advance:
             for first in range(0, len(unscored), size):
                 chunk = unscored[first : first + size]

@@ -48,6 +48,8 @@ def test_a_newer_schema_is_refused(url: str) -> None:
     stamp(url, "9999")
     with pytest.raises(StoreError, match=r"has schema 9999, made by a newer Journeyman .* upgrade Journeyman"):
         Database(url)
+    with pytest.raises(StoreError, match="upgrade Journeyman"):
+        Database(url, upgrade=True)
 
 
 def test_an_older_schema_is_upgraded_on_request(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

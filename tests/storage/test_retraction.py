@@ -57,6 +57,21 @@ def test_a_retracted_verdict_counts_no_more(scored: ReplayStore, run_id: str) ->
     assert scored.check() == []
 
 
+def test_who_learned_before_the_verdict_did_not_learn_from_it(scored: ReplayStore, run_id: str) -> None:
+    late = [(i, record(NEW, Status.OK, 1.0)) for i in scored.unscored(run_id, NEW)]
+    scored.add_attempts(late)
+    assert scored.retract("goal", "2", "came later") == []
+
+
+def test_one_that_failed_is_asked_again(scored: ReplayStore, run_id: str) -> None:
+    first = scored.trajectories(run_id)[0].id
+    scored.add_attempts([(first, record(NEW, Status.TIMEOUT))])
+    assert first in scored.unscored(run_id, NEW)
+    scored.add_attempts([(first, record(NEW, Status.OK, 0.5))])
+    assert first not in scored.unscored(run_id, NEW)
+    assert scored.by_id([first])[0].verdicts[NEW].score == 0.5
+
+
 def test_only_what_was_given_can_be_retracted(scored: ReplayStore) -> None:
     with pytest.raises(UnknownNameError, match="unknown verifier 'goal/3': did you mean 'goal/1'"):
         scored.retract("goal", "3", "why not")

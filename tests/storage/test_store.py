@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from journeyman.agent.data import ScoreRecord, Source, Split, Status, Task, Verdict, VerifierId
+from journeyman.agent.data import Message, ScoreRecord, Source, Split, Status, Task, Turn, Verdict, VerifierId
 from journeyman.agent.errors import SettingsError, StoreError, UnknownNameError
 from journeyman.storage.rows import NewTrajectory
 from journeyman.storage.runs import EvaluationInfo, NewPolicy, Use
@@ -125,6 +127,8 @@ def test_names_are_found_or_suggested(store: ReplayStore, run_id: str, task_of, 
         ("nonsense", "is not a database URL"),
         ("mysqlx://a/b", "is not a database URL"),
         ("postgresql+psycopg://u:secret@h/d", "set PGPASSWORD instead"),
+        ("mysql://bob:secret@h/d", "set PGPASSWORD instead"),
+        ("postgresql+psycopg://u@h/d?password=secret", "set PGPASSWORD instead"),
         ("postgresql://h/d", "needs the package 'psycopg2': write"),
         ("mysql+asyncmy://h/d", "needs the package 'asyncmy'|neither SQLite nor PostgreSQL"),
     ],
@@ -161,3 +165,59 @@ def test_step_scores_come_back(store: ReplayStore, run_id: str, task_of, traject
     row = NewTrajectory("k", trajectory_of(task_of(1)), 1, None, scores=(ScoreRecord(GOAL, verdict, 0.1),))
     store.add_trajectories(run_id, [row])
     assert store.trajectories(run_id)[0].verdicts[GOAL] == verdict
+
+
+def test_two_writers_of_the_same_attempts(url: str, store: ReplayStore, run_id: str, task_of, trajectory_of) -> None:
+    rows = [new(trajectory_of(task_of(i % 10)), f"g{i:03d}", score=1.0) for i in range(300)]
+
+    def write(order: int) -> None:
+        other = ReplayStore(url)
+        other.add_trajectories(run_id, rows[::order])
+        other.close()
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(write, (1, -1, 1, -1))) == [None] * 4
+    assert sorted(t.group for t in store.trajectories(run_id)) == [row.group for row in rows]
+    assert store.check() == []
+
+
+def test_runs_begun_at_once_are_all_there(url: str, store: ReplayStore) -> None:
+    def begin(_: int) -> str:
+        other = ReplayStore(url)
+        run = other.create_run("same", {})
+        other.close()
+        return run.id
+
+    with ThreadPoolExecutor(2) as threads:
+        made = list(threads.map(begin, range(6)))
+    found = store.runs("same")
+    assert sorted(r.id for r in found) == sorted(made)
+    assert sorted(r.ordinal for r in found) == list(range(6))
+
+
+def test_a_version_written_twice_is_written_once(store: ReplayStore, run_id: str, task_of, trajectory_of) -> None:
+    store.add_trajectories(run_id, [new(trajectory_of(task_of(1)))])
+    (row,) = store.trajectories(run_id)
+    policy = NewPolicy(2, None, 1, "finetune", "x/v0002", {})
+    for _ in range(2):
+        store.add_policy(run_id, policy, [Use(row.id, 1.0, "feed", 1.0, 0.0)])
+    assert len(store.uses_of(row.id)) == 1
+
+
+def test_a_relabel_for_a_held_out_task_is_refused(store: ReplayStore, run_id: str, task_of, trajectory_of) -> None:
+    told = new(trajectory_of(task_of(200), Source.HINDSIGHT))
+    with pytest.raises(StoreError, match="hash200, is held out"):
+        store.add_trajectories(run_id, [told], [task_of(200)])
+    assert store.trajectories(run_id) == []
+
+
+def test_numbers_that_are_none_are_refused(store: ReplayStore, run_id: str, task_of, trajectory_of) -> None:
+    bad = replace(trajectory_of(task_of(1)), turns=(Turn(Message("assistant", ""), (), float("nan")),))
+    with pytest.raises(StoreError, match="a turn's reward is nan"):
+        store.add_trajectories(run_id, [new(bad)])
+    nan = ScoreRecord(GOAL, Verdict(Status.OK, float("nan")), 1.0)
+    with pytest.raises(StoreError, match="break a rule of the schema"):
+        store.add_trajectories(run_id, [NewTrajectory("k", trajectory_of(task_of(1)), 1, None, scores=(nan,))])
+    with pytest.raises(StoreError, match="its goal or payload cannot be stored as JSON"):
+        store.add_tasks(run_id, [replace(task_of(11), payload={"n": float("inf")})], origin="generated")
+    assert store.trajectories(run_id) == []

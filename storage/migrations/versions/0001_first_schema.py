@@ -73,6 +73,9 @@ def _runs() -> None:
     op.create_index(
         op.f("ix_lease_run_id_kind_state_expires_at"), "lease", ["run_id", "kind", "state", "expires_at"], unique=False
     )
+    op.create_index(
+        op.f("ix_lease_run_id_kind_state_subject"), "lease", ["run_id", "kind", "state", "subject"], unique=False
+    )
 
 
 def _what_runs_have() -> None:
