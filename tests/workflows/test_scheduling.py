@@ -107,10 +107,11 @@ def test_a_scheduled_run_goes_through_on_a_worker_elsewhere(server, cli, small, 
     assert "prefect work-pool create shelf --type process" in missing.stderr
     create = [sys.executable, "-m", "prefect", "work-pool", "create", "shelf", "--type", "process"]
     subprocess.run(create, env=server, check=True, capture_output=True)
-    deployed = cli("deploy", small, "--pool", "shelf", "--cron", "* * * * *", "--set", "run.iterations=1", **server)
+    deployed = cli("deploy", small, "--pool", "shelf", "--cron", "* * * * *", "--set", "run.iterations=20", **server)
     assert "deployed journeyman/small to pool 'shelf'" in deployed.stdout
 
-    with process("prefect", "worker", "start", "--pool", "shelf", cwd=elsewhere, env=server):
+    polling = {"PREFECT_WORKER_QUERY_SECONDS": "1"}  # soon enough to find the first run still going on
+    with process("prefect", "worker", "start", "--pool", "shelf", cwd=elsewhere, env=server | polling):
         wait_for("scheduled run", lambda: runs_in(tmp_path))
         (deployment,) = api(server, "deployments/filter", {})
         api(server, f"deployments/{deployment['id']}/create_flow_run", {})  # falls due while the first one runs
