@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Select, select
 
@@ -17,6 +17,8 @@ from journeyman.storage.rows import Row, task_from_row, trajectory_from_row, tur
 from journeyman.storage.schema import PolicyVersion, TaskRow
 from journeyman.storage.schema_trajectories import CountedScore, TokenBlob, TrajectoryGroup, TrajectoryRow, TurnRow
 
+V = TypeVar("V")
+
 _CHUNK = 500  # values in one IN list: below every database's limit
 
 
@@ -26,6 +28,7 @@ class StoredTrajectory:
 
     id: str
     run_id: str
+    group_id: str
     group: str
     """Key of its group."""
     task: Task
@@ -82,6 +85,7 @@ def _stored(
     return StoredTrajectory(
         id=row["id"],
         run_id=row["run_id"],
+        group_id=row["group_id"],
         group=row["key"],
         task=task,
         trajectory=trajectory_from_row(row, task.hash, tuple(turns), tuple(segments)),
@@ -125,7 +129,7 @@ def _segments(connection: Connection, ids: Sequence[str]) -> dict[str, list[Segm
     return found
 
 
-def chunks(values: Collection[str]) -> Iterator[list[str]]:
+def chunks(values: Collection[V]) -> Iterator[list[V]]:
     """The values in lists short enough for an IN."""
     iterator = iter(values)
     while chunk := list(islice(iterator, _CHUNK)):

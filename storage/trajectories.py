@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, exists, func, select
+from sqlalchemy import Connection, func, select
 
 from journeyman.agent.data import ScoreRecord, Source, Split, Task, Verdict, VerifierId
 from journeyman.agent.errors import UnknownNameError
@@ -15,20 +15,19 @@ from journeyman.storage.loading import StoredTrajectory, chunks, load, select_tr
 from journeyman.storage.rows import NewTrajectory, score_row
 from journeyman.storage.runs import Use
 from journeyman.storage.schema import PolicyVersion, TaskRow
-from journeyman.storage.schema_trajectories import Score, SegmentRow, TrainingUse, TrajectoryGroup, TrajectoryRow
+from journeyman.storage.schema_trajectories import Score, TrainingUse, TrajectoryGroup, TrajectoryRow
 from journeyman.storage.writing import add_chunk
 
-__all__ = ["Candidate", "StoredTrajectory", "TrajectoryStore"]
+__all__ = ["JudgedAttempt", "StoredTrajectory", "TrajectoryStore"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Candidate:
-    """A trajectory that might be drawn for training: what a draw looks at, without turns and tokens."""
+class JudgedAttempt:
+    """An attempt with the verdicts that count, without turns and tokens."""
 
     id: str
-    task_hash: str
-    iteration: int
-    turns: int
+    group: str
+    """Key of its group."""
     verdicts: Mapping[VerifierId, Verdict]
 
 
@@ -95,23 +94,20 @@ class TrajectoryStore:
         with self.database.read() as connection:
             return load(connection, query, tokens=tokens)
 
-    def candidates(self, run_id: str, source: Source, iterations: Collection[int] | None) -> list[Candidate]:
-        """Attempts at training tasks in a fixed order, pruned ones left out; `iterations` None is all of them."""
-        pruned = exists().where(SegmentRow.trajectory_id == TrajectoryRow.id, SegmentRow.kept.is_(False))
+    def judged(self, run_id: str, iteration: int, source: Source) -> list[JudgedAttempt]:
+        """The iteration's attempts at training tasks in a fixed order (group, attempt), judged or not yet."""
         query = (
-            select(TrajectoryRow.id, TaskRow.hash, TrajectoryGroup.iteration, TrajectoryRow.turn_count)
+            select(TrajectoryRow.id, TrajectoryGroup.key)
             .join(TrajectoryGroup, TrajectoryGroup.id == TrajectoryRow.group_id)
             .join(TaskRow, TaskRow.id == TrajectoryGroup.task_id)
-            .where(TrajectoryGroup.run_id == run_id, TrajectoryGroup.source == source, TaskRow.split == Split.TRAIN)
-            .where(~pruned)
+            .where(TrajectoryGroup.run_id == run_id, TrajectoryGroup.iteration == iteration)
+            .where(TrajectoryGroup.source == source, TaskRow.split == Split.TRAIN)
             .order_by(TrajectoryGroup.key, TrajectoryRow.attempt)
         )
-        if iterations is not None:
-            query = query.where(TrajectoryGroup.iteration.in_(iterations))
         with self.database.read() as connection:
             rows = connection.execute(query).all()
-            verdicts = verdicts_of(connection, [row[0] for row in rows])
-            return [Candidate(i, task, iteration, n, verdicts[i]) for i, task, iteration, n in rows]
+            verdicts = verdicts_of(connection, [i for i, _ in rows])
+            return [JudgedAttempt(i, group, verdicts[i]) for i, group in rows]
 
     def by_id(self, ids: Sequence[str]) -> list[StoredTrajectory]:
         """The trajectories with these ids, in that order, tokens and all."""

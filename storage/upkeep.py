@@ -6,15 +6,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import String, Uuid, cast, delete, exists, func, literal, or_, select, text, tuple_, update
+from sqlalchemy import String, Uuid, and_, cast, delete, exists, func, literal, or_, select, text, tuple_, update
 from sqlalchemy.exc import DBAPIError
 
 from journeyman.agent.data import Source, Split
 from journeyman.agent.errors import StoreError
 from journeyman.storage.arrays import unpack_segment
 from journeyman.storage.database import Database
+from journeyman.storage.replay_pools import leave
 from journeyman.storage.schema import Lease, TaskRow
 from journeyman.storage.schema_trajectories import (
+    ReplayEntry,
+    ReplayPool,
     SegmentRow,
     TokenBlob,
     TrainingUse,
@@ -63,6 +66,7 @@ class Upkeep:
         with self.database.write() as connection:
             gone = connection.execute(delete(TokenBlob).where(TokenBlob.trajectory_id.in_(old))).rowcount
             connection.execute(update(SegmentRow).where(SegmentRow.trajectory_id.in_(old)).values(kept=False))
+            leave(connection, run_id, before_iteration)
         return gone
 
     def vacuum(self) -> None:
@@ -173,11 +177,20 @@ class Upkeep:
             .exists()
         )
         undone = select(Lease.subject).where(Lease.state == "done", Lease.kind.startswith("generate/"), ~attempted)
+        placed = func.coalesce(func.count(ReplayEntry.group_id), 0), func.coalesce(func.max(ReplayEntry.position), -1)
+        of_pool = [getattr(ReplayEntry, name) == getattr(ReplayPool, name) for name in ("run_id", "kind", "policy")]
+        gaps = (
+            select(ReplayPool.kind)
+            .outerjoin(ReplayEntry, and_(*of_pool))
+            .group_by(ReplayPool.run_id, ReplayPool.kind, ReplayPool.policy, ReplayPool.size)
+            .having(or_(placed[0] != ReplayPool.size, placed[1] != ReplayPool.size - 1))
+        )
         rules = (
             (trained, "held-out attempt trained on", "training_use names an attempt at a validation or test task"),
             (told_held_out, "relabel for a held-out task", "its task is one of validation or test"),
             (orphans, "relabel without lineage", "a relabel names its parent, and nothing else does"),
             (undone, "work done without an outcome", "its lease is done, but nothing was stored"),
+            (gaps, "replay pool with gaps", "its entries are not at the places 0 to size - 1"),
         )
         with self.database.read() as connection:
             for query, what, why in rules:

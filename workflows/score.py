@@ -21,12 +21,12 @@ def score(ref: RunRef, iteration: int) -> Json:
                 chunk = unscored[first : first + size]
                 store.add_scores((t.id, record) for t in chunk for record in rubric.score(t.task, t.trajectory))
                 advance(len(chunk))
-        candidates = store.candidates(session.run.id, Source.POLICY, [iteration])
-        rewards = [rubric.reward(c.verdicts) for c in candidates]
+        attempts = store.judged(session.run.id, iteration, Source.POLICY)
+        rewards = [rubric.reward(a.verdicts) for a in attempts]
         known = [r for r in rewards if r is not None]
         return {
-            "attempts": len(candidates),
+            "attempts": len(attempts),
             "failed_to_score": len(rewards) - len(known),
             "mean_reward": sum(known) / max(len(known), 1),
-            "success": sum(rubric.succeeded(c.verdicts) for c in candidates) / max(len(candidates), 1),
+            "success": sum(rubric.succeeded(a.verdicts) for a in attempts) / max(len(attempts), 1),
         }

@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from journeyman.agent.data import Json, Source
+from journeyman.agent.data import Json
 from journeyman.agent.errors import SettingsError, suggestion
 from journeyman.storage.hindsight import Strategy
+from journeyman.storage.replay_pools import Kind
 
 
 class _Section(BaseModel):
@@ -149,6 +150,40 @@ class RelabelSettings(_Section):
     """Relabels kept of one relabelled task (by its hash) in an iteration."""
 
 
+class ReplaySettings(_Section):
+    """What is drawn from the store for an update, beside the iteration's own attempts."""
+
+    groups: int = Field(default=2048, ge=0)
+    """How many; an expert's demonstration and a relabel are groups of one, of a success one attempt is imitated."""
+    quota: Mapping[str, float] = {"expert": 0.1, "success": 0.4, "hindsight": 0.5}
+    """Shares of `expert`, `success` (own attempts), `hindsight`, and `policy` (older groups for the policy loss)."""
+
+    @field_validator("quota")
+    @classmethod
+    def _known_kinds(cls, quota: Mapping[str, float]) -> Mapping[str, float]:
+        for kind, share in quota.items():
+            if kind not in set(Kind):
+                raise ValueError(f"unknown kind {kind!r}: {suggestion(kind, [str(k) for k in Kind])}")
+            if share < 0:
+                raise ValueError(f"the share of {kind!r} is below 0")
+        return quota
+
+    max_age: int = Field(default=8, ge=0)
+    """Staleness limit: most policy versions since the one that sampled a group; experts never age."""
+    per_task: int | None = Field(default=2, ge=1)
+    """Most groups of one task and kind."""
+    per_goal: int | None = Field(default=None, ge=1)
+    """Most groups of one goal and kind."""
+    rarity: float = Field(default=0.0, ge=0)
+    """Exponent of the rarity of success in a group's priority."""
+    surprise: float = Field(default=0.0, ge=0)
+    """Exponent of the spread of its rewards."""
+    recency: float = Field(default=1.0, ge=0)
+    """Exponent of 1 / (1 + age)."""
+    correction: float = Field(default=0.0, ge=0, le=1)
+    """How far importance weights make up for the priorities."""
+
+
 class FinetuneSettings(_Section):
     """One iteration's update: GRPO on groups plus NLL on verified positives."""
 
@@ -172,25 +207,8 @@ class FinetuneSettings(_Section):
     """Of the GRPO term; 0 leaves plain expert iteration."""
     bc_weight: float = Field(default=1.0, ge=0)
     """Of the NLL term."""
-    positives: int = Field(default=2048, ge=0)
-    """Verified positives drawn for the NLL term."""
-    quota: Mapping[str, float] = {"expert": 0.1, "policy": 0.4, "hindsight": 0.5}
-    """Shares of the positives by source; what one source lacks the others fill."""
-
-    @field_validator("quota")
-    @classmethod
-    def _known_sources(cls, quota: Mapping[str, float]) -> Mapping[str, float]:
-        for source, share in quota.items():
-            if source not in set(Source):
-                raise ValueError(f"unknown source {source!r}: {suggestion(source, [str(s) for s in Source])}")
-            if share < 0:
-                raise ValueError(f"the share of {source!r} is below 0")
-        return quota
-
-    max_age: int = Field(default=8, ge=1)
-    """Iterations back from which positives are drawn; experts never age."""
-    per_task: int = Field(default=2, ge=1)
-    """Positives drawn of one task at most."""
+    hindsight_loss: Literal["nll", "grpo", "both"] = "nll"
+    """What relabels teach by: the successes' NLL, the policy loss of hindsight groups, or both."""
     epochs: int = Field(default=1, ge=1)
     """Passes over the update's rows."""
     batch: int = Field(default=512, ge=1)
@@ -230,6 +248,7 @@ class Settings(_Section):
     warm_start: WarmStartSettings = WarmStartSettings()
     generate: GenerateSettings = GenerateSettings()
     relabel: RelabelSettings = RelabelSettings()
+    replay: ReplaySettings = ReplaySettings()
     finetune: FinetuneSettings = FinetuneSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
 

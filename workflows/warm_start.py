@@ -28,6 +28,7 @@ from journeyman.storage.rows import NewTrajectory
 from journeyman.storage.runs import NewPolicy, PolicyInfo
 from journeyman.storage.trajectories import StoredTrajectory
 from journeyman.workflows.attempts import success_rate
+from journeyman.workflows.replaying import remember
 from journeyman.workflows.session import RunRef, Session, borrow
 from journeyman.workflows.settings import WarmStartSettings
 from journeyman.workflows.versions import WARM_START, version_path
@@ -59,6 +60,7 @@ def _policy_to_continue(session: Session) -> PolicyInfo | None:
 
 def _clone(session: Session) -> None:
     _store_demonstrations(session)
+    remember(session.store, session.run.id, session.rubric, 0)
     path = version_path(session, WARM_START)
     learner = session.learner(None)
     learner.save(session.artifacts / path, WARM_START)

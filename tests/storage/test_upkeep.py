@@ -81,4 +81,3 @@ def test_pruning_deletes_old_tokens_and_nothing_else(filled: ReplayStore, run_id
     assert {g: t.trajectory.turns for g, t in after.items()} == {g: t.trajectory.turns for g, t in before.items()}
     assert filled.check() == []
     assert filled.prune(run_id, before_iteration=2) == 0
-    assert [c.iteration for c in filled.candidates(run_id, Source.POLICY, None)] == [2]
