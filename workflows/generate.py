@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from journeyman.agent.chance import keyed_rng
-from journeyman.agent.data import Json, Source, Split, Task
+from journeyman.agent.data import Json, Source
 from journeyman.workflows.attempts import Plan, attempt
-from journeyman.workflows.session import RunRef, Session, borrow
+from journeyman.workflows.curriculum import tasks_of
+from journeyman.workflows.session import RunRef, borrow
 from journeyman.workflows.versions import parent_of
 
 
@@ -21,16 +21,3 @@ def generate(ref: RunRef, iteration: int) -> Json:
             session.store.add_trajectories(session.run.id, chunk)
         attempts = session.store.counts(session.run.id).get((iteration, Source.POLICY), 0)
         return {"policy": policy.number, "tasks": len(plan.tasks), "attempts": attempts}
-
-
-def tasks_of(session: Session, iteration: int) -> list[Task]:
-    """The iteration's training tasks: pass after pass over all of them, each pass in an order of its own."""
-    tasks = session.store.tasks(session.run.id, Split.TRAIN)
-    count = session.settings.generate.tasks
-    chosen: list[Task] = []
-    for place in range((iteration - 1) * count, iteration * count):
-        turn, i = divmod(place, len(tasks))
-        if i == 0 or not chosen:
-            order = keyed_rng(session.settings.run.seed, "order", session.run.ordinal, turn).permutation(len(tasks))
-        chosen.append(tasks[order[i]])
-    return list({task.hash: task for task in chosen}.values())  # once a task, where there are fewer than `count`

@@ -139,6 +139,30 @@ class GenerateSettings(_Section):
     """Tasks whose groups are generated, scored and stored in one piece; an interrupted piece is redone whole."""
 
 
+class CurriculumSettings(_Section):
+    """Which training tasks an iteration attempts."""
+
+    strategy: Literal["passes", "ucb", "thompson"] = "passes"
+    """Pass after pass over all, or those whose groups promise contrast by UCB or Thompson sampling."""
+    explore: float = Field(default=0.25, ge=0)
+    """Of `ucb`: weight of the bonus for being tried seldom; 1 is UCB1's own."""
+    max_age: int = Field(default=8, ge=1)
+    """Iterations back whose attempts tell a task's success rate; the policy has changed since older ones."""
+
+
+class NoveltySettings(_Section):
+    """A bonus on the reward for reaching what was seldom reached: goals, or final texts where there are no goals."""
+
+    kind: Literal["none", "counts", "rnd"] = "none"
+    """`counts` is 1 / sqrt(n); `rnd` the error of predicting a random network, over its running deviation."""
+    weight: float = Field(default=0.1, ge=0)
+    """What the bonus is multiplied by; the rubric's weights are its measure."""
+    scope: Literal["run", "task"] = "run"
+    """Of `counts`: whether what was reached is counted over the whole run, or for each task apart."""
+    memory: int = Field(default=10_000, ge=0)
+    """Attempts of earlier iterations that are remembered, the newest ones."""
+
+
 class RelabelSettings(_Section):
     """Hindsight: failed attempts told anew for goals they did reach."""
 
@@ -247,6 +271,8 @@ class Settings(_Section):
     optimizer: OptimizerSettings = OptimizerSettings()
     warm_start: WarmStartSettings = WarmStartSettings()
     generate: GenerateSettings = GenerateSettings()
+    curriculum: CurriculumSettings = CurriculumSettings()
+    novelty: NoveltySettings = NoveltySettings()
     relabel: RelabelSettings = RelabelSettings()
     replay: ReplaySettings = ReplaySettings()
     finetune: FinetuneSettings = FinetuneSettings()

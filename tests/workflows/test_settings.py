@@ -38,6 +38,7 @@ def test_overrides_take_toml_values_or_words(tmp_path: Path) -> None:
         ("[run]\nseed = 'x'", [], r"setting 'run.seed': .*valid integer.*got 'x'"),
         ("[generate]\nattempts = 0", [], r"setting 'generate.attempts': .*greater than or equal to 1, got 0"),
         ("[replay.quota]\nexprt = 1", [], r"unknown kind 'exprt': did you mean 'expert'\?"),
+        ("[curriculum]\nstrategy = 'ucp'", [], r"'curriculum.strategy': .*'passes', 'ucb' or 'thompson', got 'ucp'"),
         ("", ["run.seed"], r"--set 'run.seed' is not NAME=VALUE"),
         ("run = 3", ["run.seed=1"], r"'run' is a value, not a table"),
     ],
