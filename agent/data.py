@@ -151,7 +151,10 @@ class Segment:
     loss_mask: NDArray[np.bool_]
     """(C,) true exactly where the policy (or the expert) chose the token."""
     behaviour_logprobs: NDArray[np.float32] | None
-    """(M,) of the distribution really sampled from, one for each trained token in order; None for experts."""
+    """(M,) of the distribution really sampled from, one for each trained token in order; None for experts.
+
+    A relabel's are its parent's: taken under the parent's prompt, not under `prompt_ids`.
+    """
 
     def same_as(self, other: Segment) -> bool:
         """Whether both hold the same tokens, mask and log-probs, bit for bit."""

@@ -46,7 +46,11 @@ class GoalEnvironment(Environment, Protocol):
         """Every goal the trajectory reached, each with the turn that reached it first, in order of turns."""
 
     def relabel(self, trajectory: Trajectory, goal: Json, start_turn: int) -> Episode:
-        """The attempt from `start_turn` on as an episode for `goal`: every message re-rendered, cut at first reach."""
+        """The attempt from `start_turn` on told for `goal`: every message re-rendered, cut at its first reach.
+
+        It is whole where it does not reach the goal: the caller's verifiers judge. Raises ValueError where the state
+        before `start_turn` is the goal already.
+        """
 
 
 @runtime_checkable

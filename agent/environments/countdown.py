@@ -104,7 +104,7 @@ class CountdownEnvironment:
         return [Achieved(int(value), 0)]
 
     def relabel(self, trajectory: Trajectory, goal: Json, start_turn: int) -> Episode:
-        """The same answer, asked for by a prompt with the value it reached."""
+        """The same answer, asked for by a prompt with `goal` as its target, whether or not that is its value."""
         payload = self.task.payload
         task = countdown_task(payload["numbers"], goal, payload["max_target"], Split.TRAIN)
         return Episode(task, (replace(trajectory.turns[0], observation=()),), start_turn)

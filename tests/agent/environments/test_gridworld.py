@@ -193,17 +193,48 @@ def test_achieved_goals_are_the_free_cells_entered_with_their_first_turn():
     assert WORLD.open(task).achieved_goals(solved)[-1].goal == task.goal
 
 
-def test_relabelling_refuses_what_was_not_reached():
+def test_a_walk_is_told_whole_for_a_goal_that_it_did_not_reach():
+    task = WORLD.task(LAYOUT, Split.TRAIN)
+    environment = WORLD.open(task)
+    fallen, _ = play(WORLD, task, [move("right"), move("up"), move("right"), move("down")])
+    told = environment.relabel(fallen, [3, 3], 1)
+    assert told.task == WORLD.task(Layout(LAYOUT.rows, (0, 1), (3, 3)), Split.TRAIN)
+    assert [t.action for t in told.turns] == [move("up"), move("right"), move("down")]
+    assert [t.observation[0].content for t in told.turns] == [
+        "wall\nfarther left\nnearer right",
+        "back left",
+        "fell into a hole",
+    ]
+    assert [t.reward for t in told.turns] == [0.0, 0.0, 0.0]
+    hole = environment.relabel(fallen, [1, 2], 0)  # a hole is never reached
+    assert (len(hole.turns), hole.turns[-1].reward) == (4, 0.0)
+
+
+def test_a_walk_that_starts_at_the_goal_cannot_be_told():
     task = WORLD.task(LAYOUT, Split.TRAIN)
     environment = WORLD.open(task)
     trajectory, _ = play(WORLD, task, [move("right"), move("left"), move("down")])
-    assert environment.relabel(trajectory, [0, 1], 0).start_turn == 0
-    for goal, start_turn in (([0, 1], 1), ([0, 0], 0), ([0, 0], 2), ([3, 3], 0)):
-        with pytest.raises(ValueError, match="does not go"):
+    assert [len(environment.relabel(trajectory, [0, 1], start).turns) for start in (0, 2)] == [1, 1]
+    for goal, start_turn in (([0, 1], 1), ([0, 0], 0), ([0, 0], 2)):
+        with pytest.raises(ValueError, match="there is nothing to tell"):
             environment.relabel(trajectory, goal, start_turn)
-    fallen, _ = play(WORLD, task, [move("right"), move("right"), move("down")])
-    with pytest.raises(ValueError, match="does not go"):
-        environment.relabel(fallen, [1, 2], 0)
+
+
+@given(seed=st.integers(0, 10**6), choices=st.lists(st.integers(0, 3), min_size=1, max_size=12), data=st.data())
+def test_every_attempt_can_be_told_for_every_goal(seed, choices, data):
+    """As hindsight groups need it: what is told is what the environment would have shown, up to the first reach."""
+    world = Gridworld(size=5, min_distance=3, max_turns=14)
+    task = take(world, 1, Split.TRAIN, seed)[0]
+    parent, _ = play(world, task, [move(list(MOVES)[i]) for i in choices])
+    layout = read_layout(task)
+    free = [[i, j] for i in range(5) for j in range(5) if layout.at((i, j)) == "." and (i, j) != layout.start]
+    goal = data.draw(st.sampled_from(free))
+    told = world.open(task).relabel(parent, goal, 0)
+    replayed, _ = play(world, told.task, [turn.action for turn in told.turns])
+    assert replayed.turns == told.turns
+    reached = [a.turn for a in world.open(task).achieved_goals(parent) if a.goal == goal]
+    assert len(told.turns) == (reached[0] + 1 if reached else len(parent.turns))
+    assert told.turns[-1].reward == float(bool(reached))
 
 
 def check_relabelled(world: Gridworld, task: Task, parent: Trajectory, told: Episode) -> None:
