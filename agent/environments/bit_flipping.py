@@ -49,10 +49,11 @@ class BitFlipping:
             if start != goal:
                 yield bit_task(start, goal, split)
 
-    def demonstrate(self, task: Task) -> Sequence[Message]:
-        """One flip for each bit that differs."""
-        differing = [i for i, (a, b) in enumerate(zip(task.payload["start"], task.goal, strict=True), 1) if a != b]
-        return [Message("assistant", "", (ToolCall(FLIP.name, {"place": place}),)) for place in differing]
+    def demonstrate(self, task: Task, after: Sequence[Message] = ()) -> Sequence[Message] | None:
+        """One flip for each bit that differs after those actions; None where none does."""
+        state = self.open(task).states(after)[-1]
+        differing = [i for i, (a, b) in enumerate(zip(state, task.goal, strict=True), 1) if a != b]
+        return [Message("assistant", "", (ToolCall(FLIP.name, {"place": place}),)) for place in differing] or None
 
     def open(self, task: Task) -> BitFlippingEpisode:
         """A fresh episode."""
@@ -73,7 +74,7 @@ class BitFlippingEpisode(GoalEpisode[str]):
         """The state itself."""
         return state
 
-    def tell(self, action: Message) -> str:  # noqa: ARG002 (what it did is in the path)
+    def tell(self, action: Message) -> str:
         """The state, and what a flip is where there was none."""
         before, now = self.path[-2:]
         text = f"now {now}"

@@ -7,7 +7,7 @@ which of the four cells beside it are free and which of those are nearer to the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 from pydantic import Field
@@ -70,12 +70,12 @@ class Gridworld:
         name = canonical_hash("gridworld", [rows, start, goal])
         return Task("gridworld", goal, (prompt,), split, name, {"map": rows, "start": start})
 
-    def demonstrate(self, task: Task) -> Sequence[Message]:
-        """The moves of a shortest path. Raises ValueError where none exists."""
-        return [
-            Message("assistant", "", (ToolCall(MOVE.name, {"direction": direction}),))
-            for direction in read_layout(task).shortest_path()
-        ]
+    def demonstrate(self, task: Task, after: Sequence[Message] = ()) -> Sequence[Message] | None:
+        """The moves of a shortest path from where those actions end; None from a hole, the goal, or behind walls."""
+        episode = self.open(task)
+        path = replace(read_layout(task), start=episode.states(after)[-1]).shortest_path()
+        moves = [Message("assistant", "", (ToolCall(MOVE.name, {"direction": name}),)) for name in path or ()]
+        return moves or None
 
     def open(self, task: Task) -> GridworldEpisode:
         """A fresh episode."""

@@ -71,6 +71,16 @@ def test_the_expert_takes_the_shortest_way(seed: int) -> None:
         assert play(task, list(actions)).turns[-1].reward == 1.0
 
 
+@given(st.lists(st.integers(0, 5), max_size=6))
+def test_the_expert_goes_on_from_any_state(places: list[int]) -> None:
+    done = [flip(place) for place in places]
+    state = WORLD.open(TASK).states(done)[-1]
+    actions = WORLD.demonstrate(TASK, done)
+    assert len(actions or ()) == sum(a != b for a, b in zip(state, TASK.goal, strict=True))
+    assert (actions is None) == (state == TASK.goal)
+    assert WORLD.open(TASK).states([*done, *(actions or ())])[-1] == TASK.goal
+
+
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=4), st.data())
 def test_a_relabel_is_a_success_that_the_environment_would_have_shown(places: list[int], data: st.DataObject) -> None:
     trajectory = play(TASK, [flip(place) for place in places])

@@ -6,7 +6,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from journeyman.agent.data import Episode, Message, Source, Split, Step, StopReason, Task, ToolCall, Trajectory, Turn
@@ -142,6 +142,33 @@ def test_drawn_maps_are_solvable_at_the_set_distance_and_demonstrations_are_shor
         assert {m.role for m in world.demonstrate(task)} == {"assistant"}
 
 
+def test_the_expert_goes_on_from_wherever_the_agent_went():
+    task = WORLD.task(LAYOUT, Split.TRAIN)
+    assert WORLD.demonstrate(task, [JUNK[0], move("up")]) == WORLD.demonstrate(task)  # nothing happened
+    assert WORLD.demonstrate(task, [move("right"), move("right")])[0].tool_calls[0].arguments == {"direction": "left"}
+    assert WORLD.demonstrate(task, [move("right"), move("right"), move("down")]) is None  # in the hole
+    assert WORLD.demonstrate(task, WORLD.demonstrate(task)) is None  # at the goal
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 10**6), choices=st.lists(st.integers(0, len(MOVES) + len(JUNK) - 1), max_size=8))
+def test_what_was_done_and_what_the_expert_adds_reach_the_goal(seed, choices):
+    world = Gridworld(size=5, min_distance=3, max_turns=40)
+    task = take(world, 1, Split.TRAIN, seed)[0]
+    every = [*map(move, MOVES), *JUNK]
+    attempt, steps = play(world, task, [every[i] for i in choices])
+    done = [turn.action for turn in attempt.turns]
+    actions = world.demonstrate(task, done)
+    assert (actions is None) == bool(steps and steps[-1].terminated)
+    if actions is not None:
+        layout = read_layout(task)
+        cell = world.open(task).states(done)[-1]
+        assert len(actions) == breadth_first(layout.rows, layout.goal)[cell]
+        whole, _ = play(world, task, [*done, *actions])
+        assert whole.turns[: len(done)] == attempt.turns
+        assert (len(whole.turns), whole.turns[-1].reward) == (len(done) + len(actions), 1.0)
+
+
 @given(st.lists(st.text(".#O", min_size=6, max_size=6), min_size=6, max_size=6))
 def test_value_iteration_equals_breadth_first_search(drawn: list[str]):
     rows = (f".{drawn[0][1:]}", *drawn[1:])
@@ -153,9 +180,10 @@ def test_value_iteration_equals_breadth_first_search(drawn: list[str]):
         assert values_NN[cell] == pytest.approx(DISCOUNT ** (steps - 1) if steps else 0.0)
 
 
-def test_no_path_and_impossible_options_are_errors():
-    with pytest.raises(ValueError, match="no path"):
-        Layout((".#.", "##.", "..."), (0, 0), (2, 2)).shortest_path()
+def test_no_path_is_no_demonstration_and_impossible_options_are_errors():
+    walled_in = Layout((".#.", "##.", "..."), (0, 0), (2, 2))
+    assert walled_in.shortest_path() is None
+    assert WORLD.demonstrate(WORLD.task(walled_in, Split.TRAIN)) is None
     with pytest.raises(SettingsError, match="lower min_distance"):
         take(Gridworld(size=2, min_distance=4), 1)
     with pytest.raises(SettingsError, match="no goal 6 to 3 steps away"):
@@ -220,6 +248,7 @@ def test_a_walk_that_starts_at_the_goal_cannot_be_told():
             environment.relabel(trajectory, goal, start_turn)
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 10**6), choices=st.lists(st.integers(0, 3), min_size=1, max_size=12), data=st.data())
 def test_every_attempt_can_be_told_for_every_goal(seed, choices, data):
     """As hindsight groups need it: what is told is what the environment would have shown, up to the first reach."""
