@@ -149,7 +149,8 @@ class Segment:
     completion_ids: NDArray[np.int32]
     """(C,) sampled tokens, and between them the observations of later turns."""
     loss_mask: NDArray[np.bool_]
-    """(C,) true exactly where the policy (or the expert) chose the token."""
+    """(C,) true exactly where the policy (or the expert) chose the token; in a demonstration by DAgger the policy's
+    own turns before the expert's are context, and false."""
     behaviour_logprobs: NDArray[np.float32] | None
     """(M,) of the distribution really sampled from, one for each trained token in order; None for experts.
 

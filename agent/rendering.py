@@ -139,14 +139,20 @@ class Transcript:
             self._text = text
         return self._prompt + self._completion
 
-    def act(self, ids: Sequence[int] | np.ndarray[Any, Any], logprobs: Iterable[float] | None) -> Message:
-        """Adds an action's chosen tokens (after `prompt_ids`) and gives its message; an expert has no log-probs."""
+    def act(
+        self, ids: Sequence[int] | np.ndarray[Any, Any], logprobs: Iterable[float] | None, *, trained: bool = True
+    ) -> Message:
+        """Adds an action's chosen tokens (after `prompt_ids`) and gives its message; an expert has no log-probs.
+
+        An action that is not `trained` is context: its tokens are masked out, and its log-probs are left aside.
+        """
         chosen = [int(i) for i in ids]
         self._completion += chosen
-        self._mask += [True] * len(chosen)
+        self._mask += [trained] * len(chosen)
         self._text += self._renderer.decode(chosen)
-        self._known = self._known and logprobs is not None
-        self._logprobs += [] if logprobs is None else [float(p) for p in logprobs]
+        if trained:
+            self._known = self._known and logprobs is not None
+            self._logprobs += [] if logprobs is None else [float(p) for p in logprobs]
         message = self._renderer.parse(chosen, self._tools)
         self._messages.append(message)
         return message
@@ -156,7 +162,7 @@ class Transcript:
         self._messages += messages
 
     def segments(self) -> tuple[Segment, ...]:
-        """The segments so far; what came after the last action is in none of them."""
+        """The segments so far; what came after the last trained action is in none of them."""
         return (*self._closed, *self._open())
 
     def _open(self) -> tuple[Segment, ...]:

@@ -149,6 +149,15 @@ class RelabelSettings(_Section):
     """Relabels kept of one relabelled task (by its hash) in an iteration."""
 
 
+class DaggerSettings(_Section):
+    """DAgger: the environment's expert goes on from states that failed attempts were in."""
+
+    per_attempt: int = Field(default=0, ge=0)
+    """States of one failed attempt that the expert goes on from; 0 switches DAgger off."""
+    limit: int = Field(default=256, ge=1)
+    """Demonstrations of an iteration at most; the attempts are taken in a drawn order."""
+
+
 class FinetuneSettings(_Section):
     """One iteration's update: GRPO on groups plus NLL on verified positives."""
 
@@ -230,6 +239,7 @@ class Settings(_Section):
     warm_start: WarmStartSettings = WarmStartSettings()
     generate: GenerateSettings = GenerateSettings()
     relabel: RelabelSettings = RelabelSettings()
+    dagger: DaggerSettings = DaggerSettings()
     finetune: FinetuneSettings = FinetuneSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
 

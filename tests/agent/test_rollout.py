@@ -264,6 +264,23 @@ def test_replay_acts_the_expert_out(renderer):
     assert told.same_as(segment)
 
 
+def test_an_expert_goes_on_from_where_an_attempt_went(renderer):
+    """The attempt's turns are context: acted out and shown as sampled, and not trained."""
+    task = task_of(2)
+    (attempt,), _ = play(renderer, ["x", "2", "2", "2"], [task])
+    context = [choice.ids for choice in choices_of(attempt)[:2]]
+    trajectory = replay(task, CountDown(task), [Message("assistant", "1")], renderer, context)
+    assert trajectory.stop_reason is StopReason.TERMINATED
+    assert trajectory.turns[:2] == attempt.turns[:2]
+    (segment,), (sampled,) = trajectory.segments, attempt.segments
+    assert segment.behaviour_logprobs is None
+    assert renderer.decode(segment.completion_ids[segment.loss_mask]) == "1<|end|>"
+    shared = len(segment.completion_ids) - 2
+    assert segment.completion_ids[:shared].tolist() == sampled.completion_ids[:shared].tolist()
+    nothing = replay(task, CountDown(task), [], renderer, context)
+    assert nothing.segments == ()
+
+
 def test_replay_of_too_few_actions_is_truncated(renderer):
     task = task_of(2)
     trajectory = replay(task, CountDown(task), [Message("assistant", "2")], renderer)
