@@ -40,9 +40,9 @@ class TrajectoryRow(Base):
     attempt: Mapped[int]
     """Number within the group, from 0."""
     parent_id: Mapped[str | None] = maybe_reference("trajectory.id", index=True)
-    """The attempt that a relabel tells anew."""
+    """The attempt that a relabel tells anew, or from which an expert goes on (DAgger)."""
     relabeller: Mapped[str | None]
-    """Strategy and version that proposed the relabel, e.g. `final/2`."""
+    """Strategy and version that made it of its parent, e.g. `final/2`, or `dagger/1` for an expert's."""
     stop_reason: Mapped[str]
     error: Mapped[str | None]
     """What the environment raised, where `stop_reason` is `error`."""

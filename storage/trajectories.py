@@ -162,7 +162,7 @@ class TrajectoryStore:
         return [(r["number"], Use(**{name: r[name] for name in Use.__slots__})) for r in rows]
 
     def children_of(self, trajectory_id: str) -> list[str]:
-        """Ids of the relabels made from the trajectory."""
+        """Ids of the relabels and of DAgger's demonstrations made from the trajectory."""
         query = select(TrajectoryRow.id).where(TrajectoryRow.parent_id == trajectory_id).order_by(TrajectoryRow.id)
         with self.database.read() as connection:
             return list(connection.scalars(query))

@@ -6,8 +6,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import String, Uuid, and_, cast, delete, exists, func, literal, or_, select, text, tuple_, update
+from sqlalchemy import (
+    Select,
+    String,
+    Uuid,
+    and_,
+    cast,
+    delete,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+    tuple_,
+    update,
+)
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import aliased
 
 from journeyman.agent.data import Source, Split
 from journeyman.agent.errors import StoreError
@@ -158,15 +174,10 @@ class Upkeep:
             .join(TaskRow, TaskRow.id == TrajectoryGroup.task_id)
             .where(TaskRow.split != Split.TRAIN)
         )
-        told_held_out = (
+        shown_held_out = (
             select(TrajectoryGroup.key)
             .join(TaskRow, TaskRow.id == TrajectoryGroup.task_id)
-            .where(TrajectoryGroup.source == Source.HINDSIGHT, TaskRow.split != Split.TRAIN)
-        )
-        orphans = (
-            select(TrajectoryRow.id)
-            .join(TrajectoryGroup, TrajectoryGroup.id == TrajectoryRow.group_id)
-            .where((TrajectoryGroup.source == Source.HINDSIGHT) != TrajectoryRow.parent_id.is_not(None))
+            .where(TrajectoryGroup.source != Source.POLICY, TaskRow.split != Split.TRAIN)
         )
         attempted = (
             select(TrajectoryGroup.id)
@@ -187,8 +198,9 @@ class Upkeep:
         )
         rules = (
             (trained, "held-out attempt trained on", "training_use names an attempt at a validation or test task"),
-            (told_held_out, "relabel for a held-out task", "its task is one of validation or test"),
-            (orphans, "relabel without lineage", "a relabel names its parent, and nothing else does"),
+            (shown_held_out, "relabel or demonstration for a held-out task", "its task is one of validation or test"),
+            (_orphans(), "wrong lineage", "a relabel names its parent and its relabeller, an attempt has neither"),
+            (_strays(), "wrong lineage", "an expert goes on from an attempt of the policy at its own task"),
             (undone, "work done without an outcome", "its lease is done, but nothing was stored"),
             (gaps, "replay pool with gaps", "its entries are not at the places 0 to size - 1"),
         )
@@ -196,3 +208,35 @@ class Upkeep:
             for query, what, why in rules:
                 for (where,) in connection.execute(query):
                     yield Problem(what, str(where), why)
+
+
+def _orphans() -> Select[Any]:
+    """Relabels without a parent, attempts with one, and rows that name a parent or a relabeller without the other.
+
+    A demonstration may have a parent (DAgger) or not.
+    """
+    has_parent = TrajectoryRow.parent_id.is_not(None)
+    return (
+        select(TrajectoryRow.id)
+        .join(TrajectoryGroup, TrajectoryGroup.id == TrajectoryRow.group_id)
+        .where(
+            or_(
+                (TrajectoryGroup.source == Source.HINDSIGHT) & ~has_parent,
+                (TrajectoryGroup.source == Source.POLICY) & has_parent,
+                has_parent != TrajectoryRow.relabeller.is_not(None),
+            )
+        )
+    )
+
+
+def _strays() -> Select[Any]:
+    """Demonstrations with a parent that is no attempt of the policy at the same task."""
+    parent, parent_group = aliased(TrajectoryRow), aliased(TrajectoryGroup)
+    return (
+        select(TrajectoryRow.id)
+        .join(TrajectoryGroup, TrajectoryGroup.id == TrajectoryRow.group_id)
+        .join(parent, parent.id == TrajectoryRow.parent_id)
+        .join(parent_group, parent_group.id == parent.group_id)
+        .where(TrajectoryGroup.source == Source.EXPERT)
+        .where(or_(parent_group.source != Source.POLICY, parent_group.task_id != TrajectoryGroup.task_id))
+    )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from journeyman.agent.chance import keyed_seed
-from journeyman.agent.data import Json
+from journeyman.agent.data import Json, Source
 from journeyman.agent.learning.advantages import group_advantages
 from journeyman.agent.learning.learner import TrainingRow
 from journeyman.agent.learning.schedule import warmup_then_decay
@@ -20,6 +20,7 @@ from journeyman.storage.replay_pools import Kind
 from journeyman.storage.runs import NewPolicy, Use
 from journeyman.storage.trajectories import StoredTrajectory
 from journeyman.workflows.attempts import attempts_of
+from journeyman.workflows.novelty import novelty_bonuses
 from journeyman.workflows.replaying import draw, remember
 from journeyman.workflows.session import RunRef, Session, borrow
 from journeyman.workflows.versions import candidate_number, parent_of, version_path
@@ -55,10 +56,12 @@ class Lesson:
         return [TrainingRow(s, advantage, compared, weight) for s in self.stored.trajectory.segments]
 
 
-def lessons(session: Session, fresh: Sequence[StoredTrajectory], drawn: Sequence[ReplayGroup]) -> list[Lesson]:
+def lessons(
+    session: Session, iteration: int, fresh: Sequence[StoredTrajectory], drawn: Sequence[ReplayGroup]
+) -> list[Lesson]:
     """The update's lessons from the iteration's own attempts and the drawn groups, one for each attempt."""
     settings = session.settings.finetune
-    found = {lesson.stored.id: lesson for lesson in _compared(session, fresh, drawn)}
+    found = {lesson.stored.id: lesson for lesson in _compared(session, iteration, fresh, drawn)}
     for group in drawn if settings.bc_weight else ():
         best = _to_imitate(session, group)
         if best is not None:
@@ -73,7 +76,7 @@ def _train(session: Session, iteration: int) -> None:
     store, run_id, number = session.store, session.run.id, candidate_number(iteration)
     settings = session.settings.finetune
     parent = parent_of(session, iteration)
-    found = lessons(session, attempts_of(session, iteration), draw(session, iteration, parent))
+    found = lessons(session, iteration, attempts_of(session, iteration), draw(session, iteration, parent))
     parts = [lesson.rows(settings.policy_weight) for lesson in found]
     rows = [row for part in parts for row in part]
     session.reporter.line(f"  iteration {iteration}: training on {len(rows)} rows")
@@ -92,7 +95,9 @@ def _train(session: Session, iteration: int) -> None:
     session.learner_became(store.policy(run_id, number))
 
 
-def _compared(session: Session, fresh: Sequence[StoredTrajectory], drawn: Sequence[ReplayGroup]) -> Iterator[Lesson]:
+def _compared(
+    session: Session, iteration: int, fresh: Sequence[StoredTrajectory], drawn: Sequence[ReplayGroup]
+) -> Iterator[Lesson]:
     """Attempts with their advantage among their siblings; one that no verifier could score has advantage 0."""
     settings = session.settings.finetune
     if not settings.policy_weight:
@@ -101,10 +106,18 @@ def _compared(session: Session, fresh: Sequence[StoredTrajectory], drawn: Sequen
     chosen = [(stored, 1.0) for stored in fresh]
     chosen += [(stored, group.importance_weight) for group in drawn if group.kind in kinds for stored in group.members]
     chosen = [(stored, weight) for stored, weight in chosen if _has_logprobs(stored)]
-    rewards = [session.rubric.reward(stored.verdicts) for stored, _ in chosen]
+    rewards = _rewards(session, iteration, [stored for stored, _ in chosen])
     advantages = group_advantages(rewards, [stored.group_id for stored, _ in chosen], settings.scale_rewards)
     for (stored, weight), reward, advantage in zip(chosen, rewards, advantages, strict=True):
         yield Lesson(stored, reward, float(advantage), importance_weight=weight)
+
+
+def _rewards(session: Session, iteration: int, chosen: Sequence[StoredTrajectory]) -> list[float | None]:
+    """The rubric's rewards; the iteration's own attempts have their bonus for novelty in it."""
+    own = [stored for stored in chosen if stored.trajectory.source is Source.POLICY and stored.iteration == iteration]
+    bonuses = dict(zip((stored.id for stored in own), novelty_bonuses(session, iteration, own), strict=True))
+    rewards = [session.rubric.reward(stored.verdicts) for stored in chosen]
+    return [None if r is None else r + bonuses.get(t.id, 0.0) for r, t in zip(rewards, chosen, strict=True)]
 
 
 def _has_logprobs(stored: StoredTrajectory) -> bool:

@@ -167,11 +167,24 @@ class RelabelSettings(_Section):
     """Hindsight: failed attempts told anew for goals they did reach."""
 
     strategies: tuple[Strategy, ...] = (Strategy.FINAL,)
-    """Empty switches hindsight off."""
+    """Of `final`, `future`, `episode` and `best`; empty tells no attempt alone."""
     draws: int = Field(default=2, ge=1)
     """Goals that `future` and `episode` draw each."""
+    groups: int = Field(default=0, ge=0)
+    """Goals for which a group that failed whole is told anew whole, so that there is contrast (hindsight groups)."""
     per_task: int = Field(default=1, ge=1)
-    """Relabels kept of one relabelled task (by its hash) in an iteration."""
+    """Relabels kept of one relabelled task (by its hash) in an iteration; a hindsight group is one."""
+    per_goal: int | None = Field(default=None, ge=1)
+    """Relabels kept of one goal in an iteration."""
+
+
+class DaggerSettings(_Section):
+    """DAgger: the environment's expert goes on from states that failed attempts were in."""
+
+    per_attempt: int = Field(default=0, ge=0)
+    """States of one failed attempt that the expert goes on from; 0 switches DAgger off."""
+    limit: int = Field(default=256, ge=1)
+    """Demonstrations of an iteration at most; the attempts are taken in a drawn order."""
 
 
 class ReplaySettings(_Section):
@@ -274,6 +287,8 @@ class Settings(_Section):
     curriculum: CurriculumSettings = CurriculumSettings()
     novelty: NoveltySettings = NoveltySettings()
     relabel: RelabelSettings = RelabelSettings()
+    dagger: DaggerSettings = DaggerSettings()
+
     replay: ReplaySettings = ReplaySettings()
     finetune: FinetuneSettings = FinetuneSettings()
     evaluate: EvaluateSettings = EvaluateSettings()

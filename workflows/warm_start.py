@@ -154,8 +154,11 @@ def _expert_row(session: Session, task: Task, trajectory: Trajectory) -> NewTraj
 
 
 def verified_rows(session: Session) -> list[TrainingRow]:
-    """Demonstrations that the verifiers pass, or on which they all abstain; raises DataError where there are none."""
-    stored = session.store.trajectories(session.run.id, source=Source.EXPERT)
+    """The warm start's demonstrations that the verifiers pass, or on which they all abstain; those of DAgger are later.
+
+    Raises DataError where none of them is good.
+    """
+    stored = session.store.trajectories(session.run.id, source=Source.EXPERT, iterations=[0])
     good = [t for t in stored if session.rubric.succeeded(t.verdicts) or _all_abstain(t)]
     if stored and not good:
         why = next(v.explanation or f"got {v.extracted!r}, not {v.expected!r}" for v in stored[0].verdicts.values())
