@@ -37,7 +37,7 @@ from journeyman.agent.data import (
     VerifierId,
 )
 from journeyman.storage.arrays import pack_segment
-from journeyman.storage.exchange import export_rows
+from journeyman.storage.exporting import export_rows
 from journeyman.storage.rows import NewTrajectory
 from journeyman.storage.schema_trajectories import Score, SegmentRow, TokenBlob, TrajectoryGroup, TrajectoryRow, TurnRow
 from journeyman.storage.store import ReplayStore
