@@ -38,7 +38,7 @@ from journeyman.agent.data import (
     VerifierId,
 )
 from journeyman.storage.arrays import pack_segment
-from journeyman.storage.exchange import export_rows
+from journeyman.storage.exporting import export_rows
 from journeyman.storage.replay import Mix
 from journeyman.storage.replay_pools import Kind
 from journeyman.storage.rows import NewTrajectory

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from journeyman.storage import draws
-from journeyman.storage.loading import StoredTrajectory, chunks, load, select_trajectories
+from journeyman.storage.database import chunks
+from journeyman.storage.loading import StoredTrajectory, load, select_trajectories
 from journeyman.storage.replay_candidates import Candidate, Judge, candidates, pools_of
 from journeyman.storage.replay_pools import Kind, ReplayPools
 from journeyman.storage.schema_trajectories import TrajectoryGroup

@@ -15,7 +15,8 @@ from sqlalchemy import Connection, exists, select
 
 from journeyman.agent.data import Split, Verdict, VerifierId
 from journeyman.storage import draws
-from journeyman.storage.loading import chunks, verdicts_of
+from journeyman.storage.database import chunks
+from journeyman.storage.loading import verdicts_of
 from journeyman.storage.replay_pools import Kind
 from journeyman.storage.schema import TaskRow
 from journeyman.storage.schema_trajectories import (

@@ -10,8 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from journeyman.agent.errors import StoreError
 from journeyman.storage.bulk import insert_all
-from journeyman.storage.database import Database
-from journeyman.storage.loading import chunks
+from journeyman.storage.database import Database, chunks
 from journeyman.storage.schema import PolicyVersion
 from journeyman.storage.schema_trajectories import ReplayEntry, ReplayPool, TrajectoryGroup
 

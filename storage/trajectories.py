@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
-from journeyman.agent.data import ScoreRecord, Source, Split, Task, Verdict, VerifierId
+from journeyman.agent.data import Source, Split, Task, Verdict, VerifierId
 from journeyman.agent.errors import UnknownNameError
-from journeyman.storage.database import Database, insert_new
+from journeyman.storage.database import Database, chunks
 from journeyman.storage.leases import Claim, finish
-from journeyman.storage.loading import StoredTrajectory, chunks, load, select_trajectories, verdicts_of
-from journeyman.storage.rows import NewTrajectory, score_row
+from journeyman.storage.loading import StoredTrajectory, load, select_trajectories, verdicts_of
+from journeyman.storage.rows import NewTrajectory
 from journeyman.storage.runs import Use
 from journeyman.storage.schema import PolicyVersion, TaskRow
-from journeyman.storage.schema_trajectories import Score, TrainingUse, TrajectoryGroup, TrajectoryRow
+from journeyman.storage.schema_trajectories import TrainingUse, TrajectoryGroup, TrajectoryRow
 from journeyman.storage.writing import add_chunk
 
 __all__ = ["JudgedAttempt", "StoredTrajectory", "TrajectoryStore"]
@@ -57,11 +57,6 @@ class TrajectoryStore:
             add_chunk(connection, run_id, rows, relabelled)
 
         self.database.write_again(work)
-
-    def add_scores(self, scores: Iterable[tuple[str, ScoreRecord]]) -> None:
-        """Verdicts on stored trajectories, by trajectory id."""
-        with self.database.write() as connection:
-            insert_new(connection, Score, [score_row(trajectory_id, record) for trajectory_id, record in scores])
 
     def groups(self, run_id: str, iteration: int, source: Source) -> frozenset[str]:
         """Keys of the groups stored so far, for finding what is still to do."""
@@ -109,13 +104,13 @@ class TrajectoryStore:
             verdicts = verdicts_of(connection, [i for i, _ in rows])
             return [JudgedAttempt(i, group, verdicts[i]) for i, group in rows]
 
-    def by_id(self, ids: Sequence[str]) -> list[StoredTrajectory]:
-        """The trajectories with these ids, in that order, tokens and all."""
+    def by_id(self, ids: Sequence[str], *, tokens: bool = True) -> list[StoredTrajectory]:
+        """The trajectories with these ids, in that order; without `tokens` their segments are left out."""
         found: dict[str, StoredTrajectory] = {}
         with self.database.read() as connection:
             for chunk in chunks(ids):
                 query = select_trajectories().where(TrajectoryRow.id.in_(chunk))
-                found |= {t.id: t for t in load(connection, query, tokens=True)}
+                found |= {t.id: t for t in load(connection, query, tokens=tokens)}
         return [found[i] for i in ids]
 
     def ids_of(self, run_id: str, attempts: Collection[tuple[str, int]]) -> dict[tuple[str, int], str]:

@@ -11,8 +11,7 @@ from sqlalchemy import Connection, select
 from journeyman.agent.data import Source, Split, Task
 from journeyman.agent.errors import StoreError
 from journeyman.storage.bulk import insert_all
-from journeyman.storage.database import insert_new
-from journeyman.storage.loading import chunks
+from journeyman.storage.database import chunks, insert_new
 from journeyman.storage.rows import (
     NewTrajectory,
     group_row,

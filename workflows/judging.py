@@ -32,7 +32,7 @@ def rescore(options: argparse.Namespace) -> None:
         with reporter.progress(f"rescore with {criterion.id.name}/{criterion.id.version}", len(ids)) as advance:
             for first in range(0, len(ids), _PAGE):
                 page = store.by_id(ids[first : first + _PAGE])
-                store.add_attempts([(t.id, s) for t in page for s in rubric.score(t.task, t.trajectory)])
+                store.add_scores([(t.id, s) for t in page for s in rubric.score(t.task, t.trajectory)])
                 advance(len(page))
         for iteration in sorted({iteration for iteration, _ in store.counts(run.id)}):
             remember(store, run.id, open_rubric(settings, task_set), iteration)  # what failed may succeed by now

@@ -137,6 +137,8 @@ class GenerateSettings(_Section):
     """Of one turn."""
     chunk: int = Field(default=64, ge=1)
     """Tasks whose groups are generated, scored and stored in one piece; an interrupted piece is redone whole."""
+    lease_seconds: float = Field(default=120.0, gt=0)
+    """How long a worker may be silent before its piece goes to another; it renews its lease while at work."""
 
 
 class CurriculumSettings(_Section):
