@@ -149,9 +149,13 @@ class Segment:
     completion_ids: NDArray[np.int32]
     """(C,) sampled tokens, and between them the observations of later turns."""
     loss_mask: NDArray[np.bool_]
-    """(C,) true exactly where the policy (or the expert) chose the token."""
+    """(C,) true exactly where the policy (or the expert) chose the token; in a demonstration by DAgger the policy's
+    own turns before the expert's are context, and false."""
     behaviour_logprobs: NDArray[np.float32] | None
-    """(M,) of the distribution really sampled from, one for each trained token in order; None for experts."""
+    """(M,) of the distribution really sampled from, one for each trained token in order; None for experts.
+
+    A relabel's are its parent's: taken under the parent's prompt, not under `prompt_ids`.
+    """
 
     def same_as(self, other: Segment) -> bool:
         """Whether both hold the same tokens, mask and log-probs, bit for bit."""

@@ -46,7 +46,11 @@ class GoalEnvironment(Environment, Protocol):
         """Every goal the trajectory reached, each with the turn that reached it first, in order of turns."""
 
     def relabel(self, trajectory: Trajectory, goal: Json, start_turn: int) -> Episode:
-        """The attempt from `start_turn` on as an episode for `goal`: every message re-rendered, cut at first reach."""
+        """The attempt from `start_turn` on told for `goal`: every message re-rendered, cut at its first reach.
+
+        It is whole where it does not reach the goal: the caller's verifiers judge. Raises ValueError where the state
+        before `start_turn` is the goal already.
+        """
 
 
 @runtime_checkable
@@ -61,8 +65,11 @@ class TaskSet(Protocol):
     def tasks(self, split: Split, seed: int) -> Iterator[Task]:
         """The split's tasks in an order fixed by `seed`; may be endless, may repeat (repeats are dropped)."""
 
-    def demonstrate(self, task: Task) -> Sequence[Message] | None:
-        """The expert's actions for the task (assistant messages), or None where there is no expert."""
+    def demonstrate(self, task: Task, after: Sequence[Message] = ()) -> Sequence[Message] | None:
+        """The expert's actions for the task (assistant messages), from the state after the actions `after` on.
+
+        None where there is no expert for that state, or nothing that it could do: the goal is reached, or lost.
+        """
 
     def open(self, task: Task) -> Environment:
         """A fresh environment for one episode of the task."""

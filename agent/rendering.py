@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -139,14 +139,20 @@ class Transcript:
             self._text = text
         return self._prompt + self._completion
 
-    def act(self, ids: Sequence[int] | np.ndarray[Any, Any], logprobs: Iterable[float] | None) -> Message:
-        """Adds an action's chosen tokens (after `prompt_ids`) and gives its message; an expert has no log-probs."""
+    def act(
+        self, ids: Sequence[int] | np.ndarray[Any, Any], logprobs: Iterable[float] | None, *, trained: bool = True
+    ) -> Message:
+        """Adds an action's chosen tokens (after `prompt_ids`) and gives its message; an expert has no log-probs.
+
+        An action that is not `trained` is context: its tokens are masked out, and its log-probs are left aside.
+        """
         chosen = [int(i) for i in ids]
         self._completion += chosen
-        self._mask += [True] * len(chosen)
+        self._mask += [trained] * len(chosen)
         self._text += self._renderer.decode(chosen)
-        self._known = self._known and logprobs is not None
-        self._logprobs += [] if logprobs is None else [float(p) for p in logprobs]
+        if trained:
+            self._known = self._known and logprobs is not None
+            self._logprobs += [] if logprobs is None else [float(p) for p in logprobs]
         message = self._renderer.parse(chosen, self._tools)
         self._messages.append(message)
         return message
@@ -156,7 +162,7 @@ class Transcript:
         self._messages += messages
 
     def segments(self) -> tuple[Segment, ...]:
-        """The segments so far; what came after the last action is in none of them."""
+        """The segments so far; what came after the last trained action is in none of them."""
         return (*self._closed, *self._open())
 
     def _open(self) -> tuple[Segment, ...]:
@@ -172,9 +178,18 @@ class Transcript:
         return (segment,)
 
 
+class Choice(NamedTuple):
+    """What was chosen in one turn, the end of turn included. N: its tokens."""
+
+    ids: tuple[int, ...]
+    """(N,)"""
+    logprobs: tuple[float, ...] | None = None
+    """(N,) behaviour log-probs; None for experts."""
+
+
 def render_episode(episode: Episode, renderer: Renderer, tools: Sequence[Tool] = ()) -> tuple[Segment, ...]:
     """The segments of an episode given as messages: every action's tokens trained, no behaviour log-probs."""
-    chosen = [renderer.action_ids(turn.action, tools) for turn in episode.turns]
+    chosen = [Choice(renderer.action_ids(turn.action, tools)) for turn in episode.turns]
     return _grow(episode, chosen, renderer, tools)
 
 
@@ -183,38 +198,40 @@ def rerender(
 ) -> tuple[Segment, ...]:
     """The segments of `parent` told anew: its sampled tokens between the new prompt and the new observations.
 
-    An action whose text the relabel changed is tokenised anew; all others keep the tokens the policy sampled. The
-    behaviour log-probs are None: the parent's were taken under another prompt and stay with the parent's row.
+    An action whose text the relabel changed is tokenised anew; all others keep the tokens the policy sampled, and
+    their behaviour log-probs, which are those under the parent's own prompt and observations (its row has their ids).
+    A segment has None where the parent has none, or where one of its actions was tokenised anew.
     """
-    sampled = chosen_tokens(parent)
+    sampled = choices_of(parent)
     chosen = []
     for i, turn in enumerate(episode.turns, start=episode.start_turn):
         unchanged = turn.action.content == parent.turns[i].action.content
-        chosen.append(sampled[i] if unchanged else renderer.action_ids(turn.action, tools))
+        chosen.append(sampled[i] if unchanged else Choice(renderer.action_ids(turn.action, tools)))
     return _grow(episode, chosen, renderer, tools)
 
 
-def chosen_tokens(trajectory: Trajectory) -> list[tuple[int, ...]]:
-    """The tokens that were chosen in each turn, the end of turn included: the runs of the loss masks.
+def choices_of(trajectory: Trajectory) -> list[Choice]:
+    """What was chosen in each turn: the runs of the loss masks.
 
-    Raises ValueError where they are not one run a turn (no trajectory made here).
+    Raises ValueError where they are not one run a turn: without its tokens, or with turns that are not trained on.
     """
-    runs: list[tuple[int, ...]] = []
+    runs: list[Choice] = []
     for segment in trajectory.segments:
         edges = np.flatnonzero(np.diff(segment.loss_mask, prepend=False, append=False))
-        spans = zip(edges[::2], edges[1::2], strict=True)
-        runs += [tuple(int(i) for i in segment.completion_ids[a:b]) for a, b in spans]
+        logprobs, first = segment.behaviour_logprobs, 0
+        for start, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+            ids, last = segment.completion_ids[start:end].tolist(), first + end - start
+            runs.append(Choice(tuple(ids), None if logprobs is None else tuple(logprobs[first:last].tolist())))
+            first = last
     if len(runs) != len(trajectory.turns):
         raise ValueError(f"a trajectory of {len(trajectory.turns)} turns has {len(runs)} runs of chosen tokens")
     return runs
 
 
-def _grow(
-    episode: Episode, chosen: Sequence[Sequence[int]], renderer: Renderer, tools: Sequence[Tool]
-) -> tuple[Segment, ...]:
+def _grow(episode: Episode, chosen: Sequence[Choice], renderer: Renderer, tools: Sequence[Tool]) -> tuple[Segment, ...]:
     transcript = Transcript(renderer, episode.task.prompt, tools)
-    for turn, ids in zip(episode.turns, chosen, strict=True):
+    for turn, choice in zip(episode.turns, chosen, strict=True):
         transcript.prompt_ids()
-        transcript.act(ids, None)
+        transcript.act(choice.ids, choice.logprobs)
         transcript.observe(turn.observation)
     return transcript.segments()

@@ -67,6 +67,8 @@ class _Choice(NamedTuple):
     logprobs: NDArray[np.float32] | None
     complete: bool
     """False where the tokens ran out before the turn's end."""
+    trained: bool = True
+    """False for the context of an expert's demonstration."""
 
 
 _Chooser: TypeAlias = Callable[[int, list[int], Sequence[Tool]], Awaitable[_Choice | StopReason]]
@@ -128,20 +130,29 @@ def run_rollout(
     return run_sync(rollout(attempts, open_environment, sampler, renderer, limits))
 
 
-def replay(task: Task, environment: Environment, actions: Sequence[Message], renderer: Renderer) -> Trajectory:
+def replay(
+    task: Task,
+    environment: Environment,
+    actions: Sequence[Message],
+    renderer: Renderer,
+    context: Sequence[Sequence[int]] = (),
+) -> Trajectory:
     """The expert's actions acted out: source EXPERT, every action's tokens trained, no behaviour log-probs.
 
-    It ends where the environment ends it (actions left over are not taken), TRUNCATED where the actions run out
-    first, or with ERROR: whether it is a success is for a verifier to say.
+    `context` holds the sampled tokens of turns that an attempt took before the expert goes on from there (DAgger,
+    Ross, Gordon and Bagnell 2011): they are acted out first and not trained. The episode ends where the environment
+    ends it (actions left over are not taken), TRUNCATED where the actions run out first, or with ERROR: whether it is a
+    success is for a verifier to say.
     """
 
     async def choose(turn: int, prompt_ids: list[int], tools: Sequence[Tool]) -> _Choice | StopReason:  # noqa: ARG001
-        return _Choice(renderer.action_ids(actions[turn], tools), None, complete=True)
+        if turn < len(context):
+            return _Choice(context[turn], None, complete=True, trained=False)
+        return _Choice(renderer.action_ids(actions[turn - len(context)], tools), None, complete=True)
 
     attempt = Attempt(task, 0, 0)
-    episode = _run_episode(
-        attempt, lambda _: environment, choose, renderer, source=Source.EXPERT, max_turns=len(actions)
-    )
+    max_turns = len(context) + len(actions)
+    episode = _run_episode(attempt, lambda _: environment, choose, renderer, source=Source.EXPERT, max_turns=max_turns)
     return run_sync(episode)
 
 
@@ -189,7 +200,7 @@ async def _take_turns(
         choice = await choose(number, transcript.prompt_ids(), environment.tools)
         if isinstance(choice, StopReason):
             return choice
-        action = transcript.act(choice.ids, choice.logprobs)
+        action = transcript.act(choice.ids, choice.logprobs, trained=choice.trained)
         turns.append(Turn(action))
         if not choice.complete:
             return StopReason.LENGTH

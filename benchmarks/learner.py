@@ -145,7 +145,7 @@ def main() -> None:
             print(f"{shape}: TRL {trl:.3f} s, learner {ours:.3f} s, ratio {trl / ours:.2f}{note}", flush=True)
         tiny = Learner(make_model(Path(folder) / "tiny", hidden=128, layers=4, intermediate=512), settings)
         for epochs, kind in ((1, "one step"), (2, "two steps, with the log-probs at the start")):
-            stats = tiny.update(make_rows(125, 25, 15), seed=0, epochs=epochs)
+            stats = tiny.update(make_rows(125, 25, 15), seed=0, epochs=epochs).stats
             speed = stats["tokens_per_second"]
             print(
                 f"1,000 rows of 25 + 15 tokens, 1 M parameters, {kind}: {stats['seconds']:.2f} s, {speed:,.0f} tokens/s"

@@ -86,6 +86,7 @@ def clock_stages() -> None:
         "generate",
         "score",
         "relabel",
+        "dagger",
         "finetune",
         "evaluate",
         "promote",

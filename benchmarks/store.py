@@ -1,6 +1,7 @@
 """The replay store against the plainest way to do the same, ratios in one run: `python benchmarks/store.py`.
 
-Parts: `write` and `size` (trajectories of 512 tokens). PostgreSQL is one that pip brings, started on the spot.
+Parts: `write` and `size` (trajectories of 512 tokens), `sample` (256 groups from 10^6 and from 10^4). PostgreSQL is one
+that pip brings, started on the spot.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import sqlite3
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,8 +38,11 @@ from journeyman.agent.data import (
     VerifierId,
 )
 from journeyman.storage.arrays import pack_segment
-from journeyman.storage.exchange import export_rows
+from journeyman.storage.exporting import export_rows
+from journeyman.storage.replay import Mix
+from journeyman.storage.replay_pools import Kind
 from journeyman.storage.rows import NewTrajectory
+from journeyman.storage.runs import NewPolicy
 from journeyman.storage.schema_trajectories import Score, SegmentRow, TokenBlob, TrajectoryGroup, TrajectoryRow, TurnRow
 from journeyman.storage.store import ReplayStore
 
@@ -47,8 +51,26 @@ PROMPT, COMPLETION = 128, 384
 CHUNK = 512
 """Trajectories of one transaction, on both sides."""
 REPEATS = 5
+DRAWS = 11
 TABLES = (TrajectoryGroup, TrajectoryRow, TurnRow, SegmentRow, TokenBlob, Score)
 GOAL = VerifierId("goal", "1", "44136fa3")
+POOLS = (10_000, 1_000_000)
+DRAWN = 256
+
+
+class GoalJudge:
+    """The goal verifier's score is the reward."""
+
+    def reward(self, verdicts: Mapping[VerifierId, Verdict]) -> float | None:
+        """In [0, 1]."""
+        return verdicts[GOAL].score
+
+    def succeeded(self, verdicts: Mapping[VerifierId, Verdict]) -> bool:
+        """Whether it is 1."""
+        return self.reward(verdicts) == 1.0
+
+
+JUDGE = GoalJudge()
 
 
 def main() -> None:
@@ -262,7 +284,60 @@ def stored_bytes(store: ReplayStore, kind: str) -> int:
         return pages * int(connection.scalar(text("PRAGMA page_size")) or 0)
 
 
-PARTS = {"write": write, "size": size}
+# sampling
+
+
+def sample(urls: dict[str, Callable[[], str]], _: int) -> None:
+    """The time of a draw of 256 groups (all their attempts, tokens and all) from stores of two sizes.
+
+    The draws alternate between the two; the stores are filled by `add_trajectories` with short attempts, and what is
+    drawn is the same in both: groups of 8, a third of the attempts successful, two kinds, priorities and weights.
+    """
+    mix = Mix(DRAWN, {"success": 0.5, "policy": 0.5}, max_age=1, rarity=1.0, surprise=1.0, correction=1.0)
+    for kind, url in urls.items():
+        stores = [filled(url(), count) for count in POOLS]
+        taken: list[list[float]] = [[] for _ in POOLS]
+        for number in range(DRAWS):
+            for (store, run), found in zip(stores, taken, strict=True):
+                rng = np.random.default_rng(number)
+                started = time.perf_counter()
+                drawn = store.sample(run, mix, JUDGE, rng, policy=1, iteration=2)
+                found.append(time.perf_counter() - started)
+                assert len(drawn) == DRAWN
+        few, many = (statistics.median(found[1:]) for found in taken)  # the first ones fill the caches
+        worst = max(b / a for a, b in zip(*taken, strict=True))
+        print(
+            f"sample {kind}: {DRAWN} groups in {many * 1000:.0f} ms from {POOLS[1]:,} trajectories, "
+            f"{few * 1000:.0f} ms from {POOLS[0]:,}: {many / few:.2f}x (worst pair of {DRAWS}: {worst:.2f}x)"
+        )
+        for store, _ in stores:
+            store.close()
+
+
+def filled(url: str, count: int) -> tuple[ReplayStore, str]:
+    store, run = new_store(url, count)
+    store.add_policy(run, NewPolicy(1, None, 0, "warm_start", "x", {}, promoted=True))
+    policy = store.policy(run, 1).id
+    ids = np.arange(16, dtype=np.int32)
+    segment = Segment(ids[:8], ids[8:], np.ones(8, np.bool_), np.zeros(8, np.float32))
+    turn = Turn(Message("assistant", "(9-3)*8"), (), 0.0)
+    for first in range(0, count, 4096):
+        rows = []
+        for i in range(first, min(first + 4096, count)):
+            task = task_of(i // GROUP)
+            made = Trajectory(task.hash, Source.POLICY, (turn,), (segment,), StopReason.TERMINATED, attempt=i % GROUP)
+            score = ScoreRecord(GOAL, Verdict(Status.OK, float(i % 3 == 0)), 0.2)
+            rows.append(NewTrajectory(f"policy/1/{task.hash}/v1", made, 1, policy, scores=(score,)))
+        store.add_trajectories(run, rows)
+        keys = [row.group for row in rows[::GROUP]]
+        for drawn_as in (Kind.SUCCESS, Kind.POLICY):
+            store.enter(run, drawn_as, keys)
+    with store.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("ANALYZE")  # as autovacuum does in time
+    return store, run
+
+
+PARTS = {"write": write, "size": size, "sample": sample}
 
 if __name__ == "__main__":
     main()

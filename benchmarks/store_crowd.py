@@ -21,9 +21,10 @@ from typing import Any
 
 import numpy as np
 from sqlalchemy import text
-from store import GOAL, GROUP, attempts, databases, task_of
+from store import GROUP, JUDGE, attempts, databases, task_of
 
-from journeyman.storage.replay import Mix, sample_positives
+from journeyman.storage.replay import Mix
+from journeyman.storage.replay_pools import Kind
 from journeyman.storage.store import ReplayStore
 
 WRITERS, SAMPLERS, KILLED_WORKERS = 8, 2, 4
@@ -72,8 +73,10 @@ def crowd(kind: str, url: str, duration: float) -> None:
     with store.database.read() as connection:
         stored = connection.scalar(text("SELECT COUNT(*) FROM trajectory"))
         distinct = connection.scalar(text("SELECT COUNT(DISTINCT key) FROM trajectory_group"))
+        entered = connection.scalar(text("SELECT COUNT(DISTINCT position) FROM replay_entry"))
     print(
-        f"crowd {kind}: {written} attempts written, {stored} stored in {distinct} groups of {GROUP}, draws {draws}, "
+        f"crowd {kind}: {written} attempts written, {stored} stored in {distinct} groups of {GROUP} "
+        f"({entered} with places of their own), draws {draws}, "
         f"{len(failed)} processes failed, {len(store.check())} problems"
     )
     for errors in failed:
@@ -89,6 +92,7 @@ def writer(url: str, run: str, number: str, end: str) -> None:
         group = [rename(row, f"w{number}/{count}") for row in rows[first : first + GROUP]]
         for _ in range(2 if (count // GROUP) % 10 == 0 else 1):
             store.add_trajectories(run, group)
+            store.enter(run, Kind.SUCCESS, [group[0].group])
         count += GROUP
     store.close()
     print(count)
@@ -101,13 +105,13 @@ def rename(row: Any, group: str) -> Any:
 
 
 def sampler(url: str, run: str, number: str, end: str) -> None:
-    """Draws positives until the time is up."""
+    """Draws groups until the time is up."""
     store, draws = ReplayStore(url), 0
-    mix = Mix(64, {"policy": 1.0}, 1, 8)
+    mix = Mix(64, {"success": 1.0}, max_age=1)
     while time.time() < float(end):
         rng = np.random.default_rng([int(number), draws])
-        drawn = sample_positives(store, run, 1, mix, lambda verdicts: verdicts[GOAL].score == 1, rng)
-        assert all(len(t.trajectory.segments) == 1 for t in drawn)
+        for drawn in store.sample(run, mix, JUDGE, rng, policy=1, iteration=1):
+            assert [len(t.trajectory.segments) for t in drawn.members] == [1] * GROUP
         draws += 1
     store.close()
     print(draws)

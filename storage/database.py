@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,9 +22,11 @@ from journeyman.storage.schema import Base
 
 BUSY_TIMEOUT_S = 60.0
 """How long a SQLite connection waits for another writer before the caller hears of it."""
+_CHUNK = 500  # values in one IN list: below every database's limit
 _NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "glusterfs", "lustre", "ceph")
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 logger = logging.getLogger(__name__)
 
@@ -129,6 +132,13 @@ def insert_new(connection: Connection, table: type[Base], rows: Sequence[Mapping
     if rows:
         dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
         connection.execute(dialect.insert(table).on_conflict_do_nothing(), list(rows))
+
+
+def chunks(values: Collection[V]) -> Iterator[list[V]]:
+    """The values in lists short enough for an IN."""
+    iterator = iter(values)
+    while chunk := list(islice(iterator, _CHUNK)):
+        yield chunk
 
 
 def filesystem_of(folder: Path, mounts: str = "/proc/self/mounts") -> str:

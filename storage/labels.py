@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from sqlalchemy import or_, select
 
@@ -14,13 +15,14 @@ from journeyman.storage.schema_trajectories import Label, TrajectoryGroup, Traje
 
 @dataclass(frozen=True, slots=True)
 class NewLabel:
-    """A person's word; the fields are those of `Label`."""
+    """A person's word; the fields are those of `Label`, and `created_at` is when it was said."""
 
     trajectory_id: str
     other_id: str | None
     value: float
     person: str
     comment: str | None = None
+    created_at: datetime = field(default_factory=now)
 
 
 class LabelStore:
@@ -43,7 +45,7 @@ class LabelStore:
                         "only two attempts at the same task can be compared: `journeyman inspect` has both"
                     )
             values = {name: getattr(label, name) for name in NewLabel.__slots__}
-            connection.execute(Label.__table__.insert().values(id=new_id(), created_at=now(), **values))  # type: ignore[attr-defined]
+            connection.execute(Label.__table__.insert().values(id=new_id(), **values))  # type: ignore[attr-defined]
 
     def labels(self, run_id: str) -> list[NewLabel]:
         """The labels of the run's trajectories, oldest first."""
@@ -52,7 +54,7 @@ class LabelStore:
             .join(TrajectoryRow, TrajectoryRow.id == Label.trajectory_id)
             .join(TrajectoryGroup, TrajectoryGroup.id == TrajectoryRow.group_id)
             .where(TrajectoryGroup.run_id == run_id)
-            .order_by(Label.id)
+            .order_by(Label.created_at, Label.id)
         )
         with self.database.read() as connection:
             rows = connection.execute(query).mappings().all()

@@ -6,19 +6,19 @@ and was taken over by then raises LeaseLostError, so nothing of the slower worke
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, select, true, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, true, update
 
 from journeyman.agent.errors import LeaseLostError
-from journeyman.storage.database import Database, insert_new
+from journeyman.storage.database import Database, chunks, insert_new
 from journeyman.storage.schema import Lease, new_id, now
 
-_CHUNK = 500
 _ANY = true()
+_UNDONE = {"state": "open", "token": None, "worker": None, "expires_at": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +79,26 @@ class WorkQueue:
 
     def release(self, claim: Claim) -> None:
         """Gives the work back undone, for others to claim at once; a claim lost already is none to give."""
-        values = {"state": "open", "token": None, "worker": None, "expires_at": None}
         with self.database.write() as connection:
             held = and_(Lease.token == claim.token, Lease.state == "claimed")
-            _update(connection, claim.run_id, claim.kind, claim.subjects, values, held)
+            _update(connection, claim.run_id, claim.kind, claim.subjects, _UNDONE, held)
+
+    def release_all_of(self, run_id: str, kind: str, worker: str) -> None:
+        """Gives back undone whatever the worker of that name holds, for a caller who knows that it is dead."""
+        held = and_(Lease.run_id == run_id, Lease.kind == kind, Lease.worker == worker, Lease.state == "claimed")
+        with self.database.write() as connection:
+            connection.execute(update(Lease).where(held).values(_UNDONE))
 
     def finish(self, claim: Claim) -> None:
         """Marks the work as done, where its outcome is no trajectory (they take `finishes`)."""
         with self.database.write() as connection:
             finish(connection, claim)
+
+    def kinds_to_do(self, run_id: str) -> list[str]:
+        """Kinds of the run's work of which some is to be had now: open, or its lease has expired."""
+        with self.database.read() as connection:
+            query = select(Lease.kind).where(Lease.run_id == run_id).where(_free(_present(connection))).distinct()
+            return list(connection.scalars(query.order_by(Lease.kind)))
 
     def progress(self, run_id: str, kind: str) -> Progress:
         """Counts by state."""
@@ -97,10 +108,15 @@ class WorkQueue:
         return Progress(counts.get("open", 0), counts.get("claimed", 0), counts.get("done", 0))
 
 
-def finish(connection: Connection, claim: Claim) -> None:
-    """Marks the work as done in a transaction of the caller's, done by this claim already or not; LeaseLostError."""
-    _check(connection, claim, {"claimed", "done"})
+def finish(connection: Connection, claim: Claim) -> bool:
+    """Marks the work as done in a transaction of the caller's; False where this claim had done it. LeaseLostError."""
+    states = _check(connection, claim, {"claimed", "done"})
     _update(connection, claim.run_id, claim.kind, claim.subjects, {"state": "done", "expires_at": None})
+    return "claimed" in states
+
+
+def _free(present: datetime) -> ColumnElement[bool]:
+    return or_(Lease.state == "open", and_(Lease.state == "claimed", Lease.expires_at < present))
 
 
 def _claimable(run_id: str, kind: str, present: datetime | None, limit: int) -> Select[tuple[str]]:
@@ -121,36 +137,33 @@ def _present(connection: Connection) -> datetime:
     return found
 
 
-def _check(connection: Connection, claim: Claim, states: set[str]) -> None:
-    """Raises LeaseLostError unless every piece is the claim's, in one of the states; locks them till the end."""
-    held: set[str] = set()
-    for chunk in _chunks(claim.subjects):
-        query = select(Lease.subject).where(*_of(claim.run_id, claim.kind, chunk))
+def _check(connection: Connection, claim: Claim, states: set[str]) -> set[str]:
+    """The pieces' states; raises LeaseLostError unless all are the claim's, in one of `states`. Locks them."""
+    held: dict[str, str] = {}
+    for chunk in chunks(claim.subjects):
+        query = select(Lease.subject, Lease.state).where(*_of(claim.run_id, claim.kind, chunk))
         query = query.where(Lease.token == claim.token, Lease.state.in_(states))
-        held |= set(connection.scalars(query.with_for_update()))
+        held |= {row.subject: row.state for row in connection.execute(query.with_for_update())}
     lost = [s for s in claim.subjects if s not in held]
     if lost:
         raise LeaseLostError(
             f"{len(lost)} of {len(claim.subjects)} pieces of {claim.kind} are another worker's by now "
             f"(the first is {lost[0]}): claim for longer, or renew while at work"
         )
+    return set(held.values())
 
 
 def _update(
     connection: Connection,
     run_id: str,
     kind: str,
-    subjects: Sequence[str],
+    subjects: Collection[str],
     values: dict[str, Any],
     also: ColumnElement[bool] = _ANY,
 ) -> None:
-    for chunk in _chunks(subjects):
+    for chunk in chunks(subjects):
         connection.execute(update(Lease).where(*_of(run_id, kind, chunk), also).values(values))
 
 
-def _of(run_id: str, kind: str, subjects: Sequence[str]) -> tuple[Any, ...]:
+def _of(run_id: str, kind: str, subjects: Collection[str]) -> tuple[Any, ...]:
     return Lease.run_id == run_id, Lease.kind == kind, Lease.subject.in_(subjects)
-
-
-def _chunks(subjects: Sequence[str]) -> list[Sequence[str]]:
-    return [subjects[i : i + _CHUNK] for i in range(0, len(subjects), _CHUNK)]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from sqlalchemy import Connection, Select, select
@@ -13,11 +12,10 @@ from sqlalchemy import Connection, Select, select
 from journeyman.agent.data import Segment, Task, Trajectory, Turn, Verdict, VerifierId
 from journeyman.agent.errors import StoreError
 from journeyman.storage.arrays import unpack_segment
+from journeyman.storage.database import chunks
 from journeyman.storage.rows import Row, task_from_row, trajectory_from_row, turn_from_row, verdict_from_row
 from journeyman.storage.schema import PolicyVersion, TaskRow
 from journeyman.storage.schema_trajectories import CountedScore, TokenBlob, TrajectoryGroup, TrajectoryRow, TurnRow
-
-_CHUNK = 500  # values in one IN list: below every database's limit
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,6 +24,7 @@ class StoredTrajectory:
 
     id: str
     run_id: str
+    group_id: str
     group: str
     """Key of its group."""
     task: Task
@@ -82,6 +81,7 @@ def _stored(
     return StoredTrajectory(
         id=row["id"],
         run_id=row["run_id"],
+        group_id=row["group_id"],
         group=row["key"],
         task=task,
         trajectory=trajectory_from_row(row, task.hash, tuple(turns), tuple(segments)),
@@ -123,10 +123,3 @@ def _segments(connection: Connection, ids: Sequence[str]) -> dict[str, list[Segm
             except StoreError as error:
                 raise StoreError(f"trajectory {row['trajectory_id']}: {error}; see `journeyman db check`") from error
     return found
-
-
-def chunks(values: Collection[str]) -> Iterator[list[str]]:
-    """The values in lists short enough for an IN."""
-    iterator = iter(values)
-    while chunk := list(islice(iterator, _CHUNK)):
-        yield chunk

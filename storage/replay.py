@@ -1,65 +1,135 @@
-"""Draws the positives of an update from the store: verified successes of every source, by quota, age and task."""
+"""Draws training groups from the pools, in two steps whose cost does not depend on how many groups are stored.
+
+First some candidates of each pool by their place, newer policies' more often; of these, once their verdicts are read,
+a priority sample. Both chances are known, so that importance weights can make up for them.
+
+Dimension letters: P kinds, N candidates of one kind.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection
 
-from journeyman.agent.data import Source, Verdict, VerifierId
-from journeyman.storage.trajectories import Candidate, StoredTrajectory, TrajectoryStore
+from journeyman.storage import draws
+from journeyman.storage.database import chunks
+from journeyman.storage.loading import StoredTrajectory, load, select_trajectories
+from journeyman.storage.replay_candidates import Candidate, Judge, candidates, pools_of
+from journeyman.storage.replay_pools import Kind, ReplayPools
+from journeyman.storage.schema_trajectories import TrajectoryGroup
+
+CANDIDATES = 4
+"""Candidates read for each group that is wanted; of no kind fewer than the whole draw, lest the others lack."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """What a draw is made of, e.g. `Mix(2048, {"expert": 0.1, "policy": 0.4, "hindsight": 0.5}, 8, 2)`."""
+    """What a draw is made of, e.g. `Mix(256, {"expert": 0.1, "success": 0.4, "hindsight": 0.5}, max_age=8)`."""
 
-    positives: int
-    """How many trajectories."""
+    groups: int
+    """How many."""
     quota: Mapping[str, float]
-    """Shares by source, within each the newest iteration first; what one source lacks is filled from the others."""
+    """Shares by `Kind`; what one kind lacks is filled from the others. A kind without a share is not drawn."""
     max_age: int
-    """Iterations back, the present one included; experts never age."""
-    per_task: int
-    """Most of one task (by its hash) from one source."""
+    """Most policy versions between the one that sampled a group and the one to be trained; experts never age."""
+    per_task: int | None = None
+    """Most groups of one task (by its hash) and kind."""
+    per_goal: int | None = None
+    """Most groups of one goal and kind."""
+    rarity: float = 0.0
+    """Exponent of the rarity of success in a group's priority, at least 0."""
+    surprise: float = 0.0
+    """Exponent of the spread of its rewards."""
+    recency: float = 1.0
+    """Exponent of 1 / (1 + age in policy versions)."""
+    correction: float = 0.0
+    """How far importance weights make up for the priorities, in [0, 1]."""
 
 
-def sample_positives(
-    store: TrajectoryStore,
-    run_id: str,
-    iteration: int,
-    mix: Mix,
-    succeeded: Callable[[Mapping[VerifierId, Verdict]], bool],
-    rng: np.random.Generator,
-) -> list[StoredTrajectory]:
-    """Training trajectories whose verdicts `succeeded` accepts; the same draw for the same `rng` and store.
+@dataclass(frozen=True, slots=True, eq=False)
+class ReplayGroup:
+    """A drawn group: the attempts at one task, in order."""
 
-    Attempts at validation and test tasks are never drawn.
-    """
-    recent = range(max(iteration - mix.max_age + 1, 0), iteration + 1)
-    pools: dict[str, list[str]] = {}
-    for source in mix.quota:
-        iterations = None if source == Source.EXPERT else recent
-        found = [c for c in store.candidates(run_id, Source(source), iterations) if succeeded(c.verdicts)]
-        pools[source] = _capped(found, mix.per_task, rng)
-    total = sum(mix.quota.values())
-    wanted = {source: round(mix.positives * share / total) for source, share in mix.quota.items()} if total else {}
-    chosen = [i for source, n in wanted.items() for i in pools[source][:n]]
-    spare = [i for source, n in wanted.items() for i in pools[source][n:]]
-    return store.by_id([*chosen, *spare[: mix.positives - len(chosen)]][: mix.positives])
+    kind: Kind
+    members: tuple[StoredTrajectory, ...]
+    importance_weight: float
+    """In (0, 1]; see `draws.importance_weights`."""
 
 
-def _capped(candidates: Sequence[Candidate], per_task: int, rng: np.random.Generator) -> list[str]:
-    """Ids, the newest iteration's first, older ones after, each shuffled; of a task at most `per_task`.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ranking:
+    """The candidates of one kind that fit and keep the caps, best key first."""
 
-    Those are its newest, and of equally new ones those with the fewest turns: wasted turns are not worth imitating.
-    """
-    by_task: dict[str, list[Candidate]] = defaultdict(list)
-    for i in rng.permutation(len(candidates)):
-        by_task[candidates[i].task_hash].append(candidates[i])
-    kept = [c for group in by_task.values() for c in sorted(group, key=lambda c: (-c.iteration, c.turns))[:per_task]]
-    newest = max((c.iteration for c in kept), default=0)
-    shuffled = [kept[i] for i in rng.permutation(len(kept))]
-    return [c.id for c in sorted(shuffled, key=lambda c: c.iteration != newest)]
+    kind: Kind
+    groups: list[Candidate]
+    values_N: NDArray[np.float64]
+    keys_N: NDArray[np.float64]
+
+    def first(self, count: int, correction: float) -> Iterator[tuple[str, Kind, float]]:
+        """Id, kind and importance weight of the first `count`."""
+        threshold = float(self.keys_N[count]) if count < len(self.groups) else 0.0
+        reach_N = np.array([group.reach for group in self.groups[:count]])
+        weights_N = draws.importance_weights(self.values_N[:count], reach_N, threshold, correction)
+        for group, weight in zip(self.groups[:count], weights_N, strict=True):
+            yield group.id, self.kind, float(weight)
+
+
+class ReplaySampler(ReplayPools):
+    """The part of the replay store that hands out what to learn from."""
+
+    def sample(
+        self, run_id: str, mix: Mix, judge: Judge, rng: np.random.Generator, *, policy: int, iteration: int
+    ) -> list[ReplayGroup]:
+        """Groups for training version `policy` further in `iteration`; the same for the same `rng` and store.
+
+        Never drawn are attempts at validation and test tasks, groups without a success or (kind `policy`) without
+        differing rewards, pruned ones, and as `policy` the iteration's own, which are fresh and used whole.
+        """
+        shares = {Kind(kind): share for kind, share in sorted(mix.quota.items()) if share > 0}
+        with self.database.read() as connection:
+            rankings = []
+            for kind, share in shares.items():
+                wanted = int(np.ceil(mix.groups * share / sum(shares.values())))
+                pools = pools_of(connection, run_id, kind, policy, mix.max_age, mix.recency)
+                found = candidates(connection, pools, max(CANDIDATES * wanted, mix.groups), judge, rng)
+                rankings.append(_rank(kind, [c for c in found if c.fits(kind, iteration)], mix, rng))
+            sizes_P = np.array([len(ranking.groups) for ranking in rankings], dtype=np.int64)
+            weights_P = np.array(list(shares.values())) / np.maximum(sizes_P, 1)
+            counts_P = draws.allot(sizes_P, weights_P, mix.groups).tolist()
+            drawn = [d for r, n in zip(rankings, counts_P, strict=True) for d in r.first(n, mix.correction)]
+            members = _members(connection, [group for group, _, _ in drawn])
+        return [ReplayGroup(kind, tuple(members[group]), weight) for group, kind, weight in drawn]
+
+
+def _rank(kind: Kind, found: Sequence[Candidate], mix: Mix, rng: np.random.Generator) -> _Ranking:
+    """Best key first; of one task and of one goal no more than the caps allow."""
+    successes_N = np.array([float(c.successes) for c in found])
+    attempts_N = np.array([float(len(c.known)) for c in found])
+    priority_N = draws.rarity(successes_N, attempts_N) ** mix.rarity
+    priority_N *= draws.surprise(np.array([c.spread for c in found])) ** mix.surprise
+    values_N = priority_N * np.array([c.recency / c.reach for c in found])
+    keys_N = draws.keys(values_N, rng)
+    tasks: Counter[str] = Counter()
+    goals: Counter[str] = Counter()
+    kept: list[int] = []
+    for i in np.argsort(-keys_N, kind="stable").tolist():
+        task, goal = found[i].task, found[i].goal
+        if tasks[task] != mix.per_task and goals[goal] != mix.per_goal:
+            tasks[task] += 1
+            goals[goal] += 1
+            kept.append(i)
+    return _Ranking(kind, [found[i] for i in kept], values_N[kept], keys_N[kept])
+
+
+def _members(connection: Connection, groups: Sequence[str]) -> dict[str, list[StoredTrajectory]]:
+    """By group id its attempts, tokens and all."""
+    found: dict[str, list[StoredTrajectory]] = {group: [] for group in groups}
+    for chunk in chunks(list(found)):
+        for stored in load(connection, select_trajectories().where(TrajectoryGroup.id.in_(chunk)), tokens=True):
+            found[stored.group_id].append(stored)
+    return found

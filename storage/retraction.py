@@ -1,4 +1,4 @@
-"""Second thoughts about verdicts: scoring again what is stored, and taking a faulty verifier's word back."""
+"""Verdicts on what is stored: given, given again by another verifier, and taken back where one was faulty."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ColumnElement, Connection, func, or_, select
 
 from journeyman.agent.data import ScoreRecord, Status, VerifierId
 from journeyman.agent.errors import UnknownNameError
-from journeyman.storage.database import Database, insert_new
-from journeyman.storage.loading import chunks
+from journeyman.storage.bulk import insert_all
+from journeyman.storage.database import Database, chunks, insert_new
+from journeyman.storage.leases import Claim, finish
 from journeyman.storage.rows import score_row
+from journeyman.storage.runs import IMPORTED
 from journeyman.storage.schema import PolicyVersion, Retraction, Run, new_id, now
 from journeyman.storage.schema_trajectories import CountedScore, Score, TrainingUse, TrajectoryGroup, TrajectoryRow
 
@@ -29,7 +31,7 @@ class Affected:
 
 
 class SecondThoughts:
-    """The part of the replay store that lets verdicts be given again and taken back."""
+    """The part of the replay store that takes verdicts on stored trajectories, and takes them back."""
 
     database: Database
 
@@ -50,21 +52,23 @@ class SecondThoughts:
         with self.database.read() as connection:
             return list(connection.scalars(query))
 
-    def add_attempts(self, scores: Sequence[tuple[str, ScoreRecord]]) -> None:
-        """Further verdicts on stored trajectories, by id: those of the same verifier are kept, and count no more."""
-        ids = sorted({trajectory_id for trajectory_id, _ in scores})
-        with self.database.write() as connection:
-            asked: Counter[tuple[str, VerifierId]] = Counter()
-            for chunk in chunks(ids):
-                key = (Score.trajectory_id, Score.verifier, Score.version, Score.config_hash)
-                query = select(*key, func.max(Score.attempt)).where(Score.trajectory_id.in_(chunk)).group_by(*key)
-                for trajectory_id, name, version, config_hash, last in connection.execute(query):
-                    asked[trajectory_id, VerifierId(name, version, config_hash)] = last + 1
-            rows = []
-            for trajectory_id, record in scores:
-                rows.append(score_row(trajectory_id, record, asked[trajectory_id, record.verifier]))
-                asked[trajectory_id, record.verifier] += 1
-            insert_new(connection, Score, rows)
+    def add_scores(self, scores: Sequence[tuple[str, ScoreRecord]], *, finishes: Claim | None = None) -> None:
+        """Further verdicts on stored trajectories, by id: the verifier's earlier ones are kept, its latest `ok` counts.
+
+        `finishes` is the claim of which they are the outcome: said twice, they are stored once. Raises LeaseLostError
+        where another worker has taken the claim over: its outcome will count.
+        """
+
+        def work(connection: Connection) -> None:
+            if finishes is None or finish(connection, finishes):
+                asked = _asked(connection, sorted({trajectory_id for trajectory_id, _ in scores}))
+                rows = []
+                for trajectory_id, record in scores:
+                    rows.append(score_row(trajectory_id, record, asked[trajectory_id, record.verifier]))
+                    asked[trajectory_id, record.verifier] += 1
+                insert_all(connection, Score, rows)
+
+        self.database.write_again(work)
 
     def disagreements(self, run_id: str, verifier: VerifierId) -> int:
         """On how many of the run's trajectories another verifier's counted score differs from this one's."""
@@ -84,7 +88,8 @@ class SecondThoughts:
     def retract(self, verifier: str, version: str, reason: str, config_hash: str = ANY_CONFIGURATION) -> list[Affected]:
         """Takes the verifier's verdicts back, those to come too; the policy versions that learned from them.
 
-        Raises UnknownNameError where it never gave one.
+        When an imported version was trained is not known: it counts as trained after all the verdicts.
+        Raises UnknownNameError where the verifier never gave one.
         """
         row = {"id": new_id(), "verifier": verifier, "version": version, "config_hash": config_hash}
         which = [Score.verifier == verifier, Score.version == version]
@@ -99,12 +104,23 @@ class SecondThoughts:
                 .join(PolicyVersion, PolicyVersion.run_id == Run.id)
                 .join(TrainingUse, TrainingUse.policy_version_id == PolicyVersion.id)
                 .join(Score, Score.trajectory_id == TrainingUse.trajectory_id)
-                .where(*which, Score.created_at <= PolicyVersion.created_at)
+                .where(*which, or_(Score.created_at <= PolicyVersion.created_at, PolicyVersion.kind == IMPORTED))
                 .where(or_(TrainingUse.advantage != 0, TrainingUse.nll_weight > 0))
                 .group_by(Run.id, Run.name, PolicyVersion.number)
                 .order_by(Run.name, PolicyVersion.number)
             )
             return [Affected(*found) for found in connection.execute(query)]
+
+
+def _asked(connection: Connection, ids: Sequence[str]) -> Counter[tuple[str, VerifierId]]:
+    """How often each verifier was asked about each of the trajectories."""
+    asked: Counter[tuple[str, VerifierId]] = Counter()
+    for chunk in chunks(ids):
+        key = (Score.trajectory_id, Score.verifier, Score.version, Score.config_hash)
+        query = select(*key, func.max(Score.attempt)).where(Score.trajectory_id.in_(chunk)).group_by(*key)
+        for trajectory_id, name, version, config_hash, last in connection.execute(query):
+            asked[trajectory_id, VerifierId(name, version, config_hash)] = last + 1
+    return asked
 
 
 def _is(verifier: VerifierId) -> tuple[ColumnElement[bool], ...]:

@@ -15,6 +15,9 @@ from journeyman.storage.rows import task_from_row, task_row
 from journeyman.storage.schema import Evaluation, Iteration, PolicyVersion, Run, TaskRow, new_id, now
 from journeyman.storage.schema_trajectories import TrainingUse
 
+IMPORTED = "imported"
+"""Kind of a version that came with exported trajectories: without weights, and never promoted."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
@@ -166,7 +169,7 @@ class RunStore:
 
     def add_imported_policies(self, run_id: str, numbers: Collection[int]) -> None:
         """Versions that imported trajectories name: without weights, and never promoted."""
-        policy = NewPolicy(0, None, 0, "imported", "", {}, promoted=False)
+        policy = NewPolicy(0, None, 0, IMPORTED, "", {}, promoted=False)
         for number in sorted(set(numbers) - {p.number for p in self.policies(run_id)}):
             self.add_policy(run_id, replace(policy, number=number, iteration=max(number - 1, 0)), kept=False)
 

@@ -4,6 +4,7 @@
     task -> trajectory_group -> trajectory -> turn, segment -> token_blob
                                 trajectory -> score, training_use, label
     lease: who is at work on what        retraction: whose verdicts no longer count
+    replay_pool -> replay_entry: which groups may be drawn for training
 
 Those of the second and third line are in `schema_trajectories`, the views over all of them in `views`.
 """

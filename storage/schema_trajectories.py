@@ -1,4 +1,4 @@
-"""The tables of trajectories: groups, attempts, turns, segments with their tokens, scores, training uses and labels."""
+"""The tables of trajectories: groups, attempts, turns, segments with tokens, scores, training uses, labels, replay."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class TrajectoryRow(Base):
     attempt: Mapped[int]
     """Number within the group, from 0."""
     parent_id: Mapped[str | None] = maybe_reference("trajectory.id", index=True)
-    """The attempt that a relabel tells anew."""
+    """The attempt that a relabel tells anew, or from which an expert goes on (DAgger)."""
     relabeller: Mapped[str | None]
-    """Strategy and version that proposed the relabel, e.g. `final/2`."""
+    """Strategy and version that made it of its parent, e.g. `final/2`, or `dagger/1` for an expert's."""
     stop_reason: Mapped[str]
     error: Mapped[str | None]
     """What the environment raised, where `stop_reason` is `error`."""
@@ -147,6 +147,38 @@ class TrainingUse(Base):
     nll_weight: Mapped[float]
     importance_weight: Mapped[float]
     """Corrects for how likely the replay sampler was to draw it, in (0, 1]."""
+
+
+class ReplayPool(Base):
+    """How many groups of one kind by one policy version may be drawn for training; see `replay`."""
+
+    __tablename__ = "replay_pool"
+
+    run_id: Mapped[str] = reference("run.id", primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    """What they are drawn as: `expert`, `success`, `hindsight` or `policy`."""
+    policy: Mapped[int] = mapped_column(primary_key=True)
+    """Number of the version that sampled them; 0 where none did."""
+    size: Mapped[int]
+
+
+class ReplayEntry(Base):
+    """A group's place in a pool. Places are dense: to draw numbers is to draw groups, however many there are."""
+
+    __tablename__ = "replay_entry"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["run_id", "kind", "policy"], ["replay_pool.run_id", "replay_pool.kind", "replay_pool.policy"]
+        ),
+        UniqueConstraint("group_id", "kind"),
+    )
+
+    run_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    policy: Mapped[int] = mapped_column(primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    """From 0 to the pool's size - 1."""
+    group_id: Mapped[str] = reference("trajectory_group.id")
 
 
 class Label(Base):

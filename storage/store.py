@@ -5,13 +5,14 @@ from __future__ import annotations
 from journeyman.storage.database import Database
 from journeyman.storage.labels import LabelStore
 from journeyman.storage.leases import WorkQueue
+from journeyman.storage.replay import ReplaySampler
 from journeyman.storage.retraction import SecondThoughts
 from journeyman.storage.runs import RunStore
 from journeyman.storage.trajectories import TrajectoryStore
 from journeyman.storage.upkeep import Upkeep
 
 
-class ReplayStore(RunStore, TrajectoryStore, WorkQueue, SecondThoughts, LabelStore, Upkeep):
+class ReplayStore(RunStore, TrajectoryStore, WorkQueue, ReplaySampler, SecondThoughts, LabelStore, Upkeep):
     """One database. Writing twice is writing once: a row whose natural key is there already is left as it is.
 
     People's labels have none: saying a thing twice is saying it twice.

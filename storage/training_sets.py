@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
-from journeyman.agent.data import Message, Split, Verdict, VerifierId
+from journeyman.agent.data import Message, Source, Split, Verdict, VerifierId
 from journeyman.storage.loading import StoredTrajectory
 from journeyman.storage.store import ReplayStore
 
@@ -16,9 +16,13 @@ Reward: TypeAlias = Callable[[Mapping[VerifierId, Verdict]], float | None]
 def sft_rows(
     store: ReplayStore, run_id: str, succeeded: Callable[[Mapping[VerifierId, Verdict]], bool]
 ) -> Iterator[Any]:
-    """`{"messages": [...]}` of every training attempt, demonstration and relabel that succeeded, as chat."""
+    """`{"messages": [...]}` of every training attempt, demonstration and relabel that succeeded, as chat.
+
+    Demonstrations by DAgger are left out: a chat does not say that their first turns are not to be imitated.
+    """
     for stored in store.trajectories(run_id, split=Split.TRAIN, tokens=False):
-        if succeeded(stored.verdicts):
+        by_dagger = stored.trajectory.source is Source.EXPERT and stored.parent_id is not None
+        if succeeded(stored.verdicts) and not by_dagger:
             yield {"messages": _chat([*stored.task.prompt, *_said(stored)])}
 
 

@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, exists, func, select
+from sqlalchemy import Connection, func, select
 
-from journeyman.agent.data import ScoreRecord, Source, Split, Task, Verdict, VerifierId
+from journeyman.agent.data import Source, Split, Task, Verdict, VerifierId
 from journeyman.agent.errors import UnknownNameError
-from journeyman.storage.database import Database, insert_new
+from journeyman.storage.database import Database, chunks
 from journeyman.storage.leases import Claim, finish
-from journeyman.storage.loading import StoredTrajectory, chunks, load, select_trajectories, verdicts_of
-from journeyman.storage.rows import NewTrajectory, score_row
+from journeyman.storage.loading import StoredTrajectory, load, select_trajectories, verdicts_of
+from journeyman.storage.rows import NewTrajectory
 from journeyman.storage.runs import Use
 from journeyman.storage.schema import PolicyVersion, TaskRow
-from journeyman.storage.schema_trajectories import Score, SegmentRow, TrainingUse, TrajectoryGroup, TrajectoryRow
+from journeyman.storage.schema_trajectories import TrainingUse, TrajectoryGroup, TrajectoryRow
 from journeyman.storage.writing import add_chunk
 
-__all__ = ["Candidate", "StoredTrajectory", "TrajectoryStore"]
+__all__ = ["JudgedAttempt", "StoredTrajectory", "TrajectoryStore"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Candidate:
-    """A trajectory that might be drawn for training: what a draw looks at, without turns and tokens."""
+class JudgedAttempt:
+    """An attempt with the verdicts that count, without turns and tokens."""
 
     id: str
-    task_hash: str
-    iteration: int
-    turns: int
+    group: str
+    """Key of its group."""
     verdicts: Mapping[VerifierId, Verdict]
 
 
@@ -58,11 +57,6 @@ class TrajectoryStore:
             add_chunk(connection, run_id, rows, relabelled)
 
         self.database.write_again(work)
-
-    def add_scores(self, scores: Iterable[tuple[str, ScoreRecord]]) -> None:
-        """Verdicts on stored trajectories, by trajectory id."""
-        with self.database.write() as connection:
-            insert_new(connection, Score, [score_row(trajectory_id, record) for trajectory_id, record in scores])
 
     def groups(self, run_id: str, iteration: int, source: Source) -> frozenset[str]:
         """Keys of the groups stored so far, for finding what is still to do."""
@@ -95,31 +89,28 @@ class TrajectoryStore:
         with self.database.read() as connection:
             return load(connection, query, tokens=tokens)
 
-    def candidates(self, run_id: str, source: Source, iterations: Collection[int] | None) -> list[Candidate]:
-        """Attempts at training tasks in a fixed order, pruned ones left out; `iterations` None is all of them."""
-        pruned = exists().where(SegmentRow.trajectory_id == TrajectoryRow.id, SegmentRow.kept.is_(False))
+    def judged(self, run_id: str, iteration: int, source: Source) -> list[JudgedAttempt]:
+        """The iteration's attempts at training tasks in a fixed order (group, attempt), judged or not yet."""
         query = (
-            select(TrajectoryRow.id, TaskRow.hash, TrajectoryGroup.iteration, TrajectoryRow.turn_count)
+            select(TrajectoryRow.id, TrajectoryGroup.key)
             .join(TrajectoryGroup, TrajectoryGroup.id == TrajectoryRow.group_id)
             .join(TaskRow, TaskRow.id == TrajectoryGroup.task_id)
-            .where(TrajectoryGroup.run_id == run_id, TrajectoryGroup.source == source, TaskRow.split == Split.TRAIN)
-            .where(~pruned)
+            .where(TrajectoryGroup.run_id == run_id, TrajectoryGroup.iteration == iteration)
+            .where(TrajectoryGroup.source == source, TaskRow.split == Split.TRAIN)
             .order_by(TrajectoryGroup.key, TrajectoryRow.attempt)
         )
-        if iterations is not None:
-            query = query.where(TrajectoryGroup.iteration.in_(iterations))
         with self.database.read() as connection:
             rows = connection.execute(query).all()
-            verdicts = verdicts_of(connection, [row[0] for row in rows])
-            return [Candidate(i, task, iteration, n, verdicts[i]) for i, task, iteration, n in rows]
+            verdicts = verdicts_of(connection, [i for i, _ in rows])
+            return [JudgedAttempt(i, group, verdicts[i]) for i, group in rows]
 
-    def by_id(self, ids: Sequence[str]) -> list[StoredTrajectory]:
-        """The trajectories with these ids, in that order, tokens and all."""
+    def by_id(self, ids: Sequence[str], *, tokens: bool = True) -> list[StoredTrajectory]:
+        """The trajectories with these ids, in that order; without `tokens` their segments are left out."""
         found: dict[str, StoredTrajectory] = {}
         with self.database.read() as connection:
             for chunk in chunks(ids):
                 query = select_trajectories().where(TrajectoryRow.id.in_(chunk))
-                found |= {t.id: t for t in load(connection, query, tokens=True)}
+                found |= {t.id: t for t in load(connection, query, tokens=tokens)}
         return [found[i] for i in ids]
 
     def ids_of(self, run_id: str, attempts: Collection[tuple[str, int]]) -> dict[tuple[str, int], str]:
@@ -166,7 +157,7 @@ class TrajectoryStore:
         return [(r["number"], Use(**{name: r[name] for name in Use.__slots__})) for r in rows]
 
     def children_of(self, trajectory_id: str) -> list[str]:
-        """Ids of the relabels made from the trajectory."""
+        """Ids of the relabels and of DAgger's demonstrations made from the trajectory."""
         query = select(TrajectoryRow.id).where(TrajectoryRow.parent_id == trajectory_id).order_by(TrajectoryRow.id)
         with self.database.read() as connection:
             return list(connection.scalars(query))

@@ -6,15 +6,34 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import String, Uuid, cast, delete, exists, func, literal, or_, select, text, tuple_, update
+from sqlalchemy import (
+    Select,
+    String,
+    Uuid,
+    and_,
+    cast,
+    delete,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+    tuple_,
+    update,
+)
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import aliased
 
 from journeyman.agent.data import Source, Split
 from journeyman.agent.errors import StoreError
 from journeyman.storage.arrays import unpack_segment
 from journeyman.storage.database import Database
+from journeyman.storage.replay_pools import leave
 from journeyman.storage.schema import Lease, TaskRow
 from journeyman.storage.schema_trajectories import (
+    ReplayEntry,
+    ReplayPool,
     SegmentRow,
     TokenBlob,
     TrainingUse,
@@ -63,6 +82,7 @@ class Upkeep:
         with self.database.write() as connection:
             gone = connection.execute(delete(TokenBlob).where(TokenBlob.trajectory_id.in_(old))).rowcount
             connection.execute(update(SegmentRow).where(SegmentRow.trajectory_id.in_(old)).values(kept=False))
+            leave(connection, run_id, before_iteration)
         return gone
 
     def vacuum(self) -> None:
@@ -154,15 +174,10 @@ class Upkeep:
             .join(TaskRow, TaskRow.id == TrajectoryGroup.task_id)
             .where(TaskRow.split != Split.TRAIN)
         )
-        told_held_out = (
+        shown_held_out = (
             select(TrajectoryGroup.key)
             .join(TaskRow, TaskRow.id == TrajectoryGroup.task_id)
-            .where(TrajectoryGroup.source == Source.HINDSIGHT, TaskRow.split != Split.TRAIN)
-        )
-        orphans = (
-            select(TrajectoryRow.id)
-            .join(TrajectoryGroup, TrajectoryGroup.id == TrajectoryRow.group_id)
-            .where((TrajectoryGroup.source == Source.HINDSIGHT) != TrajectoryRow.parent_id.is_not(None))
+            .where(TrajectoryGroup.source != Source.POLICY, TaskRow.split != Split.TRAIN)
         )
         attempted = (
             select(TrajectoryGroup.id)
@@ -173,13 +188,55 @@ class Upkeep:
             .exists()
         )
         undone = select(Lease.subject).where(Lease.state == "done", Lease.kind.startswith("generate/"), ~attempted)
+        placed = func.coalesce(func.count(ReplayEntry.group_id), 0), func.coalesce(func.max(ReplayEntry.position), -1)
+        of_pool = [getattr(ReplayEntry, name) == getattr(ReplayPool, name) for name in ("run_id", "kind", "policy")]
+        gaps = (
+            select(ReplayPool.kind)
+            .outerjoin(ReplayEntry, and_(*of_pool))
+            .group_by(ReplayPool.run_id, ReplayPool.kind, ReplayPool.policy, ReplayPool.size)
+            .having(or_(placed[0] != ReplayPool.size, placed[1] != ReplayPool.size - 1))
+        )
         rules = (
             (trained, "held-out attempt trained on", "training_use names an attempt at a validation or test task"),
-            (told_held_out, "relabel for a held-out task", "its task is one of validation or test"),
-            (orphans, "relabel without lineage", "a relabel names its parent, and nothing else does"),
+            (shown_held_out, "relabel or demonstration for a held-out task", "its task is one of validation or test"),
+            (_orphans(), "wrong lineage", "a relabel names its parent and its relabeller, an attempt has neither"),
+            (_strays(), "wrong lineage", "an expert goes on from an attempt of the policy at its own task"),
             (undone, "work done without an outcome", "its lease is done, but nothing was stored"),
+            (gaps, "replay pool with gaps", "its entries are not at the places 0 to size - 1"),
         )
         with self.database.read() as connection:
             for query, what, why in rules:
                 for (where,) in connection.execute(query):
                     yield Problem(what, str(where), why)
+
+
+def _orphans() -> Select[Any]:
+    """Relabels without a parent, attempts with one, and rows that name a parent or a relabeller without the other.
+
+    A demonstration may have a parent (DAgger) or not.
+    """
+    has_parent = TrajectoryRow.parent_id.is_not(None)
+    return (
+        select(TrajectoryRow.id)
+        .join(TrajectoryGroup, TrajectoryGroup.id == TrajectoryRow.group_id)
+        .where(
+            or_(
+                (TrajectoryGroup.source == Source.HINDSIGHT) & ~has_parent,
+                (TrajectoryGroup.source == Source.POLICY) & has_parent,
+                has_parent != TrajectoryRow.relabeller.is_not(None),
+            )
+        )
+    )
+
+
+def _strays() -> Select[Any]:
+    """Demonstrations with a parent that is no attempt of the policy at the same task."""
+    parent, parent_group = aliased(TrajectoryRow), aliased(TrajectoryGroup)
+    return (
+        select(TrajectoryRow.id)
+        .join(TrajectoryGroup, TrajectoryGroup.id == TrajectoryRow.group_id)
+        .join(parent, parent.id == TrajectoryRow.parent_id)
+        .join(parent_group, parent_group.id == parent.group_id)
+        .where(TrajectoryGroup.source == Source.EXPERT)
+        .where(or_(parent_group.source != Source.POLICY, parent_group.task_id != TrajectoryGroup.task_id))
+    )

@@ -11,8 +11,7 @@ from sqlalchemy import Connection, select
 from journeyman.agent.data import Source, Split, Task
 from journeyman.agent.errors import StoreError
 from journeyman.storage.bulk import insert_all
-from journeyman.storage.database import insert_new
-from journeyman.storage.loading import chunks
+from journeyman.storage.database import chunks, insert_new
 from journeyman.storage.rows import (
     NewTrajectory,
     group_row,
@@ -58,12 +57,13 @@ def add_chunk(connection: Connection, run_id: str, rows: Sequence[NewTrajectory]
 
 
 def _refuse_held_out(connection: Connection, run_id: str, rows: Sequence[NewTrajectory]) -> None:
-    """Raises StoreError for a relabel whose task is one of validation or test."""
-    hashes = {row.trajectory.task_hash for row in rows if row.trajectory.source is Source.HINDSIGHT}
+    """Raises StoreError for a relabel or a demonstration whose task is one of validation or test."""
+    hashes = {row.trajectory.task_hash for row in rows if row.trajectory.source is not Source.POLICY}
     for chunk in chunks(sorted(hashes)):
         query = select(TaskRow.hash).where(TaskRow.run_id == run_id, TaskRow.split != Split.TRAIN)
         if held_out := connection.scalar(query.where(TaskRow.hash.in_(chunk)).limit(1)):
-            raise StoreError(f"a relabel's task, {held_out}, is held out: refuse it by `ReplayStore.held_out`")
+            what = f"the task of a relabel or a demonstration, {held_out},"
+            raise StoreError(f"{what} is held out: refuse it by `ReplayStore.held_out`")
 
 
 def _groups(

@@ -37,13 +37,17 @@ def attempt(
 ) -> Iterator[list[NewTrajectory]]:
     """Yields the trajectories chunk by chunk, for the caller to store; chunks that are stored whole are left out."""
     stored = session.store.groups(session.run.id, iteration, Source.POLICY)
-    size = session.settings.generate.chunk
     with session.reporter.progress(label, len(plan.tasks)) as advance:
-        for first in range(0, len(plan.tasks), size):
-            tasks = plan.tasks[first : first + size]
-            if _group(iteration, tasks[0].hash, policy) not in stored:  # a chunk is stored in one transaction
-                yield _chunk(session, policy, iteration, plan, tasks)
+        for first, tasks in in_chunks(session, plan.tasks).items():
+            if _group(iteration, first, policy) not in stored:  # a chunk is stored in one transaction
+                yield make_chunk(session, policy, iteration, plan, tasks)
             advance(len(tasks))
+
+
+def in_chunks(session: Session, tasks: Sequence[Task]) -> dict[str, Sequence[Task]]:
+    """The tasks in lists of `generate.chunk`, each named by the hash of its first task."""
+    size = session.settings.generate.chunk
+    return {tasks[i].hash: tasks[i : i + size] for i in range(0, len(tasks), size)}
 
 
 def success_rate(session: Session, path: str, tasks: Sequence[Task]) -> float:
@@ -59,9 +63,10 @@ def success_rate(session: Session, path: str, tasks: Sequence[Task]) -> float:
     return solved / len(tasks)
 
 
-def _chunk(
+def make_chunk(
     session: Session, policy: PolicyInfo, iteration: int, plan: Plan, tasks: Sequence[Task]
 ) -> list[NewTrajectory]:
+    """The plan's attempts at some of its tasks, sampled together; the same tasks give the same attempts."""
     seed = session.settings.run.seed
     attempts = [
         Attempt(task, number, keyed_seed(seed, *plan.purpose, task.hash, number))

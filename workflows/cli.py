@@ -19,6 +19,7 @@ DEFAULT_STORE = "sqlite:///runs/journeyman.db"
 _HOMES = {
     "run": "running",
     "resume": "running",
+    "work": "work",
     "serve": "scheduling",
     "deploy": "scheduling",
     "evaluate": "policies",
@@ -87,6 +88,17 @@ def _add_running(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     for command in (run, resume):
         command.add_argument("--engine", choices=("prefect", "none"), help="overrides run.engine")
         command.add_argument("--json", action="store_true", help="the last line printed is the path of summary.json")
+    work = commands.add_parser("work", help="join a run as a worker: make and score attempts until it is finished")
+    work.add_argument("run", help="run name or id")
+    work.add_argument(
+        "--kinds",
+        nargs="+",
+        choices=("generate", "score"),
+        default=("generate", "score"),
+        help="what to do; both without it",
+    )
+    work.add_argument("--once", action="store_true", help="end when there is nothing to do")
+    _store_argument(work)
     serve = commands.add_parser("serve", help="schedule a settings file and run it here when it is due")
     deploy = commands.add_parser("deploy", help="put a settings file on a Prefect work pool")
     for command in (serve, deploy):

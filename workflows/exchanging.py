@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from journeyman.agent.errors import DataError, UsageError
-from journeyman.storage.exchange import export_rows, import_rows, pages
+from journeyman.storage.exporting import export_rows
+from journeyman.storage.importing import import_rows, pages
 from journeyman.storage.store import ReplayStore
 from journeyman.storage.training_sets import preference_rows, sft_rows
 from journeyman.workflows.engines import open_rubric, open_task_set
 from journeyman.workflows.settings import parse_settings
 
 _PAGE = 1000
-_NESTED = ("task", "turns", "scores", "parent", "messages", "prompt", "chosen", "rejected")
+_NESTED = ("task", "turns", "scores", "labels", "uses", "parent", "messages", "prompt", "chosen", "rejected")
 """Columns that are JSON text in a Parquet file: their shape differs from row to row."""
 
 

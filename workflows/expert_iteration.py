@@ -3,6 +3,8 @@
     demonstrations -> warm start (BC) -> policy v1
     tasks -> generate -> score -> relabel -> fine-tune -> policy v(n+1) -> evaluate -> promote?   (again and again)
 
+With `dagger.per_attempt` above 0 an expert, where there is one, goes on from failed attempts' states after `relabel`.
+
 Every stage is a function in a file of its own name. It takes references, reads what it needs from the store, writes
 what it made back, and does nothing that is done already: so this same function also resumes a run that was killed.
 """
@@ -13,6 +15,7 @@ from collections.abc import Callable
 
 from journeyman.agent.data import Json
 from journeyman.workflows.console import Reporter
+from journeyman.workflows.dagger import dagger
 from journeyman.workflows.evaluate import evaluate, test
 from journeyman.workflows.finetune import finetune
 from journeyman.workflows.generate import generate
@@ -46,6 +49,8 @@ def expert_iteration(ref: RunRef, reporter: Reporter, wrap: Wrap = directly) -> 
             wrap(generate)(ref, iteration)
             wrap(score)(ref, iteration)
             wrap(relabel)(ref, iteration)
+            if session.settings.dagger.per_attempt:
+                wrap(dagger)(ref, iteration)
             wrap(finetune)(ref, iteration)
             wrap(evaluate)(ref, iteration)
             wrap(promote)(ref, iteration)

@@ -1,18 +1,27 @@
-"""Stage 4: one update of the policy, GRPO on the iteration's groups plus NLL on verified positives."""
+"""Stage 4: one update of the policy, GRPO on groups plus NLL on verified positives.
+
+The groups are the iteration's own attempts and what is drawn from the replay store. An attempt may be compared with its
+siblings (policy loss), imitated (NLL), or both; it is one row of the update either way.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 
-from journeyman.agent.chance import keyed_rng, keyed_seed
-from journeyman.agent.data import Json
+from journeyman.agent.chance import keyed_seed
+from journeyman.agent.data import Json, Source
 from journeyman.agent.learning.advantages import group_advantages
 from journeyman.agent.learning.learner import TrainingRow
 from journeyman.agent.learning.schedule import warmup_then_decay
-from journeyman.storage.replay import Mix, sample_positives
+from journeyman.storage.replay import ReplayGroup
+from journeyman.storage.replay_pools import Kind
 from journeyman.storage.runs import NewPolicy, Use
 from journeyman.storage.trajectories import StoredTrajectory
 from journeyman.workflows.attempts import attempts_of
+from journeyman.workflows.novelty import novelty_bonuses
+from journeyman.workflows.replaying import draw, remember
 from journeyman.workflows.session import RunRef, Session, borrow
 from journeyman.workflows.versions import candidate_number, parent_of, version_path
 
@@ -22,19 +31,57 @@ def finetune(ref: RunRef, iteration: int) -> Json:
     with borrow(ref) as session:
         store, run_id, number = session.store, session.run.id, candidate_number(iteration)
         if number not in {p.number for p in store.policies(run_id)}:
+            remember(store, run_id, session.rubric, iteration)
             _train(session, iteration)
         candidate = store.policy(run_id, number)
         return {"policy": number, **candidate.stats}
 
 
+@dataclass(slots=True, eq=False)
+class Lesson:
+    """What an update takes from one attempt."""
+
+    stored: StoredTrajectory
+    reward: float | None
+    advantage: float | None = None
+    """Among its group; None where it is only imitated."""
+    nll_weight: float = 0.0
+    importance_weight: float = 1.0
+
+    def rows(self, policy_weight: float) -> list[TrainingRow]:
+        """One for each segment."""
+        compared = self.advantage is not None
+        advantage = (self.advantage or 0.0) * policy_weight * self.importance_weight
+        weight = self.nll_weight * self.importance_weight
+        return [TrainingRow(s, advantage, compared, weight) for s in self.stored.trajectory.segments]
+
+
+def lessons(
+    session: Session, iteration: int, fresh: Sequence[StoredTrajectory], drawn: Sequence[ReplayGroup]
+) -> list[Lesson]:
+    """The update's lessons from the iteration's own attempts and the drawn groups, one for each attempt."""
+    settings = session.settings.finetune
+    found = {lesson.stored.id: lesson for lesson in _compared(session, iteration, fresh, drawn)}
+    for group in drawn if settings.bc_weight else ():
+        best = _to_imitate(session, group)
+        if best is not None:
+            lesson = found.setdefault(best.id, Lesson(best, session.rubric.reward(best.verdicts)))
+            lesson.nll_weight = settings.bc_weight
+            if lesson.advantage is None:
+                lesson.importance_weight = group.importance_weight
+    return list(found.values())
+
+
 def _train(session: Session, iteration: int) -> None:
     store, run_id, number = session.store, session.run.id, candidate_number(iteration)
-    parent = parent_of(session, iteration)
-    rows, uses = _rows(session, iteration)
-    learner = session.learner(parent)
-    session.reporter.line(f"  iteration {iteration}: training on {len(rows)} rows")
     settings = session.settings.finetune
-    stats = learner.update(
+    parent = parent_of(session, iteration)
+    found = lessons(session, iteration, attempts_of(session, iteration), draw(session, iteration, parent))
+    parts = [lesson.rows(settings.policy_weight) for lesson in found]
+    rows = [row for part in parts for row in part]
+    session.reporter.line(f"  iteration {iteration}: training on {len(rows)} rows")
+    learner = session.learner(parent)
+    update = learner.update(
         rows,
         minibatch_rows=settings.batch,
         epochs=settings.epochs,
@@ -43,41 +90,68 @@ def _train(session: Session, iteration: int) -> None:
     )
     path = version_path(session, number)
     learner.save(session.artifacts / path, number)
-    store.add_policy(run_id, NewPolicy(number, parent.id, iteration, "finetune", path, stats), uses)
+    uses = _uses(session, found, parts, update.ratios)
+    store.add_policy(run_id, NewPolicy(number, parent.id, iteration, "finetune", path, update.stats), uses)
     session.learner_became(store.policy(run_id, number))
 
 
-def _rows(session: Session, iteration: int) -> tuple[list[TrainingRow], list[Use]]:
-    """The update's rows, and for the record what each trajectory was used for; one that is both is one row."""
-    attempts = _advantages(session, iteration)
-    positives = {t.id: t for t in _positives(session, iteration)}
-    weight = session.settings.finetune.bc_weight
-    rows, uses = [], []
-    for stored, reward, advantage in attempts:
-        nll_weight = weight if positives.pop(stored.id, None) else 0.0
-        scaled = advantage * session.settings.finetune.policy_weight
-        rows += [TrainingRow(s, scaled, in_policy_loss=True, nll_weight=nll_weight) for s in stored.trajectory.segments]
-        uses.append(Use(stored.id, reward, session.rubric.hash, advantage, nll_weight))
-    for stored in positives.values():
-        rows += [TrainingRow(s, 0.0, in_policy_loss=False, nll_weight=weight) for s in stored.trajectory.segments]
-        uses.append(Use(stored.id, session.rubric.reward(stored.verdicts), session.rubric.hash, None, weight))
-    return rows, uses
-
-
-def _advantages(session: Session, iteration: int) -> list[tuple[StoredTrajectory, float | None, float]]:
-    """The iteration's attempts with reward and group advantage; a row that no verifier could score has advantage 0."""
-    if not session.settings.finetune.policy_weight:
-        return []
-    stored = attempts_of(session, iteration)
-    rewards = [session.rubric.reward(t.verdicts) for t in stored]
-    advantages = group_advantages(rewards, [t.task.hash for t in stored], session.settings.finetune.scale_rewards)
-    return list(zip(stored, rewards, (float(a) for a in advantages), strict=True))
-
-
-def _positives(session: Session, iteration: int) -> list[StoredTrajectory]:
+def _compared(
+    session: Session, iteration: int, fresh: Sequence[StoredTrajectory], drawn: Sequence[ReplayGroup]
+) -> Iterator[Lesson]:
+    """Attempts with their advantage among their siblings; one that no verifier could score has advantage 0."""
     settings = session.settings.finetune
-    if not settings.bc_weight or not settings.positives:
-        return []
-    mix = Mix(settings.positives, settings.quota, settings.max_age, settings.per_task)
-    rng = keyed_rng(session.settings.run.seed, "positives", session.run.ordinal, iteration)
-    return sample_positives(session.store, session.run.id, iteration, mix, session.rubric.succeeded, rng)
+    if not settings.policy_weight:
+        return
+    kinds = {Kind.POLICY} | ({Kind.HINDSIGHT} if settings.hindsight_loss != "nll" else set())
+    chosen = [(stored, 1.0) for stored in fresh]
+    chosen += [(stored, group.importance_weight) for group in drawn if group.kind in kinds for stored in group.members]
+    chosen = [(stored, weight) for stored, weight in chosen if _has_logprobs(stored)]
+    rewards = _rewards(session, iteration, [stored for stored, _ in chosen])
+    advantages = group_advantages(rewards, [stored.group_id for stored, _ in chosen], settings.scale_rewards)
+    for (stored, weight), reward, advantage in zip(chosen, rewards, advantages, strict=True):
+        yield Lesson(stored, reward, float(advantage), importance_weight=weight)
+
+
+def _rewards(session: Session, iteration: int, chosen: Sequence[StoredTrajectory]) -> list[float | None]:
+    """The rubric's rewards; the iteration's own attempts have their bonus for novelty in it."""
+    own = [stored for stored in chosen if stored.trajectory.source is Source.POLICY and stored.iteration == iteration]
+    bonuses = dict(zip((stored.id for stored in own), novelty_bonuses(session, iteration, own), strict=True))
+    rewards = [session.rubric.reward(stored.verdicts) for stored in chosen]
+    return [None if r is None else r + bonuses.get(t.id, 0.0) for r, t in zip(rewards, chosen, strict=True)]
+
+
+def _has_logprobs(stored: StoredTrajectory) -> bool:
+    """Whether the policy loss can have its ratio: not where a relabel had to be tokenised anew."""
+    return all(segment.behaviour_logprobs is not None for segment in stored.trajectory.segments)
+
+
+def _to_imitate(session: Session, group: ReplayGroup) -> StoredTrajectory | None:
+    """The group's success with the fewest turns: wasted turns are not worth imitating."""
+    if group.kind is Kind.POLICY or (
+        group.kind is Kind.HINDSIGHT and session.settings.finetune.hindsight_loss == "grpo"
+    ):
+        return None
+    successes = [stored for stored in group.members if session.rubric.succeeded(stored.verdicts)]
+    return min(successes, key=lambda stored: (len(stored.trajectory.turns), stored.trajectory.attempt))
+
+
+def _uses(
+    session: Session, found: Sequence[Lesson], parts: Sequence[Sequence[TrainingRow]], ratios: dict[int, float]
+) -> list[Use]:
+    """For the record what each attempt was used for; its ratio is the mean over its segments."""
+    uses, first = [], 0
+    for lesson, part in zip(found, parts, strict=True):
+        known = [ratios[i] for i in range(first, first + len(part)) if i in ratios]
+        first += len(part)
+        uses.append(
+            Use(
+                lesson.stored.id,
+                lesson.reward,
+                session.rubric.hash,
+                lesson.advantage,
+                lesson.nll_weight,
+                sum(known) / len(known) if known else None,
+                lesson.importance_weight,
+            )
+        )
+    return uses

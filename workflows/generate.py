@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
-from journeyman.agent.chance import keyed_rng
-from journeyman.agent.data import Json, Source, Split, Task
-from journeyman.workflows.attempts import Plan, attempt
+from journeyman.agent.data import Json, Source
+from journeyman.agent.errors import StoreError
+from journeyman.storage.leases import Claim
+from journeyman.workflows.attempts import Plan, in_chunks, make_chunk
+from journeyman.workflows.curriculum import tasks_of
 from journeyman.workflows.session import RunRef, Session, borrow
+from journeyman.workflows.sharing import Work, finish_together, held
 from journeyman.workflows.versions import parent_of
 
 
 def generate(ref: RunRef, iteration: int) -> Json:
-    """Stores the attempts chunk by chunk; what is stored already is not made again."""
+    """Stores the attempts chunk by chunk, made here or by workers of the run; what is stored is not made again."""
     with borrow(ref) as session:
-        settings = session.settings.generate
         session.store.begin_iteration(session.run.id, iteration)
-        policy = parent_of(session, iteration)
-        purpose = ("generate", session.run.ordinal, iteration)
-        plan = Plan(tasks_of(session, iteration), settings.attempts, settings.temperature, purpose)
-        for chunk in attempt(session, policy, iteration, plan, f"iteration {iteration}: generate"):
-            session.store.add_trajectories(session.run.id, chunk)
+        finish_together(session, chunks_to_make(session, iteration), f"iteration {iteration}: generate")
         attempts = session.store.counts(session.run.id).get((iteration, Source.POLICY), 0)
-        return {"policy": policy.number, "tasks": len(plan.tasks), "attempts": attempts}
+        tasks = attempts // session.settings.generate.attempts
+        return {"policy": parent_of(session, iteration).number, "tasks": tasks, "attempts": attempts}
 
 
-def tasks_of(session: Session, iteration: int) -> list[Task]:
-    """The iteration's training tasks: pass after pass over all of them, each pass in an order of its own."""
-    tasks = session.store.tasks(session.run.id, Split.TRAIN)
-    count = session.settings.generate.tasks
-    chosen: list[Task] = []
-    for place in range((iteration - 1) * count, iteration * count):
-        turn, i = divmod(place, len(tasks))
-        if i == 0 or not chosen:
-            order = keyed_rng(session.settings.run.seed, "order", session.run.ordinal, turn).permutation(len(tasks))
-        chosen.append(tasks[order[i]])
-    return list({task.hash: task for task in chosen}.values())  # once a task, where there are fewer than `count`
+def chunks_to_make(session: Session, iteration: int) -> Work:
+    """The iteration's chunks as work, each claimed alone and by its first task's name, so that it is made whole."""
+    settings = session.settings.generate
+    policy, purpose = parent_of(session, iteration), ("generate", session.run.ordinal, iteration)
+    plan = Plan(tasks_of(session, iteration), settings.attempts, settings.temperature, purpose)
+    chunks = in_chunks(session, plan.tasks)
+
+    def make(claim: Claim) -> None:
+        with held(session, claim):
+            (first,) = claim.subjects
+            if first not in chunks:
+                what = f"no chunk of iteration {iteration} begins with task {first}"
+                raise StoreError(f"{what}: see that all workers of the run have the same version of journeyman")
+            rows = make_chunk(session, policy, iteration, plan, chunks[first])
+        session.store.add_trajectories(session.run.id, rows, finishes=claim)
+
+    return Work(f"generate/{iteration}", chunks.keys, make, claimed_at_once=1)

@@ -11,7 +11,8 @@ from journeyman.storage.labels import NewLabel
 from journeyman.storage.store import ReplayStore
 from journeyman.verifiers.rubric import Rubric
 from journeyman.workflows.console import Reporter
-from journeyman.workflows.engines import open_task_set
+from journeyman.workflows.engines import open_rubric, open_task_set
+from journeyman.workflows.replaying import remember
 from journeyman.workflows.settings import parse_settings
 
 _PAGE = 256
@@ -23,7 +24,7 @@ def rescore(options: argparse.Namespace) -> None:
     try:
         run = store.run(options.run)
         settings = parse_settings(run.settings, f"run {run.id}")
-        open_task_set(settings)  # some verifiers ask the environment, which must be there
+        task_set = open_task_set(settings)  # some verifiers ask the environment, which must be there
         rubric = Rubric.build({options.verifier: 1.0}, settings.verifiers)
         (criterion,) = rubric.criteria
         ids = store.unscored(run.id, criterion.id)
@@ -31,8 +32,10 @@ def rescore(options: argparse.Namespace) -> None:
         with reporter.progress(f"rescore with {criterion.id.name}/{criterion.id.version}", len(ids)) as advance:
             for first in range(0, len(ids), _PAGE):
                 page = store.by_id(ids[first : first + _PAGE])
-                store.add_attempts([(t.id, s) for t in page for s in rubric.score(t.task, t.trajectory)])
+                store.add_scores([(t.id, s) for t in page for s in rubric.score(t.task, t.trajectory)])
                 advance(len(page))
+        for iteration in sorted({iteration for iteration, _ in store.counts(run.id)}):
+            remember(store, run.id, open_rubric(settings, task_set), iteration)  # what failed may succeed by now
         changed = store.disagreements(run.id, criterion.id)
     finally:
         store.close()

@@ -162,7 +162,7 @@ def _details(store: ReplayStore, stored: StoredTrajectory) -> dict[str, Json]:
         ],
         "parent": stored.parent_id,
         "relabeller": stored.relabeller,
-        "relabels": store.children_of(stored.id),
+        "children": store.children_of(stored.id),
         "trained": [
             {"version": number, "reward": u.reward, "advantage": u.advantage, "nll_weight": u.nll_weight}
             for number, u in store.uses_of(stored.id)
@@ -191,7 +191,7 @@ def _print_trajectory(settings: Settings, stored: StoredTrajectory, details: dic
         console.print(f"{'trained':<12} v{use['version']}: {numbers}", markup=False)
     for name in ("parent", "relabeller"):
         console.print(f"{name:<12} {details[name] or '-'}", markup=False)
-    console.print(f"{'relabels':<12} {', '.join(details['relabels']) or '-'}", markup=False)
+    console.print(f"{'children':<12} {', '.join(details['children']) or '-'}", markup=False)
 
 
 def _marked(segment: Segment, decode: Callable[[Sequence[int]], str], *, plain: bool) -> Text:

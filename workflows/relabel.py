@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 
 from journeyman.agent.chance import keyed_rng
-from journeyman.agent.data import Json, Source, StopReason, Task, Trajectory
+from journeyman.agent.data import Achieved, Json, Source, StopReason, Task, Trajectory
 from journeyman.agent.protocols import GoalEnvironment
 from journeyman.agent.rendering import rerender
-from journeyman.storage.hindsight import Proposal, propose
+from journeyman.storage.hindsight import GROUP_RELABELLER, Strategy, best_of_group, group_goals, propose
 from journeyman.storage.rows import NewTrajectory
 from journeyman.storage.trajectories import StoredTrajectory
 from journeyman.workflows.attempts import attempts_of
@@ -19,67 +22,107 @@ from journeyman.workflows.session import RunRef, Session, borrow
 def relabel(ref: RunRef, iteration: int) -> Json:
     """Stores the iteration's relabels in one transaction; there are none for environments without goals.
 
-    A relabel is refused where its task is held out (by canonical hash), where its verifiers do not pass it, and where
-    the iteration has `relabel.per_task` of its task already.
+    A relabel is refused where its task is held out (by canonical hash), where its verifiers do not pass it, where the
+    same was told already, and where the iteration has `relabel.per_task` of its task or `relabel.per_goal` of its goal.
     """
     with borrow(ref) as session:
         store, run_id = session.store, session.run.id
         if not store.groups(run_id, iteration, Source.HINDSIGHT):
-            failed = [t for t in attempts_of(session, iteration) if _can_be_told_anew(session, t)]
-            store.add_trajectories(run_id, *_relabels(session, iteration, failed))
+            store.add_trajectories(run_id, *_relabels(session, attempts_of(session, iteration)))
         return {"relabels": store.counts(run_id).get((iteration, Source.HINDSIGHT), 0)}
 
 
-def _can_be_told_anew(session: Session, stored: StoredTrajectory) -> bool:
-    finished = stored.trajectory.stop_reason in (StopReason.TERMINATED, StopReason.TRUNCATED)
-    return finished and not session.rubric.succeeded(stored.verdicts)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Failure:
+    """A failed attempt that can be told anew, and what it did reach."""
+
+    stored: StoredTrajectory
+    environment: GoalEnvironment
+    achieved: Sequence[Achieved]
 
 
-def _relabels(
-    session: Session, iteration: int, failed: list[StoredTrajectory]
-) -> tuple[list[NewTrajectory], list[Task]]:
-    held_out = session.store.held_out(session.run.id)
-    kept: Counter[str] = Counter()
-    rows: list[NewTrajectory] = []
-    tasks: dict[str, Task] = {}
-    with session.reporter.progress(f"iteration {iteration}: relabel", len(failed)) as advance:
-        for parent in failed:
-            for task, row in _told_anew(session, iteration, parent):
-                if task.hash not in held_out and kept[task.hash] < session.settings.relabel.per_task:
-                    kept[task.hash] += 1
-                    tasks[task.hash] = task
-                    rows.append(row)
-            advance()
-    return rows, list(tasks.values())
+@dataclass(frozen=True, slots=True, eq=False)
+class _Retelling:
+    """One relabel, or a whole hindsight group: attempts at one task, at least one of which the verifiers pass."""
+
+    task: Task
+    rows: list[NewTrajectory]
+
+    @property
+    def content(self) -> tuple[object, ...]:
+        """What was done for which task: equal where nothing new is told."""
+        said = (turn.action.content for row in self.rows for turn in row.trajectory.turns)
+        return (self.task.hash, *said)
 
 
-def _told_anew(session: Session, iteration: int, parent: StoredTrajectory) -> Iterator[tuple[Task, NewTrajectory]]:
-    """The parent's relabels that the verifiers pass."""
-    environment = session.open_environment(parent.task)
-    if not isinstance(environment, GoalEnvironment):
-        return
-    for proposal in _proposals(session, environment, parent):
-        episode = environment.relabel(parent.trajectory, proposal.goal, proposal.start_turn)
-        segments = rerender(parent.trajectory, episode, session.renderer, environment.tools)
+def _relabels(session: Session, attempts: list[StoredTrajectory]) -> tuple[list[NewTrajectory], list[Task]]:
+    settings, held_out = session.settings.relabel, session.store.held_out(session.run.id)
+    tasks: Counter[str] = Counter()
+    goals: Counter[str] = Counter()
+    found: dict[tuple[object, ...], _Retelling] = {}
+    with session.reporter.progress("relabel", len(attempts)) as advance:
+        for _, group in groupby(attempts, key=lambda stored: stored.group_id):
+            siblings = list(group)
+            for told in _told_anew(session, siblings):
+                goal = json.dumps(told.task.goal, sort_keys=True)
+                refused = told.task.hash in held_out or told.content in found
+                if not refused and tasks[told.task.hash] < settings.per_task and goals[goal] != settings.per_goal:
+                    tasks[told.task.hash] += 1
+                    goals[goal] += 1
+                    found[told.content] = told
+            advance(len(siblings))
+    return [row for told in found.values() for row in told.rows], [told.task for told in found.values()]
+
+
+def _told_anew(session: Session, siblings: list[StoredTrajectory]) -> Iterator[_Retelling]:
+    """The relabels of each failed attempt; of a group that failed whole its best one's, and its hindsight groups."""
+    settings = session.settings.relabel
+    rng = keyed_rng(session.settings.run.seed, "relabel", siblings[0].group)
+    failures = list(_failures(session, siblings))
+    all_failed = not any(session.rubric.succeeded(stored.verdicts) for stored in siblings)
+    rewards = [session.rubric.reward(failure.stored.verdicts) for failure in failures]
+    best = best_of_group(rewards, [failure.achieved for failure in failures]) if all_failed else None
+    for i, failure in enumerate(failures):
+        strategies = [s for s in settings.strategies if s is not Strategy.BEST or i == best]
+        for proposal in propose(failure.achieved, failure.stored.task.goal, strategies, settings.draws, rng):
+            key = f"{failure.stored.key}/{proposal.relabeller}/{proposal.start_turn}"
+            yield from _passed(session, key, proposal.relabeller, proposal.goal, [failure], proposal.start_turn)
+    if all_failed and settings.groups and len(failures) > 1:
+        goals = group_goals([f.achieved for f in failures], siblings[0].task.goal, settings.groups, rng)
+        for goal in goals:
+            key = f"{siblings[0].group}/{GROUP_RELABELLER}"
+            yield from _passed(session, key, GROUP_RELABELLER, goal, failures)
+
+
+def _failures(session: Session, siblings: Sequence[StoredTrajectory]) -> Iterator[_Failure]:
+    for stored in siblings:
+        finished = stored.trajectory.stop_reason in (StopReason.TERMINATED, StopReason.TRUNCATED)
+        if finished and not session.rubric.succeeded(stored.verdicts):
+            environment = session.open_environment(stored.task)
+            if isinstance(environment, GoalEnvironment):
+                yield _Failure(stored, environment, environment.achieved_goals(stored.trajectory))
+
+
+def _passed(
+    session: Session, key: str, relabeller: str, goal: Json, failures: Sequence[_Failure], start_turn: int = 0
+) -> Iterator[_Retelling]:
+    """The failures told for the goal, as one group, where the verifiers pass one of them at least."""
+    rows, passed = [], False
+    for failure in failures:
+        parent = failure.stored
+        episode = failure.environment.relabel(parent.trajectory, goal, start_turn)
+        reached = any(a.goal == goal for a in failure.achieved)
         trajectory = Trajectory(
             episode.task.hash,
             Source.HINDSIGHT,
             episode.turns,
-            segments,
-            StopReason.TERMINATED,
+            rerender(parent.trajectory, episode, session.renderer, failure.environment.tools),
+            StopReason.TERMINATED if reached else parent.trajectory.stop_reason,
             attempt=parent.trajectory.attempt,
         )
         scores = session.rubric.score(episode.task, trajectory)
-        if session.rubric.succeeded({s.verifier: s.verdict for s in scores}):
-            group = f"hindsight/{parent.key}/{proposal.relabeller}/{proposal.start_turn}/{episode.task.hash}"
-            yield (
-                episode.task,
-                NewTrajectory(group, trajectory, iteration, parent.policy_id, parent.id, proposal.relabeller, scores),
-            )
-
-
-def _proposals(session: Session, environment: GoalEnvironment, parent: StoredTrajectory) -> list[Proposal]:
-    settings = session.settings.relabel
-    rng = keyed_rng(session.settings.run.seed, "relabel", parent.key)
-    achieved = environment.achieved_goals(parent.trajectory)
-    return propose(achieved, parent.task.goal, settings.strategies, settings.draws, rng)
+        passed = passed or session.rubric.succeeded({s.verifier: s.verdict for s in scores})
+        group = f"hindsight/{key}/{episode.task.hash}"
+        rows.append(NewTrajectory(group, trajectory, parent.iteration, parent.policy_id, parent.id, relabeller, scores))
+    if passed:
+        yield _Retelling(episode.task, rows)

@@ -32,16 +32,21 @@ def report(ref: RunRef) -> Json:
 
 
 def iteration_row(session: Session, iteration: int) -> dict[str, Json]:
-    """What one iteration did, e.g. for the terminal's table; iteration 0 is the warm start."""
+    """What one iteration did, e.g. for the terminal's table; iteration 0 is the warm start.
+
+    `dagger`, the demonstrations by DAgger, is there where that is switched on.
+    """
     counts = session.store.counts(session.run.id)
     policy = session.store.policy(session.run.id, candidate_number(iteration))
     found = [e for e in session.store.evaluations(session.run.id, Split.VALIDATION) if e.iteration == iteration]
+    by_dagger = session.settings.dagger.per_attempt > 0
     sources = [Source.POLICY, Source.HINDSIGHT] if iteration else [Source.EXPERT, Source.HINDSIGHT]
     return {
         "iteration": iteration,
         "policy": f"v{policy.number}",
         "attempts": counts.get((iteration, sources[0]), 0),
         "relabels": counts.get((iteration, sources[1]), 0),
+        **({"dagger": counts.get((iteration, Source.EXPERT), 0) if iteration else 0} if by_dagger else {}),
         "validation pass@1": found[0].pass_at_1,
         f"pass@{found[0].k}": found[0].pass_at_k,
         "promoted": "yes" if policy.promoted else "no",

@@ -3,30 +3,44 @@
 from __future__ import annotations
 
 from journeyman.agent.data import Json, Source
+from journeyman.storage.leases import Claim
 from journeyman.workflows.attempts import attempts_of
-from journeyman.workflows.session import RunRef, borrow
+from journeyman.workflows.session import RunRef, Session, borrow
+from journeyman.workflows.sharing import Work, finish_together, held
 
 
 def score(ref: RunRef, iteration: int) -> Json:
-    """Scores the iteration's attempts chunk by chunk; the mean reward and the share of successes."""
+    """Has the iteration's attempts scored, here or by workers of the run; mean reward and share of successes."""
     with borrow(ref) as session:
-        store, rubric, size = session.store, session.rubric, session.settings.generate.chunk
-        unscored = [
-            t
-            for t in attempts_of(session, iteration, tokens=False)
-            if any(c.id not in t.verdicts for c in rubric.criteria)
-        ]
-        with session.reporter.progress(f"iteration {iteration}: score", len(unscored)) as advance:
-            for first in range(0, len(unscored), size):
-                chunk = unscored[first : first + size]
-                store.add_scores((t.id, record) for t in chunk for record in rubric.score(t.task, t.trajectory))
-                advance(len(chunk))
-        candidates = store.candidates(session.run.id, Source.POLICY, [iteration])
-        rewards = [rubric.reward(c.verdicts) for c in candidates]
+        finish_together(session, attempts_to_score(session, iteration), f"iteration {iteration}: score")
+        rubric = session.rubric
+        attempts = session.store.judged(session.run.id, iteration, Source.POLICY)
+        rewards = [rubric.reward(a.verdicts) for a in attempts]
         known = [r for r in rewards if r is not None]
         return {
-            "attempts": len(candidates),
+            "attempts": len(attempts),
             "failed_to_score": len(rewards) - len(known),
             "mean_reward": sum(known) / max(len(known), 1),
-            "success": sum(rubric.succeeded(c.verdicts) for c in candidates) / max(len(candidates), 1),
+            "success": sum(rubric.succeeded(a.verdicts) for a in attempts) / max(len(attempts), 1),
         }
+
+
+def attempts_to_score(session: Session, iteration: int) -> Work:
+    """The iteration's unscored attempts as work, named by their ids; those of `generate.chunk` tasks at once."""
+    store, rubric, settings = session.store, session.rubric, session.settings.generate
+
+    def unscored() -> list[str]:
+        attempts = attempts_of(session, iteration, tokens=False)
+        return [t.id for t in attempts if any(c.id not in t.verdicts for c in rubric.criteria)]
+
+    def judge(claim: Claim) -> None:
+        with held(session, claim):
+            scores = [
+                (t.id, record)
+                for t in store.by_id(claim.subjects, tokens=False)
+                for record in rubric.score(t.task, t.trajectory)
+                if record.verifier not in t.verdicts
+            ]
+        store.add_scores(scores, finishes=claim)
+
+    return Work(f"score/{iteration}", unscored, judge, claimed_at_once=settings.chunk * settings.attempts)

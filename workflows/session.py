@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from journeyman.agent.learning.learner import Learner
     from journeyman.agent.rendering import Renderer
 
+DRIVER = "driver"
+"""Name of the worker that drives the run; all others are called after their machine and process."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunRef:
@@ -50,9 +54,12 @@ class RunRef:
 class Session:
     """The engines of one run; each is made when it is first asked for."""
 
-    def __init__(self, ref: RunRef, store: ReplayStore, run: RunInfo, reporter: Reporter) -> None:
-        self.ref, self.store, self.run, self.reporter = ref, store, run, reporter
-        self.settings: Settings = parse_settings(run.settings, f"run {run.id}")
+    def __init__(self, ref: RunRef, store: ReplayStore, reporter: Reporter, worker: str) -> None:
+        self.ref, self.store, self.reporter = ref, store, reporter
+        self.run: RunInfo = store.run(ref.run_id)
+        self.worker = worker
+        """Name under which this process claims work."""
+        self.settings: Settings = parse_settings(self.run.settings, f"run {self.run.id}")
         self._sampler: Sampler | None = None
         self._sampler_holds: str | None = None
         self._learner: Learner | None = None
@@ -155,8 +162,7 @@ _lent: ContextVar[Session | None] = ContextVar("lent_session", default=None)
 @contextmanager
 def lend(ref: RunRef, reporter: Reporter) -> Iterator[Session]:
     """Opens a run's session for the flow and all stages in it; one process at a time may hold a run."""
-    store = ReplayStore(ref.store_url)
-    session = Session(ref, store, store.run(ref.run_id), reporter)
+    session = Session(ref, ReplayStore(ref.store_url), reporter, DRIVER)
     try:
         with _only_one(session.artifacts / ref.run_id):
             token = _lent.set(session)
@@ -164,6 +170,16 @@ def lend(ref: RunRef, reporter: Reporter) -> Iterator[Session]:
                 yield session
             finally:
                 _lent.reset(token)
+    finally:
+        session.close()
+
+
+@contextmanager
+def join(ref: RunRef, reporter: Reporter) -> Iterator[Session]:
+    """Opens a run's session for a worker, while another process holds the run; many may."""
+    session = Session(ref, ReplayStore(ref.store_url), reporter, f"{socket.gethostname()}-{os.getpid()}")
+    try:
+        yield session
     finally:
         session.close()
 

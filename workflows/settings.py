@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from journeyman.agent.data import Json, Source
+from journeyman.agent.data import Json
 from journeyman.agent.errors import SettingsError, suggestion
 from journeyman.storage.hindsight import Strategy
+from journeyman.storage.replay_pools import Kind
 
 
 class _Section(BaseModel):
@@ -136,17 +137,90 @@ class GenerateSettings(_Section):
     """Of one turn."""
     chunk: int = Field(default=64, ge=1)
     """Tasks whose groups are generated, scored and stored in one piece; an interrupted piece is redone whole."""
+    lease_seconds: float = Field(default=120.0, gt=0)
+    """How long a worker may be silent before its piece goes to another; it renews its lease while at work."""
+
+
+class CurriculumSettings(_Section):
+    """Which training tasks an iteration attempts."""
+
+    strategy: Literal["passes", "ucb", "thompson"] = "passes"
+    """Pass after pass over all, or those whose groups promise contrast by UCB or Thompson sampling."""
+    explore: float = Field(default=0.25, ge=0)
+    """Of `ucb`: weight of the bonus for being tried seldom; 1 is UCB1's own."""
+    max_age: int = Field(default=8, ge=1)
+    """Iterations back whose attempts tell a task's success rate; the policy has changed since older ones."""
+
+
+class NoveltySettings(_Section):
+    """A bonus on the reward for reaching what was seldom reached: goals, or final texts where there are no goals."""
+
+    kind: Literal["none", "counts", "rnd"] = "none"
+    """`counts` is 1 / sqrt(n); `rnd` the error of predicting a random network, over its running deviation."""
+    weight: float = Field(default=0.1, ge=0)
+    """What the bonus is multiplied by; the rubric's weights are its measure."""
+    scope: Literal["run", "task"] = "run"
+    """Of `counts`: whether what was reached is counted over the whole run, or for each task apart."""
+    memory: int = Field(default=10_000, ge=0)
+    """Attempts of earlier iterations that are remembered, the newest ones."""
 
 
 class RelabelSettings(_Section):
     """Hindsight: failed attempts told anew for goals they did reach."""
 
     strategies: tuple[Strategy, ...] = (Strategy.FINAL,)
-    """Empty switches hindsight off."""
+    """Of `final`, `future`, `episode` and `best`; empty tells no attempt alone."""
     draws: int = Field(default=2, ge=1)
     """Goals that `future` and `episode` draw each."""
+    groups: int = Field(default=0, ge=0)
+    """Goals for which a group that failed whole is told anew whole, so that there is contrast (hindsight groups)."""
     per_task: int = Field(default=1, ge=1)
-    """Relabels kept of one relabelled task (by its hash) in an iteration."""
+    """Relabels kept of one relabelled task (by its hash) in an iteration; a hindsight group is one."""
+    per_goal: int | None = Field(default=None, ge=1)
+    """Relabels kept of one goal in an iteration."""
+
+
+class DaggerSettings(_Section):
+    """DAgger: the environment's expert goes on from states that failed attempts were in."""
+
+    per_attempt: int = Field(default=0, ge=0)
+    """States of one failed attempt that the expert goes on from; 0 switches DAgger off."""
+    limit: int = Field(default=256, ge=1)
+    """Demonstrations of an iteration at most; the attempts are taken in a drawn order."""
+
+
+class ReplaySettings(_Section):
+    """What is drawn from the store for an update, beside the iteration's own attempts."""
+
+    groups: int = Field(default=2048, ge=0)
+    """How many; an expert's demonstration and a relabel are groups of one, of a success one attempt is imitated."""
+    quota: Mapping[str, float] = {"expert": 0.1, "success": 0.4, "hindsight": 0.5}
+    """Shares of `expert`, `success` (own attempts), `hindsight`, and `policy` (older groups for the policy loss)."""
+
+    @field_validator("quota")
+    @classmethod
+    def _known_kinds(cls, quota: Mapping[str, float]) -> Mapping[str, float]:
+        for kind, share in quota.items():
+            if kind not in set(Kind):
+                raise ValueError(f"unknown kind {kind!r}: {suggestion(kind, [str(k) for k in Kind])}")
+            if share < 0:
+                raise ValueError(f"the share of {kind!r} is below 0")
+        return quota
+
+    max_age: int = Field(default=8, ge=0)
+    """Staleness limit: most policy versions since the one that sampled a group; experts never age."""
+    per_task: int | None = Field(default=2, ge=1)
+    """Most groups of one task and kind."""
+    per_goal: int | None = Field(default=None, ge=1)
+    """Most groups of one goal and kind."""
+    rarity: float = Field(default=0.0, ge=0)
+    """Exponent of the rarity of success in a group's priority."""
+    surprise: float = Field(default=0.0, ge=0)
+    """Exponent of the spread of its rewards."""
+    recency: float = Field(default=1.0, ge=0)
+    """Exponent of 1 / (1 + age)."""
+    correction: float = Field(default=0.0, ge=0, le=1)
+    """How far importance weights make up for the priorities."""
 
 
 class FinetuneSettings(_Section):
@@ -172,25 +246,8 @@ class FinetuneSettings(_Section):
     """Of the GRPO term; 0 leaves plain expert iteration."""
     bc_weight: float = Field(default=1.0, ge=0)
     """Of the NLL term."""
-    positives: int = Field(default=2048, ge=0)
-    """Verified positives drawn for the NLL term."""
-    quota: Mapping[str, float] = {"expert": 0.1, "policy": 0.4, "hindsight": 0.5}
-    """Shares of the positives by source; what one source lacks the others fill."""
-
-    @field_validator("quota")
-    @classmethod
-    def _known_sources(cls, quota: Mapping[str, float]) -> Mapping[str, float]:
-        for source, share in quota.items():
-            if source not in set(Source):
-                raise ValueError(f"unknown source {source!r}: {suggestion(source, [str(s) for s in Source])}")
-            if share < 0:
-                raise ValueError(f"the share of {source!r} is below 0")
-        return quota
-
-    max_age: int = Field(default=8, ge=1)
-    """Iterations back from which positives are drawn; experts never age."""
-    per_task: int = Field(default=2, ge=1)
-    """Positives drawn of one task at most."""
+    hindsight_loss: Literal["nll", "grpo", "both"] = "nll"
+    """What relabels teach by: the successes' NLL, the policy loss of hindsight groups, or both."""
     epochs: int = Field(default=1, ge=1)
     """Passes over the update's rows."""
     batch: int = Field(default=512, ge=1)
@@ -229,7 +286,12 @@ class Settings(_Section):
     optimizer: OptimizerSettings = OptimizerSettings()
     warm_start: WarmStartSettings = WarmStartSettings()
     generate: GenerateSettings = GenerateSettings()
+    curriculum: CurriculumSettings = CurriculumSettings()
+    novelty: NoveltySettings = NoveltySettings()
     relabel: RelabelSettings = RelabelSettings()
+    dagger: DaggerSettings = DaggerSettings()
+
+    replay: ReplaySettings = ReplaySettings()
     finetune: FinetuneSettings = FinetuneSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
 

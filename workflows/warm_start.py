@@ -28,6 +28,7 @@ from journeyman.storage.rows import NewTrajectory
 from journeyman.storage.runs import NewPolicy, PolicyInfo
 from journeyman.storage.trajectories import StoredTrajectory
 from journeyman.workflows.attempts import success_rate
+from journeyman.workflows.replaying import remember
 from journeyman.workflows.session import RunRef, Session, borrow
 from journeyman.workflows.settings import WarmStartSettings
 from journeyman.workflows.versions import WARM_START, version_path
@@ -59,6 +60,7 @@ def _policy_to_continue(session: Session) -> PolicyInfo | None:
 
 def _clone(session: Session) -> None:
     _store_demonstrations(session)
+    remember(session.store, session.run.id, session.rubric, 0)
     path = version_path(session, WARM_START)
     learner = session.learner(None)
     learner.save(session.artifacts / path, WARM_START)
@@ -152,8 +154,11 @@ def _expert_row(session: Session, task: Task, trajectory: Trajectory) -> NewTraj
 
 
 def verified_rows(session: Session) -> list[TrainingRow]:
-    """Demonstrations that the verifiers pass, or on which they all abstain; raises DataError where there are none."""
-    stored = session.store.trajectories(session.run.id, source=Source.EXPERT)
+    """The warm start's demonstrations that the verifiers pass, or on which they all abstain; those of DAgger are later.
+
+    Raises DataError where none of them is good.
+    """
+    stored = session.store.trajectories(session.run.id, source=Source.EXPERT, iterations=[0])
     good = [t for t in stored if session.rubric.succeeded(t.verdicts) or _all_abstain(t)]
     if stored and not good:
         why = next(v.explanation or f"got {v.extracted!r}, not {v.expected!r}" for v in stored[0].verdicts.values())

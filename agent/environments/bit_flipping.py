@@ -13,21 +13,8 @@ from typing import Annotated
 from pydantic import Field
 
 from journeyman.agent.chance import keyed_rng
-from journeyman.agent.data import (
-    Achieved,
-    Episode,
-    Json,
-    Message,
-    Observation,
-    Split,
-    Step,
-    Task,
-    Tool,
-    ToolCall,
-    Trajectory,
-    Turn,
-    canonical_hash,
-)
+from journeyman.agent.data import Json, Message, Split, Task, Tool, ToolCall, canonical_hash
+from journeyman.agent.environments.goal_episode import GoalEpisode
 
 FLIP = Tool(
     "flip",
@@ -62,77 +49,40 @@ class BitFlipping:
             if start != goal:
                 yield bit_task(start, goal, split)
 
-    def demonstrate(self, task: Task) -> Sequence[Message]:
-        """One flip for each bit that differs."""
-        differing = [i for i, (a, b) in enumerate(zip(task.payload["start"], task.goal, strict=True), 1) if a != b]
-        return [Message("assistant", "", (ToolCall(FLIP.name, {"place": place}),)) for place in differing]
+    def demonstrate(self, task: Task, after: Sequence[Message] = ()) -> Sequence[Message] | None:
+        """One flip for each bit that differs after those actions; None where none does."""
+        state = self.open(task).states(after)[-1]
+        differing = [i for i, (a, b) in enumerate(zip(state, task.goal, strict=True), 1) if a != b]
+        return [Message("assistant", "", (ToolCall(FLIP.name, {"place": place}),)) for place in differing] or None
 
     def open(self, task: Task) -> BitFlippingEpisode:
         """A fresh episode."""
         return BitFlippingEpisode(task)
 
 
-class BitFlippingEpisode:
-    """One attempt; a GoalEnvironment, since every state it went through was a goal reached."""
+class BitFlippingEpisode(GoalEpisode[str]):
+    """One attempt; every state it went through was a goal reached."""
 
     def __init__(self, task: Task) -> None:
-        self.tools: Sequence[Tool] = (FLIP,)
-        self._task = task
-        self._state: str = task.payload["start"]
-        self._turn = 0
+        super().__init__(task, (FLIP,), task.payload["start"], max_turns=len(task.payload["start"]))
 
-    async def start(self) -> Observation:
-        """Both states."""
-        return Observation(self._task.prompt)
+    def after(self, state: str, action: Message) -> str:
+        """The state with one bit flipped, or itself where the action flips none."""
+        return flipped(state, read_place(action))
 
-    async def step(self, action: Message) -> Step:
-        """Flips one bit. Reward 1 for reaching the goal, else 0."""
-        return self._advance(action)
+    def goal_at(self, state: str) -> Json:
+        """The state itself."""
+        return state
 
-    async def close(self) -> None:
-        """Nothing is held."""
+    def tell(self, action: Message) -> str:
+        """The state, and what a flip is where there was none."""
+        before, now = self.path[-2:]
+        text = f"now {now}"
+        return f"no flip: call {FLIP.name} once, with a place from 1 to {len(now)}\n{text}" if now == before else text
 
-    def achieved_goals(self, trajectory: Trajectory) -> list[Achieved]:
-        """The states that the trajectory went through, the start apart, by its actions alone."""
-        states = self._states(trajectory)
-        first: dict[str, int] = {states[0]: -1}
-        for turn, state in enumerate(states[1:]):
-            first.setdefault(state, turn)
-        return [Achieved(state, turn) for state, turn in first.items() if turn >= 0]
-
-    def relabel(self, trajectory: Trajectory, goal: Json, start_turn: int) -> Episode:
-        """The attempt from the state before `start_turn` until it first reaches `goal`.
-
-        Raises ValueError where that part of the trajectory does not reach it, or starts with it.
-        """
-        start = self._states(trajectory)[start_turn]
-        task = bit_task(start, goal, self._task.split)
-        episode = BitFlippingEpisode(task)
-        turns: list[Turn] = []
-        for turn in trajectory.turns[start_turn:] if start != goal else ():
-            step = episode._advance(turn.action)
-            turns.append(Turn(turn.action, step.observation.messages, step.reward))
-            if step.reward:
-                return Episode(task, tuple(turns), start_turn)
-        raise ValueError(f"the trajectory does not go from {start} to {goal} from turn {start_turn} on")
-
-    def _states(self, trajectory: Trajectory) -> list[str]:
-        """The state before each turn, and at the end."""
-        states = [str(self._task.payload["start"])]
-        for turn in trajectory.turns:
-            states.append(flipped(states[-1], read_place(turn.action)))
-        return states
-
-    def _advance(self, action: Message) -> Step:
-        place = read_place(action)
-        self._turn += 1
-        before, self._state = self._state, flipped(self._state, place)
-        arrived = self._state == self._task.goal
-        text = f"now {self._state}"
-        if self._state == before:
-            text = f"no flip: call {FLIP.name} once, with a place from 1 to {len(before)}\n{text}"
-        observation = Observation((Message("tool", text),))
-        return Step(observation, float(arrived), arrived, not arrived and self._turn >= len(before))
+    def between(self, start: str, goal: Json) -> BitFlippingEpisode:
+        """A fresh episode of turning `start` into `goal`."""
+        return BitFlippingEpisode(bit_task(start, goal, self.task.split))
 
 
 def bit_task(start: str, goal: str, split: Split) -> Task:

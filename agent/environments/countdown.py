@@ -65,9 +65,12 @@ class Countdown:
                     yield countdown_task(numbers, target, self.max_target, split)
             block += 1
 
-    def demonstrate(self, task: Task) -> Sequence[Message]:
-        """The simplest solution, always the same one: demonstrations that agree are easier to learn from."""
-        return [Message("assistant", solutions(task.payload["numbers"], task.goal)[0])]
+    def demonstrate(self, task: Task, after: Sequence[Message] = ()) -> Sequence[Message] | None:
+        """The simplest solution, always the same one: demonstrations that agree are easier to learn from.
+
+        None after an answer, which is the last.
+        """
+        return None if after else [Message("assistant", solutions(task.payload["numbers"], task.goal)[0])]
 
     def open(self, task: Task) -> CountdownEnvironment:
         """A fresh single-turn environment."""
@@ -104,7 +107,7 @@ class CountdownEnvironment:
         return [Achieved(int(value), 0)]
 
     def relabel(self, trajectory: Trajectory, goal: Json, start_turn: int) -> Episode:
-        """The same answer, asked for by a prompt with the value it reached."""
+        """The same answer, asked for by a prompt with `goal` as its target, whether or not that is its value."""
         payload = self.task.payload
         task = countdown_task(payload["numbers"], goal, payload["max_target"], Split.TRAIN)
         return Episode(task, (replace(trajectory.turns[0], observation=()),), start_turn)

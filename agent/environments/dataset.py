@@ -83,10 +83,10 @@ class Dataset:
             listed = [listed[i] for i in order]
         return iter(listed)
 
-    def demonstrate(self, task: Task) -> Sequence[Message] | None:
-        """The row's solution as the expert's actions, or None where it has none."""
+    def demonstrate(self, task: Task, after: Sequence[Message] = ()) -> Sequence[Message] | None:
+        """The row's solution as the expert's actions, or None where it has none, and after any other action."""
         rows = task.payload.get("demonstration")
-        return as_messages(rows) if rows else None
+        return as_messages(rows) if rows and not after else None
 
     def open(self, task: Task) -> Environment:
         """A single-turn episode."""

@@ -7,27 +7,14 @@ which of the four cells beside it are free and which of those are nearer to the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 from pydantic import Field
 
 from journeyman.agent.chance import keyed_rng
-from journeyman.agent.data import (
-    Achieved,
-    Episode,
-    Json,
-    Message,
-    Observation,
-    Split,
-    Step,
-    Task,
-    Tool,
-    ToolCall,
-    Trajectory,
-    Turn,
-    canonical_hash,
-)
+from journeyman.agent.data import Json, Message, Split, Task, Tool, ToolCall, canonical_hash
+from journeyman.agent.environments.goal_episode import GoalEpisode
 from journeyman.agent.environments.gridworld_maps import FREE, HOLE, MOVES, Cell, Layout, draw_layouts
 from journeyman.agent.errors import SettingsError
 
@@ -83,96 +70,53 @@ class Gridworld:
         name = canonical_hash("gridworld", [rows, start, goal])
         return Task("gridworld", goal, (prompt,), split, name, {"map": rows, "start": start})
 
-    def demonstrate(self, task: Task) -> Sequence[Message]:
-        """The moves of a shortest path. Raises ValueError where none exists."""
-        return [
-            Message("assistant", "", (ToolCall(MOVE.name, {"direction": direction}),))
-            for direction in read_layout(task).shortest_path()
-        ]
+    def demonstrate(self, task: Task, after: Sequence[Message] = ()) -> Sequence[Message] | None:
+        """The moves of a shortest path from where those actions end; None from a hole, the goal, or behind walls."""
+        episode = self.open(task)
+        path = replace(read_layout(task), start=episode.states(after)[-1]).shortest_path()
+        moves = [Message("assistant", "", (ToolCall(MOVE.name, {"direction": name}),)) for name in path or ()]
+        return moves or None
 
     def open(self, task: Task) -> GridworldEpisode:
         """A fresh episode."""
         return GridworldEpisode(self, task)
 
 
-class GridworldEpisode:
-    """One walk; a GoalEnvironment, since every free cell entered was a goal reached."""
+class GridworldEpisode(GoalEpisode[Cell]):
+    """One walk; every free cell entered was a goal reached."""
 
     def __init__(self, world: Gridworld, task: Task) -> None:
-        self.tools: Sequence[Tool] = (MOVE,)
         self._world = world
-        self._task = task
         self._layout = read_layout(task)
-        self._cell = self._layout.start
-        self._came_from: Cell | None = None
-        self._turn = 0
+        super().__init__(task, (MOVE,), self._layout.start, world.max_turns)
 
-    async def start(self) -> Observation:
-        """The rules and what is seen from the start."""
-        return Observation(self._task.prompt)
+    def after(self, state: Cell, action: Message) -> Cell:
+        """The cell that the move ends at; the same one for a wall, and for an action that is no move."""
+        direction = read_direction(action)
+        return self._layout.after(state, direction) if direction else state
 
-    async def step(self, action: Message) -> Step:
-        """Takes one move. Reward 1 for entering the goal, else 0."""
-        return self._advance(action)
+    def goal_at(self, state: Cell) -> Json:
+        """The cell as a list, or None for a hole."""
+        return None if self._layout.at(state) == HOLE else list(state)
 
-    async def close(self) -> None:
-        """Nothing is held."""
-
-    def achieved_goals(self, trajectory: Trajectory) -> list[Achieved]:
-        """The free cells that the trajectory entered, the start apart, by its actions alone."""
-        first: dict[Cell, int] = {self._layout.start: -1}
-        for turn, cell in enumerate(self._cells(trajectory)[1:]):
-            if self._layout.at(cell) == FREE:
-                first.setdefault(cell, turn)
-        return [Achieved(list(cell), turn) for cell, turn in first.items() if turn >= 0]
-
-    def relabel(self, trajectory: Trajectory, goal: Json, start_turn: int) -> Episode:
-        """The walk from where the agent was before `start_turn` until it first enters `goal`.
-
-        Raises ValueError where that part of the trajectory does not enter the goal, or starts on it.
-        """
-        start = self._cells(trajectory)[start_turn]
-        layout = Layout(self._layout.rows, start, (goal[0], goal[1]))
-        task = self._world.task(layout, self._task.split)
-        episode = self._world.open(task)
-        turns: list[Turn] = []
-        for turn in trajectory.turns[start_turn:] if start != layout.goal else ():
-            step = episode._advance(turn.action)
-            turns.append(Turn(turn.action, step.observation.messages, step.reward))
-            if step.reward:
-                return Episode(task, tuple(turns), start_turn)
-        raise ValueError(f"the trajectory does not go from {start} to {goal} from turn {start_turn} on")
-
-    def _cells(self, trajectory: Trajectory) -> list[Cell]:
-        """Where the agent is before each turn, and at the end."""
-        cells = [self._layout.start]
-        for turn in trajectory.turns:
-            direction = read_direction(turn.action)
-            cells.append(self._layout.after(cells[-1], direction) if direction else cells[-1])
-        return cells
-
-    def _advance(self, action: Message) -> Step:
-        before, direction = self._cell, read_direction(action)
-        self._turn += 1
-        if direction:
-            self._cell = self._layout.after(before, direction)
-        if self._cell != before:
-            self._came_from = before
-        fallen = self._layout.at(self._cell) == HOLE
-        arrived = self._cell == self._layout.goal and not fallen
-        if arrived:
-            text = "goal reached"
-        elif fallen:
+    def tell(self, action: Message) -> str:
+        """What is seen, after a word on a move that was none; at a hole or at the goal only that."""
+        cell, before = self.path[-1], self.path[-2]
+        came_from = next((earlier for earlier in reversed(self.path) if earlier != cell), None)
+        if self._layout.at(cell) == HOLE:
             text = "fell into a hole"
+        elif cell == self._layout.goal:
+            text = "goal reached"
         else:
-            text = look(self._layout, self._cell, self._came_from)
-        if not direction:
-            text = f"no move: call {MOVE.name} once, with {', '.join(MOVES)}\n{text}"
-        elif self._cell == before:
-            text = f"wall\n{text}"
-        over = arrived or fallen
-        observation = Observation((Message("tool", text),))
-        return Step(observation, float(arrived), over, not over and self._turn >= self._world.max_turns)
+            text = look(self._layout, cell, came_from)
+        if not read_direction(action):
+            return f"no move: call {MOVE.name} once, with {', '.join(MOVES)}\n{text}"
+        return f"wall\n{text}" if cell == before else text
+
+    def between(self, start: Cell, goal: Json) -> GridworldEpisode:
+        """A fresh walk from `start` to `goal` on the same map."""
+        layout = Layout(self._layout.rows, start, (goal[0], goal[1]))
+        return self._world.open(self._world.task(layout, self.task.split))
 
 
 def read_layout(task: Task) -> Layout:

@@ -45,9 +45,9 @@ class ReasoningGym:
             for index in range(len(generator)):
                 yield self._task(split, generator[index])
 
-    def demonstrate(self, task: Task) -> Sequence[Message] | None:
-        """The data set's own answer, or None where it has none (a few only check what they are given)."""
-        return None if task.goal is None else (Message("assistant", task.goal),)
+    def demonstrate(self, task: Task, after: Sequence[Message] = ()) -> Sequence[Message] | None:
+        """The data set's own answer, or None where it has none (a few only check), and after an answer."""
+        return None if task.goal is None or after else (Message("assistant", task.goal),)
 
     def open(self, task: Task) -> Environment:
         """A single-turn episode."""

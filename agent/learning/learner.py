@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,17 @@ from journeyman.agent.learning.scoring import Scorer
 from journeyman.agent.learning.settings import LearnerSettings
 from journeyman.agent.models import load_causal_lm, load_tokenizer
 
-__all__ = ["Learner", "LearnerSettings", "TrainingRow"]
+__all__ = ["Learner", "LearnerSettings", "TrainingRow", "Update"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Update:
+    """What an update did."""
+
+    stats: dict[str, float]
+    """See `Learner.update`."""
+    ratios: dict[int, float]
+    """By index of the row the mean over its tokens of pi_prox / behaviour, uncapped; rows in the policy loss only."""
 
 
 class Learner:
@@ -94,7 +105,7 @@ class Learner:
         minibatch_rows: int | None = None,
         epochs: int = 1,
         learning_rate: float | Callable[[float], float] | None = None,
-    ) -> dict[str, float]:
+    ) -> Update:
         """Learns from `rows` in steps of about `minibatch_rows` each (None: all in one), `epochs` times over.
 
         `learning_rate` is one rate, or a function from the share of steps done, in [0, 1), to the rate.
@@ -106,8 +117,8 @@ class Learner:
         gradient (advantage and NLL weight 0, no KL) cost nothing, but stay in the denominators; a step of only such
         rows is not made.
 
-        Returns over the update: `steps`, `rows`, `tokens_per_second` (prompts and completions, as if none were
-        shared) and `seconds`; means over steps: `loss`, `grad_norm`; over trained tokens that had a gradient:
+        The statistics are over the update: `steps`, `rows`, `tokens_per_second` (prompts and completions, as if none
+        were shared) and `seconds`; means over steps: `loss`, `grad_norm`; over trained tokens that had a gradient:
         `entropy`; where there are such rows, over tokens in the policy loss: `policy_loss` (a mean over steps),
         `ratio` (to pi_prox), `raw_correction` and `correction` (before and after truncating or masking),
         `clip_fraction`, `approx_kl` (to pi_prox) and, with a reference, `kl`; over positives: `nll`.
@@ -133,11 +144,12 @@ class Learner:
             norms += [] if norm is None else [norm]
         seconds = time.perf_counter() - started
         tokens = epochs * sum(len(row.segment.prompt_ids) + len(row.segment.completion_ids) for row in rows)
-        return _means({name: float(value) for name, value in sums.items()}, norms) | {
+        stats = _means({name: float(value) for name, value in sums.items()}, norms) | {
             "rows": float(len(rows)),
             "seconds": seconds,
             "tokens_per_second": tokens / seconds,
         }
+        return Update(stats, _ratios(rows, fixed))
 
     def _fixed(self, rows: Sequence[TrainingRow], *, several: bool) -> Fixed:
         segments = [row.segment for row in rows]
@@ -209,6 +221,16 @@ class Learner:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(keyed_seed(self.settings.seed, "adapter"))
             return get_peft_model(model, config).eval()
+
+
+def _ratios(rows: Sequence[TrainingRow], fixed: Fixed) -> dict[int, float]:
+    """Those of an update of several steps: in a single one pi_prox is the policy that moves, and is not kept."""
+    found = {}
+    for i, start_M in (fixed.start or {}).items():
+        behaviour_M = rows[i].segment.behaviour_logprobs
+        if behaviour_M is not None:
+            found[i] = float(np.exp(start_M.astype(np.float64) - behaviour_M).mean())
+    return found
 
 
 def _means(sums: dict[str, float], norms: Sequence[float]) -> dict[str, float]:

@@ -21,7 +21,7 @@ from journeyman.agent.data import (
 )
 from journeyman.agent.errors import SettingsError
 from journeyman.agent.models import load_tokenizer, make_tiny
-from journeyman.agent.rendering import Renderer, Transcript, chosen_tokens, render_episode, rerender
+from journeyman.agent.rendering import Renderer, Transcript, choices_of, render_episode, rerender
 from journeyman.agent.tool_calls import MAX_CALL_CHARS, ToolFormat, read_calls, write_call
 
 MOVE = Tool(
@@ -133,8 +133,9 @@ def test_sampled_tokens_are_kept_as_sampled(tiny, turns):
         history = prompt + sampled
     (segment,) = transcript.segments()
     assert [*segment.prompt_ids, *segment.completion_ids] == history
-    runs = chosen_tokens(Trajectory("", Source.POLICY, (None,) * len(turns), (segment,), StopReason.TERMINATED))
-    assert runs == [(*ids, tiny.end_id) for ids, _ in turns]
+    runs = choices_of(Trajectory("", Source.POLICY, (None,) * len(turns), (segment,), StopReason.TERMINATED))
+    assert [run.ids for run in runs] == [(*ids, tiny.end_id) for ids, _ in turns]
+    assert [run.logprobs for run in runs] == [(-float(n + 1),) * len(run.ids) for n, run in enumerate(runs)]
     expected = [-float(n + 1) for n, (ids, _) in enumerate(turns) for _ in range(len(ids) + 1)]
     assert segment.behaviour_logprobs.tolist() == expected
 
@@ -294,13 +295,13 @@ def test_rerender_keeps_sampled_tokens_between_new_messages(chatml):
     for shown in ("seen 1", "seen 2", "seen 3"):
         transcript.prompt_ids()
         ids = [*odd, *chatml.encode(shown[-1]), chatml.end_id]
-        action = transcript.act(ids, [-1.0] * len(ids))
+        action = transcript.act(ids, [-float(shown[-1])] * len(ids))
         observed = (Message("user", shown),)
         transcript.observe(observed)
         turns.append(Turn(action, observed))
         sampled.append(tuple(ids))
     parent = Trajectory("0" * 32, Source.POLICY, tuple(turns), transcript.segments(), StopReason.TERMINATED)
-    assert chosen_tokens(parent) == sampled
+    assert [choice.ids for choice in choices_of(parent)] == sampled
 
     retold = tuple(Turn(t.action, (Message("user", "toward 9"),)) for t in turns[1:])
     episode = Episode(task_of(Message("user", "reach 9")), retold, start_turn=1)
@@ -309,18 +310,52 @@ def test_rerender_keeps_sampled_tokens_between_new_messages(chatml):
     assert tuple(segment.completion_ids[segment.loss_mask]) == sampled[1] + sampled[2]
     between = chatml.conversation([Message("user", "toward 9")])
     assert chatml.decode(segment.completion_ids[~segment.loss_mask]) == "\n" + between
-    assert segment.behaviour_logprobs is None
+    assert segment.behaviour_logprobs.tolist() == [-2.0] * len(sampled[1]) + [-3.0] * len(sampled[2])
 
     changed = Episode(episode.task, (Turn(Message("assistant", "new"), ()),), start_turn=2)
     (segment,) = rerender(parent, changed, chatml)
     assert tuple(segment.completion_ids) == chatml.action_ids(Message("assistant", "new"))
+    assert segment.behaviour_logprobs is None
+
+
+@given(sampled_turns, st.sets(st.integers(0, 3)), st.data())
+def test_a_relabel_keeps_the_log_probs_of_what_it_keeps(forgetful, turns, thoughtful, data):
+    """Wherever it starts and ends, however the template cuts it into segments, whatever is tokenised anew."""
+    renderer = forgetful
+    numbers = iter(range(1, 10_000))
+    transcript = Transcript(renderer, [Message("user", "reach 7")])
+    told, sampled = [], []
+    for number, (ids, answer) in enumerate(turns):
+        transcript.prompt_ids()
+        thought = renderer.encode("why</think>") if number in thoughtful else ()
+        chosen = [*thought, *ids, renderer.end_id]
+        sampled.append((chosen, [-float(next(numbers)) for _ in chosen]))
+        told.append(Turn(transcript.act(*sampled[-1]), (Message("user", answer),)))
+        transcript.observe(told[-1].observation)
+    parent = Trajectory("0" * 32, Source.POLICY, tuple(told), transcript.segments(), StopReason.TERMINATED)
+
+    start = data.draw(st.integers(0, len(turns) - 1))
+    end = data.draw(st.integers(start + 1, len(turns)))
+    anew = data.draw(st.sets(st.integers(start, end - 1), max_size=1))
+    retold = tuple(
+        Turn(Message("assistant", "another") if i in anew else told[i].action, (Message("user", "toward 9"),))
+        for i in range(start, end)
+    )
+    episode = Episode(task_of(Message("user", "reach 9")), retold, start)
+    segments = rerender(parent, episode, renderer)
+    runs = choices_of(Trajectory("", Source.HINDSIGHT, retold, segments, StopReason.TERMINATED))
+    another = renderer.action_ids(Message("assistant", "another"))
+    for i, run in enumerate(runs, start):
+        assert list(run.ids) == (list(another) if i in anew else sampled[i][0])
+        assert run.logprobs is None or list(run.logprobs) == sampled[i][1]
+    assert sum(s.behaviour_logprobs is None for s in segments) == len(anew)
 
 
 def test_turns_without_their_tokens_are_an_error(tiny):
     (segment,), _ = transcribe(tiny, "q", [("a", "b")])
     turn = Turn(Message("assistant", "a"))
     with pytest.raises(ValueError, match="2 turns has 1 runs"):
-        chosen_tokens(Trajectory("", Source.POLICY, (turn, turn), (segment,), StopReason.TERMINATED))
+        choices_of(Trajectory("", Source.POLICY, (turn, turn), (segment,), StopReason.TERMINATED))
 
 
 def test_segments_hold_the_types_they_promise(tiny):

@@ -20,7 +20,7 @@ from journeyman.agent.data import (
 )
 from journeyman.agent.errors import SamplerError, SettingsError
 from journeyman.agent.models import load_tokenizer, make_tiny
-from journeyman.agent.rendering import Renderer, chosen_tokens, render_episode
+from journeyman.agent.rendering import Renderer, choices_of, render_episode
 from journeyman.agent.rollout import Attempt, Limits, replay, rollout, run_rollout
 from journeyman.agent.sampling.scripted import ScriptedSampler
 from journeyman.agent.sampling.settings import SamplerSettings
@@ -100,7 +100,7 @@ def test_an_episode_from_start_to_end(renderer):
     (segment,) = trajectory.segments
     history = "<|bos|><|user|>count from 2<|end|><|assistant|>2<|end|><|user|>1 left<|end|><|assistant|>"
     assert sampler.prompts[1] == history
-    assert chosen_tokens(trajectory) == [renderer.action_ids(t.action) for t in trajectory.turns]
+    assert [c.ids for c in choices_of(trajectory)] == [renderer.action_ids(t.action) for t in trajectory.turns]
     assert len(segment.behaviour_logprobs) == segment.loss_mask.sum() == 6
 
 
@@ -131,7 +131,7 @@ def test_a_step_that_raises_is_data(renderer, word, message):
     assert bad.error.startswith(message)
     assert [t.action.content for t in bad.turns] == ["2", word]
     assert bad.turns[-1].observation == ()
-    assert len(chosen_tokens(bad)) == 2
+    assert len(choices_of(bad)) == 2
     assert (good.stop_reason, good.error) == (StopReason.TERMINATED, None)
     assert sorted(closed) == ["a" * 32, "b" * 32]
 
@@ -262,6 +262,23 @@ def test_replay_acts_the_expert_out(renderer):
     assert renderer.decode(segment.completion_ids[segment.loss_mask]) == "2<|end|>1<|end|>"
     (told,) = render_episode(Episode(task, trajectory.turns, 0), renderer)
     assert told.same_as(segment)
+
+
+def test_an_expert_goes_on_from_where_an_attempt_went(renderer):
+    """The attempt's turns are context: acted out and shown as sampled, and not trained."""
+    task = task_of(2)
+    (attempt,), _ = play(renderer, ["x", "2", "2", "2"], [task])
+    context = [choice.ids for choice in choices_of(attempt)[:2]]
+    trajectory = replay(task, CountDown(task), [Message("assistant", "1")], renderer, context)
+    assert trajectory.stop_reason is StopReason.TERMINATED
+    assert trajectory.turns[:2] == attempt.turns[:2]
+    (segment,), (sampled,) = trajectory.segments, attempt.segments
+    assert segment.behaviour_logprobs is None
+    assert renderer.decode(segment.completion_ids[segment.loss_mask]) == "1<|end|>"
+    shared = len(segment.completion_ids) - 2
+    assert segment.completion_ids[:shared].tolist() == sampled.completion_ids[:shared].tolist()
+    nothing = replay(task, CountDown(task), [], renderer, context)
+    assert nothing.segments == ()
 
 
 def test_replay_of_too_few_actions_is_truncated(renderer):

@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -33,11 +36,25 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, task_of, trajectory_of) -> No
     store.close()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@contextmanager
+def nobody() -> Iterator[None]:
+    """Root may write everywhere, so for a while it is someone else."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
 def test_a_folder_without_permission_is_named(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    with pytest.raises(StoreError, match="check that the folder exists and is writable"):
-        ReplayStore(f"sqlite:///{tmp_path}/a.db")
+    ReplayStore(f"sqlite:///{tmp_path}/a.db").close()  # nobody may not read what is imported late
+    with TemporaryDirectory() as folder:  # `tmp_path` is hidden from others by its parents
+        Path(folder).chmod(0o555)
+        with nobody(), pytest.raises(StoreError, match="check that the folder exists and is writable"):
+            ReplayStore(f"sqlite:///{folder}/a.db")
 
 
 def test_a_read_only_database_is_named(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from journeyman.agent.data import Achieved
-from journeyman.storage.hindsight import Proposal, Strategy, propose
+from journeyman.storage.hindsight import Proposal, Strategy, best_of_group, group_goals, propose
 
 achieved = st.lists(st.integers(0, 5), min_size=0, max_size=6, unique=True).map(
     lambda goals: [Achieved(goal, turn) for turn, goal in enumerate(goals)]
@@ -52,3 +52,29 @@ def test_future_wastes_no_turn() -> None:
 def test_nothing_reached_nothing_proposed() -> None:
     assert propose([], 1, list(Strategy), 3, rng()) == []
     assert propose([Achieved(1, 0)], 1, list(Strategy), 3, rng()) == []
+
+
+def test_best_is_the_highest_reward_then_the_most_goals_then_the_first() -> None:
+    one, two = [Achieved("a", 0)], [Achieved("a", 0), Achieved("b", 1)]
+    assert best_of_group([0.0, 0.5, 0.0], [two, one, one]) == 1
+    assert best_of_group([0.0, 0.0, 0.0], [one, two, two]) == 1
+    assert best_of_group([0.9, 0.0, None], [[], one, two]) == 1
+    assert best_of_group([0.0, None], [[], []]) is None
+    assert propose(two, "z", [Strategy.BEST], 1, rng()) == [Proposal(Strategy.BEST, "b", 0)]
+
+
+@given(st.lists(achieved, min_size=2, max_size=5), st.integers(0, 5), st.integers(1, 4), st.integers(0, 99))
+def test_the_goals_of_a_hindsight_group_give_contrast(siblings, goal, count, seed) -> None:
+    found = group_goals(siblings, goal, count, np.random.default_rng(seed))
+    reached = [sum(a.goal == g for one in siblings for a in one) for g in range(6)]
+    contrast = [g for g in range(6) if 0 < reached[g] < len(siblings) and g != goal]
+    assert len(found) == len(set(found)) == min(count, len(contrast))
+    assert set(found) <= set(contrast)
+
+
+def test_long_ways_that_about_half_reached_are_drawn_more_often() -> None:
+    far = [Achieved("near", 0), Achieved("far", 9)]
+    siblings = [far, far, [Achieved("near", 0)], []]
+    drawn = [group_goals(siblings, "z", 1, np.random.default_rng(seed))[0] for seed in range(200)]
+    assert drawn.count("far") > 150  # k (G - k) t: 40 against 3
+    assert "near" in drawn

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from journeyman.agent.data import ScoreRecord, Status, Verdict, VerifierId
 from journeyman.agent.errors import LeaseLostError
 from journeyman.storage.leases import Progress
 from journeyman.storage.rows import NewTrajectory
@@ -63,3 +64,44 @@ def test_renewing_and_releasing(store: ReplayStore, run_id: str) -> None:
     again = store.claim(run_id, KIND, "x", limit=1, seconds=60)
     assert again is not None
     assert again.subjects == ("a",)
+
+
+def test_work_to_be_had_is_open_or_expired(store: ReplayStore, run_id: str) -> None:
+    for kind in ("generate/1", "generate/2", "score/1", "score/2"):
+        store.enqueue(run_id, kind, ["a"])
+    assert store.claim(run_id, "generate/1", "w", limit=1, seconds=60) is not None
+    assert store.claim(run_id, "generate/2", "w", limit=1, seconds=-1) is not None
+    done = store.claim(run_id, "score/1", "w", limit=1, seconds=60)
+    assert done is not None
+    store.finish(done)
+    assert store.kinds_to_do(run_id) == ["generate/2", "score/2"]
+    assert store.kinds_to_do(store.create_run("other", {}).id) == []
+
+
+def test_a_dead_worker_gives_back_what_it_held(store: ReplayStore, run_id: str) -> None:
+    store.enqueue(run_id, KIND, ["a", "b", "c"])
+    claims = [store.claim(run_id, KIND, name, limit=1, seconds=60) for name in ("dead", "dead", "alive")]
+    assert all(claims)
+    store.finish(claims[0])
+    store.release_all_of(run_id, KIND, "dead")
+    assert store.progress(run_id, KIND) == Progress(open=1, claimed=1, done=1)
+    with pytest.raises(LeaseLostError):
+        store.finish(claims[1])
+
+
+def test_scores_finish_a_claim_once(store: ReplayStore, run_id: str, task_of, trajectory_of) -> None:
+    store.add_trajectories(run_id, [NewTrajectory("g", trajectory_of(task_of(1)), 1, None)])
+    (row,) = store.trajectories(run_id)
+    store.enqueue(run_id, "score/1", [row.id])
+    slow = store.claim(run_id, "score/1", "slow", limit=1, seconds=-1)
+    quick = store.claim(run_id, "score/1", "quick", limit=1, seconds=60)
+    assert slow is not None
+    assert quick is not None
+    verifier = VerifierId("goal", "1", "00")
+    for claim, score in ((quick, 1.0), (quick, 0.5)):  # said again, as after an answer that was lost
+        store.add_scores([(row.id, ScoreRecord(verifier, Verdict(Status.OK, score), 1.0))], finishes=claim)
+    with pytest.raises(LeaseLostError):
+        store.add_scores([(row.id, ScoreRecord(verifier, Verdict(Status.OK, 0.0), 1.0))], finishes=slow)
+    assert store.by_id([row.id], tokens=False)[0].verdicts == {verifier: Verdict(Status.OK, 1.0)}
+    assert store.by_id([row.id], tokens=False)[0].trajectory.segments == ()
+    assert store.progress(run_id, "score/1").finished

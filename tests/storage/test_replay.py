@@ -1,88 +1,236 @@
-"""The draw of positives: quotas, ages, caps, and never a held-out task."""
+"""The draw of training groups: quotas, staleness, caps, priorities and their weights, and never a held-out task."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections import Counter
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from journeyman.agent.data import ScoreRecord, Source, Split, Status, Verdict, VerifierId
-from journeyman.storage.replay import Mix, sample_positives
+from journeyman.agent.data import ScoreRecord, Source, Status, Verdict, VerifierId
+from journeyman.agent.errors import StoreError
+from journeyman.storage import draws
+from journeyman.storage.replay import Mix
+from journeyman.storage.replay_pools import Kind
 from journeyman.storage.rows import NewTrajectory
+from journeyman.storage.runs import NewPolicy
 from journeyman.storage.store import ReplayStore
 
 GOAL = VerifierId("goal", "1", "00")
 
 
-def succeeded(verdicts) -> bool:
-    return verdicts[GOAL].score == 1.0
+class Judge:
+    """The goal verifier's score is the reward."""
+
+    def reward(self, verdicts):
+        return verdicts[GOAL].score if GOAL in verdicts else None
+
+    def succeeded(self, verdicts):
+        return self.reward(verdicts) == 1.0
+
+
+class Filler:
+    """Writes groups by scores and enters them."""
+
+    def __init__(self, store: ReplayStore, run_id: str, task_of, trajectory_of) -> None:
+        self.store, self.run_id, self.task_of, self.trajectory_of = store, run_id, task_of, trajectory_of
+        for number in range(2, 6):
+            store.add_policy(run_id, NewPolicy(number, None, number - 1, "finetune", f"x/v{number}", {}))
+        self.versions = {p.number: p.id for p in store.policies(run_id)}
+
+    def __call__(self, key, task: int, scores, *, kinds=("success", "policy"), policy=1, source=Source.POLICY) -> None:
+        rows = [
+            NewTrajectory(
+                key,
+                self.trajectory_of(self.task_of(task), source, attempt),
+                policy,
+                None if source is Source.EXPERT else self.versions[policy],
+                scores=(ScoreRecord(GOAL, Verdict(Status.OK, score), 0.0),),
+            )
+            for attempt, score in enumerate(scores)
+        ]
+        self.store.add_trajectories(self.run_id, rows)
+        for kind in kinds:
+            self.store.enter(self.run_id, Kind(kind), [key])
 
 
 @pytest.fixture
-def full(store: ReplayStore, run_id: str, task_of, trajectory_of) -> ReplayStore:
-    """Per source and iteration 1..4: each training task solved three times and failed once; held-out ones solved."""
-    rows = []
-    for source in Source:
-        for iteration in range(1, 5):
-            for number in [*range(10), *(() if source is Source.HINDSIGHT else (100, 200))]:
-                for attempt in range(4):
-                    verdict = Verdict(Status.OK, float(attempt > 0))
-                    rows.append(
-                        NewTrajectory(
-                            f"{source}/{iteration}/{number}/{attempt}",
-                            trajectory_of(task_of(number), source, attempt),
-                            iteration,
-                            None,
-                            scores=(ScoreRecord(GOAL, verdict, 0.0),),
-                        )
-                    )
-    store.add_trajectories(run_id, rows)
-    return store
+def fill(store: ReplayStore, run_id: str, task_of, trajectory_of) -> Filler:
+    return Filler(store, run_id, task_of, trajectory_of)
 
 
-def draw(store, run_id, *, iteration=4, seed=0, **changes):
-    values = {"positives": 20, "quota": {"expert": 0.25, "policy": 0.25, "hindsight": 0.5}, "max_age": 9, "per_task": 9}
+@pytest.fixture
+def full(fill: Filler) -> ReplayStore:
+    """By each of versions 1..4 attempts at ten tasks (3 of 4 succeed) and their relabels; a demonstration of each."""
+    for task in range(10):
+        fill(f"expert/{task}", task, [1.0], kinds=["expert"], source=Source.EXPERT)
+        for policy in range(1, 5):
+            fill(f"policy/{policy}/{task}", task, [0.0, 1.0, 1.0, 1.0], policy=policy)
+            fill(f"hindsight/{policy}/{task}", task, [1.0], kinds=["hindsight"], policy=policy, source=Source.HINDSIGHT)
+    return fill.store
+
+
+def draw(store, run_id, *, policy=4, iteration=4, seed=0, judge=None, **changes):
+    values = {"groups": 20, "quota": {"expert": 0.25, "success": 0.25, "hindsight": 0.5}, "max_age": 9}
     rng = np.random.default_rng(seed)
-    return sample_positives(store, run_id, iteration, Mix(**(values | changes)), succeeded, rng)
+    mix = Mix(**(values | changes))
+    return store.sample(run_id, mix, judge or Judge(), rng, policy=policy, iteration=iteration)
 
 
-def test_quota_success_and_split(full: ReplayStore, run_id: str) -> None:
+def keys_of(drawn) -> list[str]:
+    return [group.members[0].group for group in drawn]
+
+
+def test_quota_and_whole_groups(full: ReplayStore, run_id: str) -> None:
     drawn = draw(full, run_id)
-    sources = [t.trajectory.source for t in drawn]
-    assert [sources.count(s) for s in Source] == [5, 5, 10]
-    assert all(succeeded(t.verdicts) and t.task.split is Split.TRAIN for t in drawn)
-    assert len({t.id for t in drawn}) == 20
+    assert Counter(group.kind for group in drawn) == {Kind.EXPERT: 5, Kind.SUCCESS: 5, Kind.HINDSIGHT: 10}
+    assert len(set(keys_of(drawn))) == 20
+    for group in drawn:
+        assert [t.trajectory.attempt for t in group.members] == list(range(4 if group.kind is Kind.SUCCESS else 1))
+        assert all(t.trajectory.segments and t.verdicts for t in group.members)
+        assert group.importance_weight == 1.0
 
 
 def test_the_same_key_is_the_same_draw(full: ReplayStore, run_id: str) -> None:
-    assert [t.key for t in draw(full, run_id)] == [t.key for t in draw(full, run_id)]
-    assert [t.key for t in draw(full, run_id)] != [t.key for t in draw(full, run_id, seed=1)]
+    assert keys_of(draw(full, run_id)) == keys_of(draw(full, run_id))
+    assert keys_of(draw(full, run_id)) != keys_of(draw(full, run_id, seed=1))
 
 
-def test_age_counts_for_all_but_experts(full: ReplayStore, run_id: str) -> None:
-    drawn = draw(full, run_id, positives=400, max_age=2, per_task=99)
-    by_source = {s: {t.iteration for t in drawn if t.trajectory.source is s} for s in Source}
-    assert by_source == {Source.EXPERT: {1, 2, 3, 4}, Source.POLICY: {3, 4}, Source.HINDSIGHT: {3, 4}}
+def test_staleness_counts_versions_and_not_for_experts(full: ReplayStore, run_id: str) -> None:
+    drawn = draw(full, run_id, groups=400, max_age=1)
+    found = {kind: {g.members[0].policy_number for g in drawn if g.kind is kind} for kind in Kind}
+    assert found == {Kind.EXPERT: {None}, Kind.SUCCESS: {3, 4}, Kind.HINDSIGHT: {3, 4}, Kind.POLICY: set()}
 
 
-def test_cap_per_task_and_filling_up(full: ReplayStore, run_id: str) -> None:
-    drawn = draw(full, run_id, positives=1000, per_task=2)
-    assert len(drawn) == 3 * 10 * 2
-    few = draw(full, run_id, positives=30, per_task=1, quota={"expert": 1.0, "policy": 0.0})
-    assert [sum(t.trajectory.source is s for t in few) for s in (Source.EXPERT, Source.POLICY)] == [10, 10]
+def test_old_groups_for_the_policy_loss_have_contrast_and_are_not_the_iterations_own(fill: Filler, run_id: str) -> None:
+    fill("mixed", 0, [0.0, 1.0], policy=1)
+    fill("all", 1, [1.0, 1.0], policy=1)
+    fill("none", 2, [0.0, 0.0], policy=1)
+    fill("fresh", 3, [0.0, 1.0], policy=2)
+    quota = {"policy": 1.0}
+    assert keys_of(draw(fill.store, run_id, quota=quota, policy=2, iteration=2)) == ["mixed"]
+    assert sorted(keys_of(draw(fill.store, run_id, quota={"success": 1.0}, policy=2, iteration=2))) == [
+        "all", "fresh", "mixed",
+    ]  # fmt: skip
 
 
-def test_of_one_task_the_fewest_turns_are_taken(store: ReplayStore, run_id: str, task_of, trajectory_of) -> None:
-    rows = []
-    for attempt, turns in enumerate((3, 1, 2)):
-        whole = trajectory_of(task_of(1), attempt=attempt)
-        longer = replace(whole, turns=whole.turns * turns)
-        scores = (ScoreRecord(GOAL, Verdict(Status.OK, 1.0), 0.0),)
-        rows.append(NewTrajectory("g", longer, 4, None, scores=scores))
-    store.add_trajectories(run_id, rows)
-    assert [len(t.trajectory.turns) for t in draw(store, run_id, per_task=2)] in ([1, 2], [2, 1])
+def test_caps_per_task_and_goal_and_filling_up(full: ReplayStore, run_id: str) -> None:
+    drawn = draw(full, run_id, groups=1000, per_task=2)
+    assert Counter(group.kind for group in drawn) == {Kind.EXPERT: 10, Kind.SUCCESS: 20, Kind.HINDSIGHT: 20}
+    assert len(draw(full, run_id, groups=1000, per_goal=1)) == 3 * 10
+    few = draw(full, run_id, groups=30, per_task=1, quota={"expert": 0.9, "success": 0.1})
+    assert Counter(group.kind for group in few) == {Kind.EXPERT: 10, Kind.SUCCESS: 10}
+    assert {g.kind for g in draw(full, run_id, groups=30, quota={"expert": 1.0, "success": 0.0})} == {Kind.EXPERT}
+
+
+def test_held_out_and_pruned_and_retracted_groups_are_not_drawn(fill: Filler, run_id: str) -> None:
+    fill("held out", 100, [1.0, 0.0])
+    fill("old", 1, [1.0, 0.0], policy=1)
+    fill("new", 2, [1.0, 0.0], policy=3)
+    quota = {"success": 0.5, "policy": 0.5}
+    assert sorted(keys_of(draw(fill.store, run_id, quota=quota))) == ["new", "new", "old", "old"]
+    fill.store.prune(run_id, before_iteration=2)
+    assert keys_of(draw(fill.store, run_id, quota=quota)) == ["new", "new"]
+    assert fill.store.pool_sizes(run_id, Kind.SUCCESS) == {1: 0, 3: 1}
+    assert fill.store.check() == []
+    fill.store.retract("goal", "1", "it was wrong")
+    assert draw(fill.store, run_id, quota=quota) == []
+
+
+def test_rare_surprising_and_recent_groups_come_first(fill: Filler, run_id: str) -> None:
+    for task in range(8):
+        fill(f"easy/{task}", task, [1.0] * 7 + [0.0], policy=1)
+        fill(f"rare/{task}", task, [1.0] + [0.0] * 7, policy=1)
+        fill(f"even/{task}", task, [1.0] * 4 + [0.0] * 4, policy=1)
+        fill(f"late/{task}", task, [1.0] * 7 + [0.0], policy=4)
+
+    def shares(**changes) -> Counter:
+        found: Counter = Counter()
+        for seed in range(30):
+            drawn = draw(fill.store, run_id, groups=4, quota={"success": 1.0}, seed=seed, **changes)
+            found.update(key.split("/")[0] for key in keys_of(drawn))
+        return found
+
+    uniform = shares(recency=0.0)
+    assert all(15 <= uniform[name] <= 45 for name in ("easy", "rare", "even", "late"))
+    assert shares(recency=0.0, rarity=3.0)["rare"] > 60
+    assert shares(recency=0.0, surprise=6.0)["even"] > 90
+    assert shares(recency=4.0)["late"] > 90
+
+
+def test_a_prioritized_draw_carries_weights(fill: Filler, run_id: str) -> None:
+    for task in range(10):
+        fill(f"rare/{task}", task, [1.0, 0.0, 0.0, 0.0])
+        fill(f"easy/{task}", task, [1.0, 1.0, 1.0, 0.0])
+    drawn = draw(fill.store, run_id, groups=10, quota={"success": 1.0}, rarity=1.0, correction=1.0)
+    weights = {
+        name: {g.importance_weight for g in drawn if g.members[0].group.startswith(name)} for name in ("rare", "easy")
+    }
+    assert weights["easy"] == {1.0}  # the least likely weigh most
+    assert max(weights["rare"]) < 1.0
+
+
+def test_importance_weights_make_a_priority_sample_unbiased() -> None:
+    rng = np.random.default_rng(0)
+    values, payload = rng.uniform(0.05, 1.0, 200), rng.normal(size=200)
+    payload += 2 * values  # so that the priorities alone would mislead
+    reach = np.where(np.arange(200) % 2, 1.0, 0.5)
+    means = {0.0: [], 1.0: []}
+    for _ in range(2000):
+        there = np.flatnonzero(rng.uniform(size=200) < reach)
+        keys = draws.keys(values[there] / reach[there], rng)
+        order = np.argsort(-keys)
+        chosen, threshold = there[order[:60]], keys[order[60]]
+        for correction, found in means.items():
+            weights = draws.importance_weights(values[chosen] / reach[chosen], reach[chosen], threshold, correction)
+            assert 0 < weights.min() <= weights.max() == 1.0
+            found.append(np.average(payload[chosen], weights=weights))
+    assert np.mean(means[1.0]) == pytest.approx(payload.mean(), abs=0.02)
+    assert np.mean(means[0.0]) > payload.mean() + 0.2
+
+
+def test_entering_twice_is_entering_once_and_places_are_dense(fill: Filler, run_id: str) -> None:
+    for task in range(5):
+        fill(f"g/{task}", task, [1.0], kinds=["success", "success"])
+    assert fill.store.pool_sizes(run_id, Kind.SUCCESS) == {1: 5}
+    assert fill.store.check() == []
+
+
+def test_a_group_that_is_not_there_cannot_enter(fill: Filler, run_id: str) -> None:
+    with pytest.raises(StoreError, match="does not have: 'nothing'"):
+        fill.store.enter(run_id, Kind.SUCCESS, ["nothing"])
+
+
+def test_of_a_large_pool_every_group_can_be_drawn(fill: Filler, run_id: str) -> None:
+    for i in range(60):
+        fill(f"g/{i}", i % 10, [1.0], kinds=["success"])
+    seen = {
+        key
+        for seed in range(60)
+        for key in keys_of(draw(fill.store, run_id, groups=5, quota={"success": 1.0}, seed=seed))
+    }
+    assert len(seen) == 60
 
 
 def test_nothing_there_is_an_empty_draw(store: ReplayStore, run_id: str) -> None:
     assert draw(store, run_id) == []
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.sampled_from([0.0, 0.25, 1.0, 3.0])), min_size=1, max_size=6),
+    st.integers(0, 80),
+)
+def test_allotting_gives_all_that_there_is_and_no_more(pools, count: int) -> None:
+    sizes, weights = (np.array(column) for column in zip(*pools, strict=True))
+    taken = draws.allot(sizes, weights, count)
+    assert (taken >= 0).all()
+    assert (taken <= sizes).all()
+    assert taken.sum() == min(count, sizes[weights > 0].sum())
+    assert not taken[weights == 0].any()
+    free = (taken < sizes) & (weights > 0)
+    if free.sum() > 1:  # in proportion, but for rounding
+        rates = taken[free] / (sizes[free] * weights[free])
+        slack = 1 / (sizes[free] * weights[free])
+        assert (rates.max() - rates.min()) <= 2 * slack.max()

@@ -35,7 +35,7 @@ def test_a_new_version_judges_beside_the_old_one(scored: ReplayStore, run_id: st
     ids = scored.unscored(run_id, NEW)
     assert len(ids) == 2
     assert scored.unscored(run_id, OLD) == []
-    scored.add_attempts([(ids[0], record(NEW, Status.OK, 0.0))])
+    scored.add_scores([(ids[0], record(NEW, Status.OK, 0.0))])
     assert scored.unscored(run_id, NEW) == ids[1:]
     verdicts = {t.id: t.verdicts for t in scored.trajectories(run_id)}
     assert {v: d.score for v, d in verdicts[ids[0]].items()} == {OLD: 1.0, NEW: 0.0}
@@ -44,7 +44,7 @@ def test_a_new_version_judges_beside_the_old_one(scored: ReplayStore, run_id: st
 def test_the_latest_ok_counts(scored: ReplayStore, run_id: str) -> None:
     first = scored.trajectories(run_id)[0].id
     for again in (record(OLD, Status.OK, 0.25), record(OLD, Status.ERROR)):
-        scored.add_attempts([(first, again)])
+        scored.add_scores([(first, again)])
     assert scored.trajectories(run_id)[0].verdicts[OLD].score == 0.25
 
 
@@ -52,22 +52,22 @@ def test_a_retracted_verdict_counts_no_more(scored: ReplayStore, run_id: str) ->
     assert scored.retract("goal", "1", "took 1 for 7") == [Affected("toy", 2, 1)]
     assert all(t.verdicts == {} for t in scored.trajectories(run_id))
     first = scored.trajectories(run_id)[0].id
-    scored.add_attempts([(first, record(NEW, Status.OK, 1.0))])
+    scored.add_scores([(first, record(NEW, Status.OK, 1.0))])
     assert scored.trajectories(run_id)[0].verdicts == {NEW: Verdict(Status.OK, 1.0)}
     assert scored.check() == []
 
 
 def test_who_learned_before_the_verdict_did_not_learn_from_it(scored: ReplayStore, run_id: str) -> None:
     late = [(i, record(NEW, Status.OK, 1.0)) for i in scored.unscored(run_id, NEW)]
-    scored.add_attempts(late)
+    scored.add_scores(late)
     assert scored.retract("goal", "2", "came later") == []
 
 
 def test_one_that_failed_is_asked_again(scored: ReplayStore, run_id: str) -> None:
     first = scored.trajectories(run_id)[0].id
-    scored.add_attempts([(first, record(NEW, Status.TIMEOUT))])
+    scored.add_scores([(first, record(NEW, Status.TIMEOUT))])
     assert first in scored.unscored(run_id, NEW)
-    scored.add_attempts([(first, record(NEW, Status.OK, 0.5))])
+    scored.add_scores([(first, record(NEW, Status.OK, 0.5))])
     assert first not in scored.unscored(run_id, NEW)
     assert scored.by_id([first])[0].verdicts[NEW].score == 0.5
 

@@ -71,10 +71,12 @@ def test_a_hash_has_one_split(store: ReplayStore, run_id: str, task_of) -> None:
     assert store.held_out(run_id) == {"hash100", "hash101", "hash200"}
 
 
-def test_candidates_leave_held_out_tasks_out(store: ReplayStore, run_id: str, task_of, trajectory_of) -> None:
+def test_judged_attempts_leave_held_out_tasks_out(store: ReplayStore, run_id: str, task_of, trajectory_of) -> None:
     rows = [new(trajectory_of(task_of(1)), "a", score=1.0), new(trajectory_of(task_of(100)), "b", score=1.0)]
     store.add_trajectories(run_id, rows)
-    assert [c.task_hash for c in store.candidates(run_id, Source.POLICY, None)] == ["hash1"]
+    (judged,) = store.judged(run_id, 1, Source.POLICY)
+    assert store.by_id([judged.id])[0].task.hash == "hash1"
+    assert [verdict.score for verdict in judged.verdicts.values()] == [1.0]
     assert store.counts(run_id) == {(1, Source.POLICY): 1}
 
 

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from journeyman.agent.data import Source, Split
+from journeyman.agent.errors import StoreError
 from journeyman.storage.rows import NewTrajectory
 from journeyman.storage.runs import NewPolicy, Use
 from journeyman.storage.store import ReplayStore
@@ -42,9 +43,10 @@ def test_a_whole_store_has_no_problem(filled: ReplayStore) -> None:
         ("UPDATE segment SET prompt_tokens = 9", "corrupt tokens", "not those announced"),
         (
             "UPDATE trajectory_group SET source = 'hindsight' WHERE key <> 'test'",
-            "relabel without lineage",
+            "wrong lineage",
             "names its parent",
         ),
+        ("UPDATE trajectory SET relabeller = 'final/2'", "wrong lineage", "an attempt has neither"),
     ],
 )
 def test_damage_is_named(filled: ReplayStore, statement: str, what: str, why: str) -> None:
@@ -53,6 +55,34 @@ def test_damage_is_named(filled: ReplayStore, statement: str, what: str, why: st
     assert {p.what for p in problems} == {what}
     assert len(problems) == (3 if "hindsight" in statement else 4)
     assert all(why in p.why for p in problems)
+
+
+def test_a_demonstration_may_go_on_from_an_attempt_at_its_own_task(
+    filled: ReplayStore, run_id: str, task_of, trajectory_of
+) -> None:
+    """As DAgger's do."""
+    attempt = next(t for t in filled.trajectories(run_id) if t.group == "old")
+    shown = trajectory_of(task_of(1), Source.EXPERT)
+    filled.add_trajectories(run_id, [NewTrajectory("dagger/old/0/0", shown, 1, None, attempt.id, "dagger/1")])
+    (row,) = [t for t in filled.trajectories(run_id) if t.parent_id]
+    assert (row.trajectory.source, row.parent_id, row.relabeller) == (Source.EXPERT, attempt.id, "dagger/1")
+    assert filled.check() == []
+    another = "SELECT t.id FROM trajectory t JOIN trajectory_group g ON g.id = t.group_id WHERE g.key = :key"
+    change(filled, f"UPDATE trajectory SET parent_id = ({another}) WHERE relabeller = 'dagger/1'", key="new")
+    assert [(p.what, p.where) for p in filled.check()] == [("wrong lineage", row.id)]
+    change(filled, f"UPDATE trajectory SET parent_id = ({another}) WHERE relabeller = 'dagger/1'", key="shown")
+    assert [p.why for p in filled.check()] == ["an expert goes on from an attempt of the policy at its own task"]
+    change(filled, "UPDATE trajectory SET parent_id = NULL WHERE relabeller = 'dagger/1'")
+    assert ["an attempt has neither" in p.why for p in filled.check()] == [True]
+
+
+def test_only_attempts_may_be_at_held_out_tasks(filled: ReplayStore, run_id: str, task_of, trajectory_of) -> None:
+    held_out = task_of(200, Split.TEST)
+    for source in (Source.EXPERT, Source.HINDSIGHT):
+        with pytest.raises(StoreError, match="hash200, is held out"):
+            filled.add_trajectories(run_id, [NewTrajectory("shown", trajectory_of(held_out, source), 1, None)])
+    change(filled, "UPDATE trajectory_group SET source = 'expert' WHERE key = 'test'")
+    assert [p.what for p in filled.check()] == ["relabel or demonstration for a held-out task"]
 
 
 def test_training_on_held_out_tasks_and_work_without_outcome_are_named(filled: ReplayStore, run_id: str) -> None:
@@ -81,4 +111,3 @@ def test_pruning_deletes_old_tokens_and_nothing_else(filled: ReplayStore, run_id
     assert {g: t.trajectory.turns for g, t in after.items()} == {g: t.trajectory.turns for g, t in before.items()}
     assert filled.check() == []
     assert filled.prune(run_id, before_iteration=2) == 0
-    assert [c.iteration for c in filled.candidates(run_id, Source.POLICY, None)] == [2]

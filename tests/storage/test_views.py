@@ -25,7 +25,7 @@ def verdict(score: float | None, verifier: VerifierId = GOAL) -> ScoreRecord:
 
 @pytest.fixture
 def ids(store: ReplayStore, run_id: str, task_of, trajectory_of) -> dict[str, str]:
-    """Iteration 1: task 1 solved once in two, task 2 never, task 3 timed out; a relabel; v2 learned from it all."""
+    """Iteration 1: task 1 solved once in two, task 2 never, task 3 timed out; a relabel, DAgger; v2 learned."""
     first = store.policy(run_id, 1).id
 
     def new(group: str, task: int, attempt: int, *scores: ScoreRecord, split=Split.TRAIN, policy=first):
@@ -44,7 +44,9 @@ def ids(store: ReplayStore, run_id: str, task_of, trajectory_of) -> dict[str, st
     ids = {t.key: t.id for t in store.trajectories(run_id)}
     told = trajectory_of(task_of(4), Source.HINDSIGHT)
     relabel = NewTrajectory("told", told, 1, first, ids["two/0"], "final/2", (verdict(1.0),))
-    store.add_trajectories(run_id, [relabel])
+    by_dagger = trajectory_of(task_of(2), Source.EXPERT)
+    shown = NewTrajectory("dagger/two/0/0", by_dagger, 1, None, ids["two/0"], "dagger/1", (verdict(1.0),))
+    store.add_trajectories(run_id, [relabel, shown])
     ids = {t.key: t.id for t in store.trajectories(run_id)}
     uses = [
         Use(ids["one/0"], 1.0, "00", 1.0, 0.0),
@@ -53,6 +55,7 @@ def ids(store: ReplayStore, run_id: str, task_of, trajectory_of) -> dict[str, st
         Use(ids["two/1"], 0.0, "00", 0.0, 0.0),
         Use(ids["three/0"], None, "00", 0.0, 0.0),
         Use(ids["told/0"], 1.0, "00", None, 1.0),
+        Use(ids["dagger/two/0/0/0"], 1.0, "00", None, 1.0),
     ]
     store.add_policy(run_id, NewPolicy(2, first, 1, "finetune", "x", {}), uses)
     store.add_evaluation(run_id, EvaluationInfo(Split.VALIDATION, 1, 2, 2, 4, 0.25, 0.5, None))
@@ -92,12 +95,13 @@ def test_verifiers(store: ReplayStore, ids) -> None:
     assert (row["version"], row["score"], row["other_version"], row["other_score"]) == ("1", 0.0, "2", 1.0)
     health = ask(store, "Which verifiers fail, and how slow are they?")
     found = {(r["version"], r["status"]): (r["verdicts"], r["worst_ms"]) for r in health}
-    assert found == {("1", "ok"): (7, 2.0), ("1", "timeout"): (1, 2.0), ("2", "ok"): (1, 2.0)}
+    assert found == {("1", "ok"): (8, 2.0), ("1", "timeout"): (1, 2.0), ("2", "ok"): (1, 2.0)}
 
 
 def test_fates(store: ReplayStore, ids) -> None:
     rows = ask(store, "Why was a row dropped?")
     assert {(r["source"], r["fate"]): r["attempts"] for r in rows} == {
+        ("expert", "positive"): 1,
         ("hindsight", "positive"): 1,
         ("policy", "policy loss"): 2,
         ("policy", "dropped: its group has no contrast"): 2,

@@ -2,18 +2,55 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import pytest
+from sqlalchemy import create_engine, text
 
 ROOT = Path(__file__).parents[2]
 SMALL = ROOT / "examples" / "small.toml"
 
 # one thread: the order of floating-point sums, and so every sampled token, is then the same in every process
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+
+# ids, times and places: all that may differ between two runs
+UNEQUAL = {"id", "created_at", "started_at", "finished_at", "latency_ms", "settings", "stats", "path"}
+UNEQUAL |= {"token", "worker", "claims"}  # of leases: who did it, and after how many
+NAMES = {
+    "run": "name",
+    "task": "hash",
+    "policy_version": "number",
+    "trajectory_group": "key",
+}
+
+
+def tables(url: str) -> dict[str, list[str]]:
+    """All rows of all tables as sorted text, ids replaced by natural keys."""
+    engine = create_engine(url)
+    found: dict[str, list[dict[str, Any]]] = {}
+    with engine.connect() as connection:
+        names = connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'table'")).scalars().all()
+        for name in names:
+            found[name] = [dict(row) for row in connection.execute(text(f"SELECT * FROM {name}")).mappings()]
+    engine.dispose()
+    natural = {row["id"]: f"{name}:{row[key]}" for name, key in NAMES.items() for row in found[name]}
+    natural |= {row["id"]: f"{natural[row['group_id']]}/{row['attempt']}" for row in found["trajectory"]}
+    natural |= {str(UUID(i)): name for i, name in natural.items()}
+    return {
+        name: sorted(
+            json.dumps(
+                {c: natural.get(v, v.hex() if isinstance(v, bytes) else v) for c, v in row.items() if c not in UNEQUAL}
+            )
+            for row in rows
+        )
+        for name, rows in found.items()
+    }
 
 
 class Cli:
@@ -40,6 +77,23 @@ class Cli:
         )
         assert result.returncode == code, f"exit code {result.returncode}\n{result.stdout}\n{result.stderr}"
         return result
+
+    def start(self, *arguments: str, script: str | None = None) -> subprocess.Popen[str]:
+        """The process, under way; what it prints goes to a file in the folder."""
+        program = ["-m", "journeyman.workflows.cli"] if script is None else ["-c", script]
+        with (self.folder / "printed.txt").open("a") as printed:
+            return subprocess.Popen(
+                [sys.executable, *program, *arguments],
+                cwd=self.folder,
+                env=os.environ | ENVIRONMENT,
+                stdout=printed,
+                stderr=printed,
+                text=True,
+            )
+
+    def tables(self) -> dict[str, list[str]]:
+        """What is in the folder's database; see `tables`."""
+        return tables(f"sqlite:///{self.folder}/runs/journeyman.db")
 
 
 @pytest.fixture

@@ -9,10 +9,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, text
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("resume")]
 
@@ -40,58 +38,27 @@ Database.write = counted
 sys.exit(main())
 """
 
-# ids, times and places: all that may differ between two runs
-UNEQUAL = {"id", "created_at", "started_at", "finished_at", "latency_ms", "settings", "stats", "path"}
-NAMES = {
-    "run": "name",
-    "task": "hash",
-    "policy_version": "number",
-    "trajectory_group": "key",
-}
-
-
-def tables(url: str) -> dict[str, list[str]]:
-    """All rows of all tables as sorted text, ids replaced by natural keys."""
-    engine = create_engine(url)
-    found: dict[str, list[dict[str, Any]]] = {}
-    with engine.connect() as connection:
-        names = connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'table'")).scalars().all()
-        for name in names:
-            found[name] = [dict(row) for row in connection.execute(text(f"SELECT * FROM {name}")).mappings()]
-    engine.dispose()
-    natural = {row["id"]: f"{name}:{row[key]}" for name, key in NAMES.items() for row in found[name]}
-    natural |= {row["id"]: f"{natural[row['group_id']]}/{row['attempt']}" for row in found["trajectory"]}
-    return {
-        name: sorted(
-            json.dumps(
-                {c: natural.get(v, v.hex() if isinstance(v, bytes) else v) for c, v in row.items() if c not in UNEQUAL}
-            )
-            for row in rows
-        )
-        for name, rows in found.items()
-    }
-
 
 @pytest.fixture(scope="module")
 def expected(small_run) -> dict[str, list[str]]:
-    return tables(f"sqlite:///{small_run.folder}/runs/journeyman.db")
+    return small_run.tables()
 
 
 def resume_to_the_end(cli) -> dict[str, list[str]]:
     cli("resume", "--engine", "none")
-    return tables(f"sqlite:///{cli.folder}/runs/journeyman.db")
+    return cli.tables()
 
 
 def test_the_dump_sees_every_table(expected) -> None:
     assert {name for name, rows in expected.items() if rows} == {
-        "alembic_version", "evaluation", "iteration", "policy_version", "run", "score", "segment", "task", "token_blob",
-        "training_use", "trajectory", "trajectory_group", "turn",
+        "alembic_version", "evaluation", "iteration", "lease", "policy_version", "replay_entry", "replay_pool", "run",
+        "score", "segment", "task", "token_blob", "training_use", "trajectory", "trajectory_group", "turn",
     }  # fmt: skip
-    assert {name for name, rows in expected.items() if not rows} == {"label", "lease", "retraction"}
+    assert {name for name, rows in expected.items() if not rows} == {"label", "retraction"}
 
 
-# of the small run's 20-odd transactions: the first chunks, a version, relabels, an evaluation, the last
-@pytest.mark.parametrize(("commit", "moment"), [(7, "before"), (9, "after"), (13, "before"), (17, "after")])
+# of the small run's 60-odd transactions: the warm start's, a chunk claimed, scores stored, an evaluation's chunk
+@pytest.mark.parametrize(("commit", "moment"), [(7, "before"), (17, "after"), (24, "before"), (30, "after")])
 def test_killed_at_a_transaction(cli, small, expected, commit: int, moment: str) -> None:
     cli(str(commit), moment, "run", small, "--engine", "none", script=DIES_AT_COMMIT, code=-signal.SIGKILL)
     assert resume_to_the_end(cli) == expected
@@ -124,4 +91,4 @@ def tables_after(cli) -> dict[str, list[str]]:
     last = cli("status", "--json")
     if json.loads(last.stdout)["runs"][0]["state"] == "unfinished":
         return resume_to_the_end(cli)
-    return tables(f"sqlite:///{cli.folder}/runs/journeyman.db")
+    return cli.tables()

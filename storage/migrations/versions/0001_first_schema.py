@@ -17,7 +17,9 @@ def upgrade() -> None:
     _what_runs_have()
     _attempts()
     _turns_and_tokens()
+    _scores()
     _judgements()
+    _replay()
 
 
 def _runs() -> None:
@@ -234,8 +236,8 @@ def _turns_and_tokens() -> None:
     )
 
 
-def _judgements() -> None:
-    """Verdicts, labels, and what updates used."""
+def _scores() -> None:
+    """Verdicts."""
     op.create_table(
         "score",
         sa.Column("id", sa.Uuid(as_uuid=False), nullable=False),
@@ -270,6 +272,10 @@ def _judgements() -> None:
             name=op.f("uq_score_trajectory_id_verifier_version_config_hash_attempt"),
         ),
     )
+
+
+def _judgements() -> None:
+    """Labels, and what updates used."""
     op.create_table(
         "label",
         sa.Column("id", sa.Uuid(as_uuid=False), nullable=False),
@@ -305,3 +311,33 @@ def _judgements() -> None:
         sa.PrimaryKeyConstraint("policy_version_id", "trajectory_id", name=op.f("pk_training_use")),
     )
     op.create_index(op.f("ix_training_use_trajectory_id"), "training_use", ["trajectory_id"], unique=False)
+
+
+def _replay() -> None:
+    """What may be drawn for training."""
+    pool = ("run_id", "kind", "policy")
+    op.create_table(
+        "replay_pool",
+        sa.Column("run_id", sa.Uuid(as_uuid=False), nullable=False),
+        sa.Column("kind", AnyText(), nullable=False),
+        sa.Column("policy", sa.Integer(), nullable=False),
+        sa.Column("size", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["run_id"], ["run.id"], name=op.f("fk_replay_pool_run_id_run")),
+        sa.PrimaryKeyConstraint(*pool, name=op.f("pk_replay_pool")),
+    )
+    op.create_table(
+        "replay_entry",
+        sa.Column("run_id", sa.Uuid(as_uuid=False), nullable=False),
+        sa.Column("kind", AnyText(), nullable=False),
+        sa.Column("policy", sa.Integer(), nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("group_id", sa.Uuid(as_uuid=False), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["group_id"], ["trajectory_group.id"], name=op.f("fk_replay_entry_group_id_trajectory_group")
+        ),
+        sa.ForeignKeyConstraint(
+            pool, [f"replay_pool.{column}" for column in pool], name=op.f("fk_replay_entry_run_id_replay_pool")
+        ),
+        sa.PrimaryKeyConstraint(*pool, "position", name=op.f("pk_replay_entry")),
+        sa.UniqueConstraint("group_id", "kind", name=op.f("uq_replay_entry_group_id_kind")),
+    )

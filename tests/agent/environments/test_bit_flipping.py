@@ -71,6 +71,16 @@ def test_the_expert_takes_the_shortest_way(seed: int) -> None:
         assert play(task, list(actions)).turns[-1].reward == 1.0
 
 
+@given(st.lists(st.integers(0, 5), max_size=6))
+def test_the_expert_goes_on_from_any_state(places: list[int]) -> None:
+    done = [flip(place) for place in places]
+    state = WORLD.open(TASK).states(done)[-1]
+    actions = WORLD.demonstrate(TASK, done)
+    assert len(actions or ()) == sum(a != b for a, b in zip(state, TASK.goal, strict=True))
+    assert (actions is None) == (state == TASK.goal)
+    assert WORLD.open(TASK).states([*done, *(actions or ())])[-1] == TASK.goal
+
+
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=4), st.data())
 def test_a_relabel_is_a_success_that_the_environment_would_have_shown(places: list[int], data: st.DataObject) -> None:
     trajectory = play(TASK, [flip(place) for place in places])
@@ -85,14 +95,17 @@ def test_a_relabel_is_a_success_that_the_environment_would_have_shown(places: li
         assert episode.task.goal in goals
 
 
-def test_what_was_not_reached_is_no_relabel() -> None:
-    trajectory = play(TASK, [flip(1), flip(1)])
+def test_an_attempt_is_told_whole_for_a_goal_that_it_did_not_reach() -> None:
+    trajectory = play(TASK, [flip(1), flip(1), flip(3)])
     environment = WORLD.open(TASK)
-    assert [a.goal for a in environment.achieved_goals(trajectory)] == ["1110"]
-    with pytest.raises(ValueError, match="does not go from 0110 to 0000"):
-        environment.relabel(trajectory, "0000", 0)
-    with pytest.raises(ValueError, match="does not go from 0110 to 0110"):
-        environment.relabel(trajectory, "0110", 0)
+    assert [a.goal for a in environment.achieved_goals(trajectory)] == ["1110", "0100"]
+    episode = environment.relabel(trajectory, "0000", 1)
+    assert episode.task == bit_task("1110", "0000", Split.TRAIN)
+    assert [t.action for t in episode.turns] == [flip(1), flip(3)]
+    assert [t.observation[0].content for t in episode.turns] == ["now 0110", "now 0100"]
+    assert [t.reward for t in episode.turns] == [0.0, 0.0]
+    with pytest.raises(ValueError, match="is at 0110 before turn 2"):
+        environment.relabel(trajectory, "0110", 2)
 
 
 @given(st.text("01", min_size=1, max_size=9), st.integers(-3, 12))

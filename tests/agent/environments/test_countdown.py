@@ -77,6 +77,7 @@ def test_tasks_are_solved_by_their_demonstrations() -> None:
     assert isinstance(task_set, TaskSet)
     for task in islice(task_set.tasks(Split.TEST, 3), 40):
         (action,) = task_set.demonstrate(task)
+        assert task_set.demonstrate(task, [action]) is None
         goals = task_set.open(task).achieved_goals(attempt(task, action.content))
         assert [g.goal for g in goals] == [task.goal]
         assert max(task.payload["numbers"]) <= 12

@@ -42,6 +42,7 @@ def test_columns_template_and_pattern_make_the_task(tmp_path):
     assert task.goal == "42"
     assert task.environment == "dataset"
     assert task_set.demonstrate(task) == (Message("assistant", "6 x 7 = 42"),)
+    assert task_set.demonstrate(task, [Message("assistant", "41")]) is None
     assert json.loads(json.dumps(task.payload)) == task.payload
     assert task_set.rubric == {"number": 1.0, "pattern": 0.5}
 

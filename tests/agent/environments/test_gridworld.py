@@ -6,7 +6,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from journeyman.agent.data import Episode, Message, Source, Split, Step, StopReason, Task, ToolCall, Trajectory, Turn
@@ -142,6 +142,33 @@ def test_drawn_maps_are_solvable_at_the_set_distance_and_demonstrations_are_shor
         assert {m.role for m in world.demonstrate(task)} == {"assistant"}
 
 
+def test_the_expert_goes_on_from_wherever_the_agent_went():
+    task = WORLD.task(LAYOUT, Split.TRAIN)
+    assert WORLD.demonstrate(task, [JUNK[0], move("up")]) == WORLD.demonstrate(task)  # nothing happened
+    assert WORLD.demonstrate(task, [move("right"), move("right")])[0].tool_calls[0].arguments == {"direction": "left"}
+    assert WORLD.demonstrate(task, [move("right"), move("right"), move("down")]) is None  # in the hole
+    assert WORLD.demonstrate(task, WORLD.demonstrate(task)) is None  # at the goal
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 10**6), choices=st.lists(st.integers(0, len(MOVES) + len(JUNK) - 1), max_size=8))
+def test_what_was_done_and_what_the_expert_adds_reach_the_goal(seed, choices):
+    world = Gridworld(size=5, min_distance=3, max_turns=40)
+    task = take(world, 1, Split.TRAIN, seed)[0]
+    every = [*map(move, MOVES), *JUNK]
+    attempt, steps = play(world, task, [every[i] for i in choices])
+    done = [turn.action for turn in attempt.turns]
+    actions = world.demonstrate(task, done)
+    assert (actions is None) == bool(steps and steps[-1].terminated)
+    if actions is not None:
+        layout = read_layout(task)
+        cell = world.open(task).states(done)[-1]
+        assert len(actions) == breadth_first(layout.rows, layout.goal)[cell]
+        whole, _ = play(world, task, [*done, *actions])
+        assert whole.turns[: len(done)] == attempt.turns
+        assert (len(whole.turns), whole.turns[-1].reward) == (len(done) + len(actions), 1.0)
+
+
 @given(st.lists(st.text(".#O", min_size=6, max_size=6), min_size=6, max_size=6))
 def test_value_iteration_equals_breadth_first_search(drawn: list[str]):
     rows = (f".{drawn[0][1:]}", *drawn[1:])
@@ -153,9 +180,10 @@ def test_value_iteration_equals_breadth_first_search(drawn: list[str]):
         assert values_NN[cell] == pytest.approx(DISCOUNT ** (steps - 1) if steps else 0.0)
 
 
-def test_no_path_and_impossible_options_are_errors():
-    with pytest.raises(ValueError, match="no path"):
-        Layout((".#.", "##.", "..."), (0, 0), (2, 2)).shortest_path()
+def test_no_path_is_no_demonstration_and_impossible_options_are_errors():
+    walled_in = Layout((".#.", "##.", "..."), (0, 0), (2, 2))
+    assert walled_in.shortest_path() is None
+    assert WORLD.demonstrate(WORLD.task(walled_in, Split.TRAIN)) is None
     with pytest.raises(SettingsError, match="lower min_distance"):
         take(Gridworld(size=2, min_distance=4), 1)
     with pytest.raises(SettingsError, match="no goal 6 to 3 steps away"):
@@ -193,17 +221,49 @@ def test_achieved_goals_are_the_free_cells_entered_with_their_first_turn():
     assert WORLD.open(task).achieved_goals(solved)[-1].goal == task.goal
 
 
-def test_relabelling_refuses_what_was_not_reached():
+def test_a_walk_is_told_whole_for_a_goal_that_it_did_not_reach():
+    task = WORLD.task(LAYOUT, Split.TRAIN)
+    environment = WORLD.open(task)
+    fallen, _ = play(WORLD, task, [move("right"), move("up"), move("right"), move("down")])
+    told = environment.relabel(fallen, [3, 3], 1)
+    assert told.task == WORLD.task(Layout(LAYOUT.rows, (0, 1), (3, 3)), Split.TRAIN)
+    assert [t.action for t in told.turns] == [move("up"), move("right"), move("down")]
+    assert [t.observation[0].content for t in told.turns] == [
+        "wall\nfarther left\nnearer right",
+        "back left",
+        "fell into a hole",
+    ]
+    assert [t.reward for t in told.turns] == [0.0, 0.0, 0.0]
+    hole = environment.relabel(fallen, [1, 2], 0)  # a hole is never reached
+    assert (len(hole.turns), hole.turns[-1].reward) == (4, 0.0)
+
+
+def test_a_walk_that_starts_at_the_goal_cannot_be_told():
     task = WORLD.task(LAYOUT, Split.TRAIN)
     environment = WORLD.open(task)
     trajectory, _ = play(WORLD, task, [move("right"), move("left"), move("down")])
-    assert environment.relabel(trajectory, [0, 1], 0).start_turn == 0
-    for goal, start_turn in (([0, 1], 1), ([0, 0], 0), ([0, 0], 2), ([3, 3], 0)):
-        with pytest.raises(ValueError, match="does not go"):
+    assert [len(environment.relabel(trajectory, [0, 1], start).turns) for start in (0, 2)] == [1, 1]
+    for goal, start_turn in (([0, 1], 1), ([0, 0], 0), ([0, 0], 2)):
+        with pytest.raises(ValueError, match="there is nothing to tell"):
             environment.relabel(trajectory, goal, start_turn)
-    fallen, _ = play(WORLD, task, [move("right"), move("right"), move("down")])
-    with pytest.raises(ValueError, match="does not go"):
-        environment.relabel(fallen, [1, 2], 0)
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 10**6), choices=st.lists(st.integers(0, 3), min_size=1, max_size=12), data=st.data())
+def test_every_attempt_can_be_told_for_every_goal(seed, choices, data):
+    """As hindsight groups need it: what is told is what the environment would have shown, up to the first reach."""
+    world = Gridworld(size=5, min_distance=3, max_turns=14)
+    task = take(world, 1, Split.TRAIN, seed)[0]
+    parent, _ = play(world, task, [move(list(MOVES)[i]) for i in choices])
+    layout = read_layout(task)
+    free = [[i, j] for i in range(5) for j in range(5) if layout.at((i, j)) == "." and (i, j) != layout.start]
+    goal = data.draw(st.sampled_from(free))
+    told = world.open(task).relabel(parent, goal, 0)
+    replayed, _ = play(world, told.task, [turn.action for turn in told.turns])
+    assert replayed.turns == told.turns
+    reached = [a.turn for a in world.open(task).achieved_goals(parent) if a.goal == goal]
+    assert len(told.turns) == (reached[0] + 1 if reached else len(parent.turns))
+    assert told.turns[-1].reward == float(bool(reached))
 
 
 def check_relabelled(world: Gridworld, task: Task, parent: Trajectory, told: Episode) -> None:

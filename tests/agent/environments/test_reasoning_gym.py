@@ -34,6 +34,7 @@ def test_the_data_sets_own_answer_scores_1_from_what_is_stored(name):
     task_set, some = tasks(2, name)
     for task in some:
         (action,) = task_set.demonstrate(task)
+        assert task_set.demonstrate(task, [action]) is None
         assert score(task, action.content) == 1
         assert score(task, f"Let me think. <answer>no</answer> <answer>\n{action.content}\n</answer>") == 1
         assert score(task, "") == score(task, "<answer> </answer>") == 0

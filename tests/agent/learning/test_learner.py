@@ -65,7 +65,7 @@ def test_an_update_does_not_depend_on_its_micro_batches(policy, segments_of, los
         config = replace(SETTINGS, loss=loss, eps_high=1.5, max_completion=7, micro_batch_tokens=tokens)
         learner = Learner(policy, config)
         learner.optimizer = torch.optim.SGD(learner.model.parameters())
-        stats = learner.update(rows, seed=1, minibatch_rows=5, epochs=2)
+        stats = learner.update(rows, seed=1, minibatch_rows=5, epochs=2).stats
         found.append((weights(learner), {k: v for k, v in stats.items() if "second" not in k}))
     for other, stats in found[1:]:
         assert torch.allclose(other, found[0][0], rtol=1e-4, atol=2e-6)
@@ -76,11 +76,11 @@ def test_one_step_needs_no_second_look_at_the_start(policy, segments_of):
     """The first of two epochs, whose log-probs at the start are computed apart, makes the step that one epoch makes."""
     rows = rows_of(segments_of(5, groups=6))
     once, twice = Learner(policy, SETTINGS), Learner(policy, SETTINGS)
-    stats = once.update(rows, seed=1)
+    stats = once.update(rows, seed=1).stats
     norms = []
     step = twice.optimizer.step
     twice.optimizer.step = lambda: (norms.append(gradient_norm(twice)), step())
-    later = twice.update(rows, seed=1, epochs=2)
+    later = twice.update(rows, seed=1, epochs=2).stats
     assert stats["steps"] == 1
     assert (stats["approx_kl"], later["approx_kl"] > 0) == (0.0, True)  # the second step is away from the start
     assert stats["ratio"] == 1.0
@@ -98,7 +98,7 @@ def test_statistics_are_those_of_the_formulas(policy, segments_of):
     ]
     learner = Learner(policy, replace(SETTINGS, loss="bnpo"))
     before = learner.logprobs(segments)
-    stats = learner.update(rows, seed=0)
+    stats = learner.update(rows, seed=0).stats
     raw = np.exp(np.concatenate(before) - np.concatenate([s.behaviour_logprobs for s in segments]))
     assert stats["raw_correction"] == pytest.approx(raw.mean(), rel=1e-4)
     assert stats["correction"] == pytest.approx(np.minimum(raw, 3).mean(), rel=1e-4)
@@ -111,9 +111,9 @@ def test_statistics_are_those_of_the_formulas(policy, segments_of):
 def test_rows_of_failed_verifiers_stay_in_the_denominator(policy, segments_of):
     segment = segments_of(4)[0]
     losses = [
-        Learner(policy, SETTINGS).update([TrainingRow(segment, 1.0), *[TrainingRow(segment, 0.0)] * extra], seed=0)[
-            "loss"
-        ]
+        Learner(policy, SETTINGS)
+        .update([TrainingRow(segment, 1.0), *[TrainingRow(segment, 0.0)] * extra], seed=0)
+        .stats["loss"]
         for extra in (0, 1, 3)
     ]
     assert losses == pytest.approx([losses[0], losses[0] / 2, losses[0] / 4])
@@ -122,7 +122,7 @@ def test_rows_of_failed_verifiers_stay_in_the_denominator(policy, segments_of):
 def test_nothing_to_learn_from_changes_nothing(policy, segments_of):
     learner = Learner(policy, SETTINGS)
     before = weights(learner)
-    stats = learner.update([TrainingRow(s, 0.0) for s in segments_of(4)], seed=0)
+    stats = learner.update([TrainingRow(s, 0.0) for s in segments_of(4)], seed=0).stats
     assert torch.equal(weights(learner), before)
     assert stats["steps"] == 0
 
@@ -132,7 +132,7 @@ def test_imitation_lowers_the_nll(policy, segments_of):
     learner = Learner(policy, SETTINGS)
     before = learner.evaluate_nll(segments)
     rows = [TrainingRow(s, in_policy_loss=False, nll_weight=1.0) for s in segments]
-    stats = learner.update(rows, seed=0, minibatch_rows=4, epochs=20)
+    stats = learner.update(rows, seed=0, minibatch_rows=4, epochs=20).stats
     assert learner.evaluate_nll(segments) < 0.5 * before
     assert "policy_loss" not in stats
 
@@ -154,7 +154,7 @@ def test_kl_keeps_the_policy_near_the_reference(policy, segments_of):
     for beta in (0.0, 5.0):
         learner = Learner(policy, replace(SETTINGS, beta=beta, learning_rate=2e-3), reference=policy)
         start = weights(learner)
-        stats = learner.update(rows, seed=0, epochs=6)
+        stats = learner.update(rows, seed=0, epochs=6).stats
         drift.append((weights(learner) - start).norm().item())
         assert ("kl" in stats) == (beta > 0)
     assert drift[1] < drift[0]
@@ -235,7 +235,7 @@ def test_bfloat16_keeps_trained_weights_in_float32(policy, segments_of, config):
     assert {p.dtype for p in rough.model.parameters() if p.requires_grad} == {torch.float32}
     expected, found = (np.concatenate(x.logprobs(segments)) for x in (exact, rough))
     assert 0 < np.abs(found - expected).mean() < 0.1
-    stats = rough.update(rows_of(segments), seed=0, epochs=2)
+    stats = rough.update(rows_of(segments), seed=0, epochs=2).stats
     assert np.isfinite(stats["loss"])
 
 

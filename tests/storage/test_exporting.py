@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,9 +24,13 @@ from journeyman.agent.data import (
     VerifierId,
 )
 from journeyman.agent.errors import DataError
-from journeyman.storage.exchange import export_rows, import_rows
+from journeyman.storage import exporting
+from journeyman.storage.exporting import export_rows
+from journeyman.storage.importing import import_rows
+from journeyman.storage.labels import NewLabel
+from journeyman.storage.retraction import Affected
 from journeyman.storage.rows import NewTrajectory
-from journeyman.storage.runs import NewPolicy
+from journeyman.storage.runs import NewPolicy, Use
 from journeyman.storage.store import ReplayStore
 
 GOAL = VerifierId("goal", "1", "00")
@@ -54,11 +59,18 @@ def test_a_run_moves_to_another_store(store: ReplayStore, run_id: str, task_of, 
         ],
     )
     parent = next(t for t in store.trajectories(run_id) if t.group == "g")
-    store.add_attempts([(parent.id, verdict)])
+    store.add_scores([(parent.id, verdict)])
     relabel = trajectory_of(task_of(3), Source.HINDSIGHT)
     store.add_trajectories(run_id, [NewTrajectory("a", relabel, 1, policy.id, parent.id, "final/2")])
 
+    child, parent = (next(t for t in store.trajectories(run_id) if t.group == g) for g in "ag")
+    use = Use(child.id, 0.5, "feed", None, 1.0, None, 0.25)
+    store.add_policy(
+        run_id, NewPolicy(2, policy.id, 1, "finetune", "x", {}), [Use(parent.id, 0.5, "feed", -1.0, 0.0), use]
+    )
+
     text = [json.dumps(row) for row in export_rows(store, run_id)]
+    assert [json.loads(row)["group"] for row in text] == ["e", "g", "a"]  # the relabel after its parent
     other = ReplayStore(f"sqlite:///{tmp_path}/other.db")
     target = other.create_run("copy", {}).id
     for _ in range(2):
@@ -69,8 +81,52 @@ def test_a_run_moves_to_another_store(store: ReplayStore, run_id: str, task_of, 
     assert copied["a"].parent_id == copied["g"].id
     assert copied["g"].policy_number == 1
     assert other.policy(target, 1).kept is False
+    assert other.uses_of(copied["a"].id) == [(2, replace(use, trajectory_id=copied["a"].id))]
+    assert other.retract("goal", "1", "when v2 was trained is not known") == [Affected("copy", 2, 1)]
     assert other.check() == []
     other.close()
+
+
+def test_labels_move_along_and_are_not_doubled(
+    store: ReplayStore, run_id: str, task_of, trajectory_of, tmp_path
+) -> None:
+    rows = [NewTrajectory(g, trajectory_of(task_of(1), attempt=i), 1, None) for g in "gh" for i in (0, 1)]
+    store.add_trajectories(run_id, rows)
+    ids = {t.key: t.id for t in store.trajectories(run_id)}
+    store.add_label(NewLabel(ids["g/0"], ids["h/1"], 1.0, "ann", "shorter"))  # the other one comes later in the file
+    store.add_label(NewLabel(ids["h/1"], None, 0.25, "bob"))
+    store.add_label(NewLabel(ids["h/1"], None, 0.25, "bob"))  # said twice is said twice
+    text = [json.dumps(row) for row in export_rows(store, run_id)]
+    other = ReplayStore(f"sqlite:///{tmp_path}/other.db")
+    target = other.create_run("copy", {}).id
+    for _ in range(2):
+        import_rows(other, target, map(json.loads, text))
+    assert [json.dumps(row) for row in export_rows(other, target)] == text
+    keys = {t.id: t.key for t in other.trajectories(target)}
+    said = [(keys[label.trajectory_id], keys.get(label.other_id), label.value) for label in other.labels(target)]
+    assert said == [("g/0", "h/1", 1.0), ("h/1", None, 0.25), ("h/1", None, 0.25)]
+    with pytest.raises(DataError, match=r"compares \('g', 0\) with \('h', 1\), which is not among the rows"):
+        import_rows(other, other.create_run("part", {}).id, map(json.loads, text[:1]))
+    other.close()
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_an_export_goes_page_by_page(store: ReplayStore, run_id: str, task_of, trajectory_of, monkeypatch) -> None:
+    asked: list[int] = []
+    by_id = ReplayStore.by_id
+    monkeypatch.setattr(ReplayStore, "by_id", lambda self, ids: asked.append(len(ids)) or by_id(self, ids))
+    store.add_trajectories(run_id, [NewTrajectory(f"g{i}", trajectory_of(task_of(i)), 1, None) for i in range(10)])
+    found = export_rows(store, run_id)
+    first = next(found)
+    assert asked == [4]  # the rest is not read yet, and others may write meanwhile
+    store.add_trajectories(run_id, [NewTrajectory("later", trajectory_of(task_of(1)), 1, None)])
+    assert [row["group"] for row in (first, *found)] == [f"g{i}" for i in range(10)]
+    assert asked == [4, 4, 2]
+
+
+@pytest.fixture
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporting, "_PAGE", 4)
 
 
 @given(st.lists(segments(), min_size=1, max_size=3), st.text(max_size=9))

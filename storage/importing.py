@@ -1,57 +1,46 @@
-"""Trajectories as plain rows and back, for files: the round trip is exact, token ids and log-probs included.
-
-One row is one attempt with its task, turns, segments and every verdict ever given, e.g. for JSONL or Parquet.
-"""
+"""Exported rows into the store: the inverse of `exporting`. Importing a file again adds nothing."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import select
 
 from journeyman.agent.data import ScoreRecord, Segment, Source, Split, StopReason, Task, Trajectory, VerifierId
 from journeyman.agent.data import as_messages as messages
 from journeyman.agent.errors import DataError
 from journeyman.storage.database import insert_new
-from journeyman.storage.loading import StoredTrajectory, chunks
-from journeyman.storage.rows import NewTrajectory, score_row, turn_from_row, turn_rows, verdict_from_row
-from journeyman.storage.schema_trajectories import Score
+from journeyman.storage.exporting import FORMAT, USE
+from journeyman.storage.labels import NewLabel
+from journeyman.storage.rows import NewTrajectory, score_row, turn_from_row, verdict_from_row
+from journeyman.storage.schema_trajectories import Score, TrainingUse
 from journeyman.storage.store import ReplayStore
 
-FORMAT = 1
 _PAGE = 500
-_SCORE = tuple(c.name for c in Score.__table__.columns if c.name not in ("id", "trajectory_id", "created_at"))
-
-
-def export_rows(store: ReplayStore, run_id: str) -> Iterator[dict[str, Any]]:
-    """The run's trajectories as rows, parents before their relabels, else by iteration and group."""
-    light = store.trajectories(run_id, tokens=False)
-    ordered = sorted(light, key=lambda t: (t.parent_id is not None, t.iteration, t.group, t.trajectory.attempt))
-    names = {t.id: [t.group, t.trajectory.attempt] for t in light}
-    for page in pages(ordered, _PAGE):
-        ids = [t.id for t in page]
-        scores = _scores(store, ids)
-        for stored in store.by_id(ids):
-            yield _row(stored, names.get(stored.parent_id or ""), scores[stored.id])
+_Key = tuple[str, int]
+"""An attempt's name within its run: its group's key, and its number."""
 
 
 def import_rows(store: ReplayStore, run_id: str, rows: Iterable[Mapping[str, Any]]) -> int:
     """Stores exported rows in a run; how many. Attempts that the run has already are left as they are.
 
     Their policy versions become versions of the run without weights. Raises DataError for a row that is no such row.
+    Labels come last, since one may compare an attempt with a later one; they are held in memory till then.
     """
     count = 0
+    labels: list[_ReadLabel] = []
     for page in pages(rows, _PAGE):
         try:
             _import_page(store, run_id, page, count)
+            labels += [_read_label(row, label) for row in page for label in row["labels"]]
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             why = f"{type(error).__name__}: {error}"
             raise DataError(f"rows {count + 1} to {count + len(page)} are no exported trajectories ({why})") from error
         count += len(page)
+    _import_labels(store, run_id, labels)
     return count
 
 
@@ -60,46 +49,6 @@ def pages(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:
     iterator = iter(rows)
     while page := list(islice(iterator, size)):
         yield page
-
-
-def _row(stored: StoredTrajectory, parent: list[Any] | None, scores: list[dict[str, Any]]) -> dict[str, Any]:
-    task, trajectory = stored.task, stored.trajectory
-    return {
-        "format": FORMAT,
-        "group": stored.group,
-        "attempt": trajectory.attempt,
-        "source": str(trajectory.source),
-        "iteration": stored.iteration,
-        "policy": stored.policy_number,
-        "parent": parent,
-        "relabeller": stored.relabeller,
-        "stop_reason": str(trajectory.stop_reason),
-        "error": trajectory.error,
-        "task": {
-            "environment": task.environment,
-            "split": str(task.split),
-            "hash": task.hash,
-            "goal": task.goal,
-            "payload": dict(task.payload),
-            "prompt": [m.to_json() for m in task.prompt],
-        },
-        "turns": [
-            {name: turn[name] for name in ("action", "observation", "reward")}
-            for turn in turn_rows("", trajectory.turns)
-        ],
-        "segments": [_segment_row(s) for s in trajectory.segments],
-        "scores": scores,
-    }
-
-
-def _segment_row(segment: Segment) -> dict[str, Any]:
-    logprobs = segment.behaviour_logprobs
-    return {
-        "prompt_ids": segment.prompt_ids.tolist(),
-        "completion_ids": segment.completion_ids.tolist(),
-        "loss_mask": segment.loss_mask.tolist(),
-        "behaviour_logprobs": None if logprobs is None else logprobs.tolist(),
-    }
 
 
 def _segment(row: Mapping[str, Any]) -> Segment:
@@ -118,7 +67,8 @@ def _import_page(store: ReplayStore, run_id: str, page: Sequence[Mapping[str, An
             raise ValueError(f"format {row['format']}, not {FORMAT}")
     tasks = {row["task"]["hash"]: _task(row["task"]) for row in page}
     store.add_tasks(run_id, tasks.values(), origin="imported", first_ordinal=before)
-    store.add_imported_policies(run_id, {row["policy"] for row in page if row["policy"] is not None})
+    trained = {use["policy"] for row in page for use in row["uses"]}
+    store.add_imported_policies(run_id, trained | {row["policy"] for row in page if row["policy"] is not None})
     policies = {p.number: p.id for p in store.policies(run_id)}
     for is_relabel in (False, True):  # a parent may be in the same page
         rows = [row for row in page if bool(row["parent"]) is is_relabel]
@@ -130,8 +80,15 @@ def _import_page(store: ReplayStore, run_id: str, page: Sequence[Mapping[str, An
         for row in page
         for score in row["scores"]
     ]
+    uses = [
+        {"trajectory_id": ids[row["group"], row["attempt"]], "policy_version_id": policies[use["policy"]]}
+        | {name: use[name] for name in USE}
+        for row in page
+        for use in row["uses"]
+    ]
     with store.database.write() as connection:
         insert_new(connection, Score, scores)
+        insert_new(connection, TrainingUse, uses)
 
 
 def _task(row: Mapping[str, Any]) -> Task:
@@ -161,12 +118,31 @@ def _record(row: Mapping[str, Any]) -> ScoreRecord:
     return ScoreRecord(verifier, verdict_from_row(row), row["latency_ms"])
 
 
-def _scores(store: ReplayStore, ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    with store.database.read() as connection:
-        for chunk in chunks(ids):
-            query = select(Score.__table__).where(Score.trajectory_id.in_(chunk))
-            order = (Score.trajectory_id, Score.verifier, Score.version, Score.config_hash, Score.attempt)
-            for row in connection.execute(query.order_by(*order)).mappings():
-                found[row["trajectory_id"]].append({name: row[name] for name in _SCORE})
-    return found
+class _ReadLabel(NamedTuple):
+    """A label as a file has it."""
+
+    key: _Key
+    other: _Key | None
+    value: float
+    person: str
+    comment: str | None
+    at: datetime
+
+
+def _read_label(row: Mapping[str, Any], label: Mapping[str, Any]) -> _ReadLabel:
+    other = None if label["other"] is None else (str(label["other"][0]), int(label["other"][1]))
+    said = float(label["value"]), str(label["person"]), label["comment"]
+    return _ReadLabel((row["group"], row["attempt"]), other, *said, datetime.fromisoformat(label["created_at"]))
+
+
+def _import_labels(store: ReplayStore, run_id: str, labels: Sequence[_ReadLabel]) -> None:
+    """Adds the labels that are not there yet: labels have no natural key, so all they say is compared."""
+    ids = store.ids_of(run_id, {key for label in labels for key in (label.key, label.other) if key is not None})
+    there = set(store.labels(run_id))
+    for label in labels:
+        if label.other is not None and label.other not in ids:
+            raise DataError(f"a label compares {label.key} with {label.other}, which is not among the rows")
+        other = None if label.other is None else ids[label.other]
+        new = NewLabel(ids[label.key], other, label.value, label.person, label.comment, label.at)
+        if new not in there:
+            store.add_label(new)

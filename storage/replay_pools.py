@@ -1,0 +1,106 @@
+"""The pools that training groups are drawn from: which group stands where, so that a draw needs no search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from journeyman.agent.errors import StoreError
+from journeyman.storage.bulk import insert_all
+from journeyman.storage.database import Database, chunks
+from journeyman.storage.schema import PolicyVersion
+from journeyman.storage.schema_trajectories import ReplayEntry, ReplayPool, TrajectoryGroup
+
+
+class Kind(StrEnum):
+    """As what a group is drawn."""
+
+    EXPERT = "expert"  # demonstrations, to be imitated
+    SUCCESS = "success"  # own attempts with a success among them, to be imitated
+    HINDSIGHT = "hindsight"  # attempts told anew
+    POLICY = "policy"  # own attempts of older updates that differ in reward, for the policy loss
+
+
+class ReplayPools:
+    """The part of the replay store that knows what may be drawn."""
+
+    database: Database
+
+    def enter(self, run_id: str, kind: Kind, groups: Sequence[str]) -> None:
+        """Makes the groups (by key) drawable as `kind`, in this order; those that are already stay where they are.
+
+        Only training tasks' groups may enter: the caller sees to that, and a draw checks it again. Raises StoreError
+        for a group that the run does not have.
+        """
+
+        def work(connection: Connection) -> None:
+            for policy, ids in sorted(_by_policy(connection, run_id, groups).items()):
+                _append(connection, (run_id, kind, policy), ids)
+
+        self.database.write_again(work)
+
+    def pool_sizes(self, run_id: str, kind: Kind) -> dict[int, int]:
+        """How many groups there are of a kind, by the number of the policy version that sampled them (0: none did)."""
+        query = select(ReplayPool.policy, ReplayPool.size).where(ReplayPool.run_id == run_id, ReplayPool.kind == kind)
+        with self.database.read() as connection:
+            return dict(connection.execute(query.order_by(ReplayPool.policy)).tuples().all())
+
+
+def leave(connection: Connection, run_id: str, before_iteration: int) -> None:
+    """Takes the groups of earlier iterations out of the run's pools, demonstrations apart, and closes the gaps."""
+    pools = select(ReplayPool.kind, ReplayPool.policy).where(ReplayPool.run_id == run_id)
+    for kind, policy in connection.execute(pools.where(ReplayPool.kind != Kind.EXPERT)).all():
+        of_pool = (ReplayEntry.run_id == run_id, ReplayEntry.kind == kind, ReplayEntry.policy == policy)
+        staying = (
+            select(ReplayEntry.group_id)
+            .join(TrajectoryGroup, TrajectoryGroup.id == ReplayEntry.group_id)
+            .where(*of_pool, TrajectoryGroup.iteration >= before_iteration)
+            .order_by(ReplayEntry.position)
+        )
+        groups = list(connection.scalars(staying))
+        connection.execute(delete(ReplayEntry).where(*of_pool))
+        _place(connection, (run_id, kind, policy), groups, first=0)
+
+
+def _by_policy(connection: Connection, run_id: str, groups: Sequence[str]) -> dict[int, list[str]]:
+    """Ids of the groups by the number of their policy version."""
+    known: dict[str, tuple[str, int]] = {}
+    for chunk in chunks(groups):
+        query = (
+            select(TrajectoryGroup.key, TrajectoryGroup.id, func.coalesce(PolicyVersion.number, 0))
+            .outerjoin(PolicyVersion, PolicyVersion.id == TrajectoryGroup.policy_version_id)
+            .where(TrajectoryGroup.run_id == run_id, TrajectoryGroup.key.in_(chunk))
+        )
+        known |= {key: (group, number) for key, group, number in connection.execute(query)}
+    if unknown := [group for group in groups if group not in known]:
+        raise StoreError(f"{len(unknown)} groups are to be drawn from that run {run_id} does not have: {unknown[0]!r}")
+    found: dict[int, list[str]] = {}
+    for group, number in (known[key] for key in dict.fromkeys(groups)):
+        found.setdefault(number, []).append(group)
+    return found
+
+
+def _append(connection: Connection, pool: tuple[str, str, int], groups: Sequence[str]) -> None:
+    """Adds what is not there yet behind the last place; the pool's row is locked till the end of the transaction."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    run_id, kind, policy = pool
+    insert = dialect.insert(ReplayPool).values(run_id=run_id, kind=kind, policy=policy, size=0)
+    key = [ReplayPool.run_id, ReplayPool.kind, ReplayPool.policy]
+    locked = insert.on_conflict_do_update(index_elements=key, set_={"size": ReplayPool.size}).returning(ReplayPool.size)
+    size = connection.execute(locked).scalar_one()
+    there: set[str] = set()
+    for chunk in chunks(groups):
+        query = select(ReplayEntry.group_id).where(ReplayEntry.group_id.in_(chunk), ReplayEntry.kind == kind)
+        there |= set(connection.scalars(query))
+    _place(connection, pool, [group for group in groups if group not in there], first=size)
+
+
+def _place(connection: Connection, pool: tuple[str, str, int], groups: Sequence[str], *, first: int) -> None:
+    names = ("run_id", "kind", "policy", "position", "group_id")
+    rows = [dict(zip(names, (*pool, first + i, group), strict=True)) for i, group in enumerate(groups)]
+    insert_all(connection, ReplayEntry, rows)
+    which = (ReplayPool.run_id == pool[0], ReplayPool.kind == pool[1], ReplayPool.policy == pool[2])
+    connection.execute(update(ReplayPool).where(*which).values(size=first + len(groups)))

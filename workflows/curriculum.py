@@ -1,0 +1,53 @@
+"""The choice of an iteration's training tasks: pass after pass, or those that promise the most contrast."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from journeyman.agent.chance import keyed_rng
+from journeyman.agent.curriculum import best, thompson_scores, ucb_scores
+from journeyman.agent.data import Split, Task
+from journeyman.storage.curriculum import Tally, tallies
+from journeyman.workflows.session import Session
+
+
+def tasks_of(session: Session, iteration: int) -> list[Task]:
+    """The iteration's training tasks, each once, as `curriculum.strategy` says; the same however often it is asked.
+
+    Only attempts of earlier iterations are looked at, and those are complete when an iteration begins.
+    """
+    tasks = session.store.tasks(session.run.id, Split.TRAIN)
+    if session.settings.curriculum.strategy == "passes":
+        return _passes(session, tasks, iteration)
+    return _promising(session, tasks, iteration)
+
+
+def _passes(session: Session, tasks: Sequence[Task], iteration: int) -> list[Task]:
+    """Pass after pass over all tasks, each pass in an order of its own."""
+    count = session.settings.generate.tasks
+    chosen: list[Task] = []
+    for place in range((iteration - 1) * count, iteration * count):
+        turn, i = divmod(place, len(tasks))
+        if i == 0 or not chosen:
+            order = keyed_rng(session.settings.run.seed, "order", session.run.ordinal, turn).permutation(len(tasks))
+        chosen.append(tasks[order[i]])
+    return list({task.hash: task for task in chosen}.values())  # once a task, where there are fewer than `count`
+
+
+def _promising(session: Session, tasks: Sequence[Task], iteration: int) -> list[Task]:
+    """Those of the highest score, by what earlier iterations came to."""
+    settings, rubric = session.settings.curriculum, session.rubric
+    recent = range(max(iteration - settings.max_age, 1), iteration)
+    weighed = [c.id for c in rubric.criteria if c.weight]
+    found = tallies(session.store, session.run.id, recent, weighed, rubric.succeeded)
+    counted = [found.get(task.hash, Tally()) for task in tasks]
+    attempts_T = np.array([t.attempts for t in counted], dtype=np.int64)
+    successes_T = np.array([t.successes for t in counted], dtype=np.int64)
+    rng = keyed_rng(session.settings.run.seed, "curriculum", session.run.ordinal, iteration)
+    if settings.strategy == "ucb":
+        scores_T = ucb_scores(attempts_T, successes_T, settings.explore)
+    else:
+        scores_T = thompson_scores(attempts_T, successes_T, rng)
+    return [tasks[i] for i in best(scores_T, session.settings.generate.tasks, rng)]
