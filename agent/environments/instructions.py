@@ -59,9 +59,12 @@ class Instructions:
         while True:
             yield instruction_task(self._draw(rng), split)
 
-    def demonstrate(self, task: Task) -> Sequence[Message]:
-        """A shortest text that satisfies all constraints, for every task of this set and every relabel of one."""
-        return [Message("assistant", compose(canonical_constraints(task.goal), self.words))]
+    def demonstrate(self, task: Task, after: Sequence[Message] = ()) -> Sequence[Message] | None:
+        """A shortest text that satisfies all constraints, for every task of this set and every relabel of one.
+
+        None after an answer, which is the last.
+        """
+        return None if after else [Message("assistant", compose(canonical_constraints(task.goal), self.words))]
 
     def open(self, task: Task) -> InstructionsEpisode:
         """A fresh single-turn episode."""
@@ -95,13 +98,11 @@ class InstructionsEpisode(SingleTurn):
         return [Achieved(kept, 0)] if kept else []
 
     def relabel(self, trajectory: Trajectory, goal: Json, start_turn: int) -> Episode:
-        """The same answer to an instruction that has only the constraints of `goal`.
+        """The same answer to an instruction that has only the constraints of `goal`, whether or not it satisfies them.
 
-        Raises ValueError where the answer does not satisfy them all.
+        Raises UnknownNameError and DataError as `canonical_constraints` does.
         """
         task = instruction_task(goal, Split.TRAIN)
-        if satisfied(task.goal, trajectory.final_text) != task.goal:
-            raise ValueError(f"the answer {trajectory.final_text!r} does not satisfy all of {task.goal}")
         return Episode(task, (replace(trajectory.turns[0], observation=()),), start_turn)
 
 

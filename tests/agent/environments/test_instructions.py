@@ -49,6 +49,7 @@ def test_a_task_lists_its_constraints_and_one_answer_ends_it() -> None:
     (message,) = asyncio.run(environment.start()).messages
     assert message.content == "Do not use the word red.\nWrite 2 sentences.\nUse the word owl.\nWrite exactly 4 words."
     assert [action.content for action in WORLD.demonstrate(task)] == ["owl. cat sun tea."]
+    assert WORLD.demonstrate(task, [Message("assistant", "owl")]) is None
     assert asyncio.run(environment.step(Message("assistant", "owl"))).terminated
 
 
@@ -129,10 +130,11 @@ def test_a_relabel_of_any_text_is_passed_by_the_verifier(text: str, seed: int) -
             assert goals_of(episode.task, text) == [(goal, 0)]
 
 
-def test_what_is_not_satisfied_is_no_relabel() -> None:
-    task = instruction_task(GOAL, Split.TRAIN)
-    with pytest.raises(ValueError, match="the answer 'an owl' does not satisfy all of"):
-        WORLD.open(task).relabel(attempt(task, "an owl"), GOAL[:2], 0)
+def test_what_is_not_satisfied_is_told_too_and_fails() -> None:
+    task = instruction_task(GOAL, Split.TEST)
+    episode = WORLD.open(task).relabel(attempt(task, "an owl"), GOAL[:2], 0)
+    assert episode.task == instruction_task(GOAL[:2], Split.TRAIN)
+    assert ConstraintsSatisfied().verify(episode.task, attempt(episode.task, "an owl")).score == 0.5
     with pytest.raises(UnknownNameError, match="did you mean 'words'"):
         WORLD.open(task).relabel(attempt(task, "an owl"), [{"kind": "word", "count": 2}], 0)
 
