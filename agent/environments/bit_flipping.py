@@ -75,9 +75,9 @@ class BitFlippingEpisode(GoalEpisode[str]):
         return state
 
     def tell(self, action: Message) -> str:
-        """The state, and what a flip is where there was none."""
+        """State and goal, as the agent of the paper sees them, and what a flip is where there was none."""
         before, now = self.path[-2:]
-        text = f"now {now}"
+        text = look(now, self.task.goal)
         return f"no flip: call {FLIP.name} once, with a place from 1 to {len(now)}\n{text}" if now == before else text
 
     def between(self, start: str, goal: Json) -> BitFlippingEpisode:
@@ -87,9 +87,14 @@ class BitFlippingEpisode(GoalEpisode[str]):
 
 def bit_task(start: str, goal: str, split: Split) -> Task:
     """The task of turning `start` into `goal`, e.g. "0110" into "1111"."""
-    prompt = Message("user", f"Flip bits, one at a time, to make {goal}.\nnow {start}")
+    prompt = Message("user", f"Flip one bit at a time.\n{look(start, goal)}")
     name = canonical_hash("bit_flipping", [start, goal])
     return Task("bit_flipping", goal, (prompt,), split, name, {"start": start})
+
+
+def look(state: str, goal: str) -> str:
+    """What the agent is told, e.g. "now 0110" and "goal 1111", a line each."""
+    return f"now {state}\ngoal {goal}"
 
 
 def read_place(action: Message) -> int | None:
