@@ -82,5 +82,5 @@ def test_the_latest_verdict_counts(full: ReplayStore, run_id: str) -> None:
         for t in full.trajectories(run_id, iterations=[1], source=Source.POLICY)
         if GOAL in t.verdicts and t.verdicts[GOAL].score == 0
     ]
-    full.add_attempts([(i, ScoreRecord(GOAL, Verdict(Status.OK, 1.0), 0.0)) for i in failed])
+    full.add_scores([(i, ScoreRecord(GOAL, Verdict(Status.OK, 1.0), 0.0)) for i in failed])
     assert count(full, run_id, range(1, 2))["hash1"] == Tally(4, 2)

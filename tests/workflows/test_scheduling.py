@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -75,11 +76,22 @@ def answers(url: str) -> bool:
 
 
 def api(env: dict[str, str], path: str, body: dict[str, object]) -> list[dict[str, object]]:
+    """What Prefect answers; asked again while the database of the server is busy (503), as its own client does."""
     request = urllib.request.Request(
         f"{env['PREFECT_API_URL']}/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
-    with urllib.request.urlopen(request, timeout=20) as answer:
-        return json.loads(answer.read())
+
+    def answered() -> tuple[list[dict[str, object]]] | None:
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                return (json.loads(answer.read()),)
+        except urllib.error.HTTPError as error:
+            if error.code != 503:
+                raise
+            return None
+
+    (answer,) = wait_for(path, answered)
+    return answer
 
 
 def flow_states(env: dict[str, str]) -> list[str]:

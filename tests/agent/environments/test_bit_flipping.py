@@ -102,7 +102,7 @@ def test_an_attempt_is_told_whole_for_a_goal_that_it_did_not_reach() -> None:
     episode = environment.relabel(trajectory, "0000", 1)
     assert episode.task == bit_task("1110", "0000", Split.TRAIN)
     assert [t.action for t in episode.turns] == [flip(1), flip(3)]
-    assert [t.observation[0].content for t in episode.turns] == ["now 0110\ngoal 0100", "now 0100\ngoal 0100"]
+    assert [t.observation[0].content for t in episode.turns] == ["now 0110\ngoal 0000", "now 0100\ngoal 0000"]
     assert [t.reward for t in episode.turns] == [0.0, 0.0]
     with pytest.raises(ValueError, match="is at 0110 before turn 2"):
         environment.relabel(trajectory, "0110", 2)
