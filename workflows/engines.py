@@ -38,17 +38,19 @@ def open_rubric(settings: Settings, task_set: TaskSet) -> Rubric:
 
 def base_model(settings: Settings) -> str:
     """Folder or name of the model a run begins with; `tiny` is made on the spot, among the artifacts."""
-    from journeyman.agent.learning.checkpoint import whole_folder
+    from journeyman.agent.learning.checkpoint import one_writer, whole_folder
     from journeyman.agent.models import make_tiny, resolve_model
 
     model = settings.model
     if model.name != "tiny":
         return resolve_model(model.name)
     folder = Path(settings.store.artifacts) / f"tiny-{model.hidden}x{model.layers}-seed{settings.run.seed}"
+    heads = max(model.hidden // 32, 1)
     if not folder.exists():
-        heads = max(model.hidden // 32, 1)
-        with whole_folder(folder) as partial:
-            make_tiny(partial, settings.run.seed, hidden=model.hidden, layers=model.layers, heads=heads)
+        with one_writer(folder):  # runs may share their artifacts
+            if not folder.exists():
+                with whole_folder(folder) as partial:
+                    make_tiny(partial, settings.run.seed, hidden=model.hidden, layers=model.layers, heads=heads)
     return str(folder)
 
 

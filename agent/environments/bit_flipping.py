@@ -87,14 +87,19 @@ class BitFlippingEpisode(GoalEpisode[str]):
 
 def bit_task(start: str, goal: str, split: Split) -> Task:
     """The task of turning `start` into `goal`, e.g. "0110" into "1111"."""
-    prompt = Message("user", f"Flip one bit at a time.\n{look(start, goal)}")
+    prompt = Message("user", f"Flip one bit at a time until none is wrong (!).\n{look(start, goal)}")
     name = canonical_hash("bit_flipping", [start, goal])
     return Task("bit_flipping", goal, (prompt,), split, name, {"start": start})
 
 
 def look(state: str, goal: str) -> str:
-    """What the agent is told, e.g. "now 0110" and "goal 1111", a line each."""
-    return f"now {state}\ngoal {goal}"
+    """What the agent is told, e.g. "1=0 2!1" for state "01" and goal "00": each place and its bit, ! where it is wrong.
+
+    It says what differs, as two rows of bits would too: a model of some 10^5 parameters learns to read it in minutes,
+    and to compare two rows of bits it does not.
+    """
+    places = enumerate(zip(state, goal, strict=True), 1)
+    return " ".join(f"{i}{'=' if bit == wanted else '!'}{bit}" for i, (bit, wanted) in places)
 
 
 def read_place(action: Message) -> int | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from filelock import FileLock
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -22,6 +23,21 @@ from journeyman.agent.errors import StoreError, UsageError
 from journeyman.agent.models import load_causal_lm, load_tokenizer
 
 OPTIMIZER_FILE = Path("learner") / "optimizer.safetensors"
+
+
+@contextmanager
+def one_writer(folder: Path) -> Iterator[None]:
+    """Processes that would write the same folder take turns; a killed one holds nobody up."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+        lock.acquire()
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be written: {error}; make room or name another store.artifacts") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager

@@ -23,19 +23,24 @@ from journeyman.workflows.settings import parse_settings
 
 HERE = Path(__file__).parent
 ENVIRONMENTS = ("countdown", "gridworld", "bit_flipping")
-REPLAY = "replay.quota={expert=0.2, success=0.5, policy=0.3}"
+BC = "bc"
+"""The warm start that all arms share, so that no run of its own is needed."""
+GENTLE = "finetune.learning_rate=5e-4"
+"""For arms that the policy loss alone moves: at the rate that suits NLL they fell below their warm start."""
 HINDSIGHT = "replay.quota={expert=0.1, success=0.3, policy=0.1, hindsight=0.5}"
+GROUPS = ["relabel.strategies=[]", "relabel.groups=2", HINDSIGHT]
 ARMS: dict[str, list[str]] = {
-    "bc": ["run.iterations=0"],
     "expert_iteration": [
         "finetune.policy_weight=0.0", "relabel.strategies=[]", "replay.quota={expert=0.2, success=0.8}",
     ],
-    "grpo": ["finetune.bc_weight=0.0", "relabel.strategies=[]", "replay.groups=0"],
-    "grpo_replay": ["relabel.strategies=[]", REPLAY],
-    "hindsight_nll": [HINDSIGHT],
-    "hindsight_groups": ["relabel.strategies=[]", "relabel.groups=2", "finetune.hindsight_loss='grpo'", HINDSIGHT],
+    "grpo": ["finetune.bc_weight=0.0", "relabel.strategies=[]", "replay.groups=0", GENTLE],
+    "grpo_replay": ["relabel.strategies=[]", "replay.quota={expert=0.2, success=0.5, policy=0.3}"],
+    "hindsight": [HINDSIGHT],
+    "hindsight_groups_nll": GROUPS,
+    "hindsight_groups_grpo": [*GROUPS, "replay.groups=128", "finetune.hindsight_loss='grpo'", GENTLE],
 }  # fmt: skip
-"""Settings by arm; the last two are GRPO + replay + hindsight, by NLL of relabels and by GRPO of hindsight groups."""
+"""Settings by arm; the last three are GRPO + replay + hindsight: by NLL of single relabels, and by NLL of the successes
+or GRPO of the whole of hindsight groups."""
 STUDENT_T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
 """97.5 % quantile of Student's t by the number of seeds: half a 95 % interval, in standard errors."""
 
@@ -58,8 +63,10 @@ class Job:
 class Outcome:
     """What a finished run came to."""
 
+    warm_start: float
+    """Success on the test tasks before the first iteration."""
     success: float
-    """On the test tasks."""
+    """And after the last one."""
     validation: list[tuple[int, float]]
     """(rollouts, success), from the warm start on."""
     seconds: float
@@ -125,28 +132,28 @@ def outcome(store: ReplayStore, job: Job) -> Outcome | None:
     settings = parse_settings(run.settings, job.name)
     rollouts = settings.generate.tasks * settings.generate.attempts
     validation = [(e.iteration * rollouts, e.pass_at_1) for e in store.evaluations(run.id, Split.VALIDATION)]
-    final = max(store.evaluations(run.id, Split.TEST), key=lambda e: e.policy_number)
-    return Outcome(final.pass_at_1, validation, store.seconds(run.id))
+    first, *_, final = sorted(store.evaluations(run.id, Split.TEST), key=lambda e: e.policy_number)
+    return Outcome(first.pass_at_1, final.pass_at_1, validation, store.seconds(run.id))
 
 
 def print_table(store: ReplayStore, environment: str, arms: Sequence[str], seeds: Sequence[int]) -> None:
     """Mean test success with its 95 % interval, and how soon each arm was as good as GRPO in the end."""
     found = {arm: [o for seed in seeds if (o := outcome(store, Job(environment, arm, seed)))] for arm in arms}
     goal = mean([o.validation[-1][1] for o in found.get("grpo", [])])
-    print(
-        f"\n{environment}\n| arm | seeds | test success, 95 % | rollouts | as good as GRPO's end after | longest run |"
-    )
-    print("|---|---|---|---|---|---|")
+    head = ("arm", "seeds", "test success, 95 %", "rollouts", "as good as GRPO's end after", "longest run")
+    print(f"\n{environment}\n| {' | '.join(head)} |\n|{'---|' * len(head)}")
+    shared = next((outcomes for outcomes in found.values() if outcomes), [])
+    if shared:
+        print(f"| {BC} | {len(shared)} | {with_interval([o.warm_start for o in shared])} | 0 | | |")
     for arm, outcomes in found.items():
-        if not outcomes:
-            continue
-        curve = [(r, mean([o.validation[i][1] for o in outcomes])) for i, (r, _) in enumerate(outcomes[0].validation)]
-        reached = next((str(r) for r, success in curve if success >= goal), "never")
-        interval = half_interval([o.success for o in outcomes])
-        print(
-            f"| {arm} | {len(outcomes)} | {mean([o.success for o in outcomes]):.3f} ± {interval:.3f} "
-            f"| {curve[-1][0]} | {reached} | {max(o.seconds for o in outcomes):.0f} s |"
-        )
+        if outcomes:
+            steps = range(len(outcomes[0].validation))
+            curve = [(outcomes[0].validation[i][0], mean([o.validation[i][1] for o in outcomes])) for i in steps]
+            reached = next((str(rollouts) for rollouts, success in curve if success >= goal), "never")
+            print(
+                f"| {arm} | {len(outcomes)} | {with_interval([o.success for o in outcomes])} "
+                f"| {curve[-1][0]} | {reached} | {max(o.seconds for o in outcomes):.0f} s |"
+            )
 
 
 def mean(values: Sequence[float]) -> float:
@@ -154,11 +161,11 @@ def mean(values: Sequence[float]) -> float:
     return statistics.fmean(values) if values else float("nan")
 
 
-def half_interval(values: Sequence[float]) -> float:
-    """Half a 95 % interval of the mean."""
+def with_interval(values: Sequence[float]) -> str:
+    """Their mean and half its 95 % interval, by Student's t; the mean alone where there is no interval to tell."""
     if len(values) not in STUDENT_T:
-        return float("nan")
-    return STUDENT_T[len(values)] * statistics.stdev(values) / len(values) ** 0.5
+        return f"{mean(values):.3f}"
+    return f"{mean(values):.3f} ± {STUDENT_T[len(values)] * statistics.stdev(values) / len(values) ** 0.5:.3f}"
 
 
 if __name__ == "__main__":
