@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from journeyman.agent.data import Message, Source, Split, StopReason, Task, ToolCall, Trajectory, Turn
-from journeyman.agent.environments.bit_flipping import BitFlipping, bit_task, flipped, read_place
+from journeyman.agent.environments.bit_flipping import BitFlipping, bit_task, flipped, look, read_place
 from journeyman.agent.plugins import ENVIRONMENTS, load_plugin
 from journeyman.agent.protocols import GoalEnvironment, TaskSet
 
@@ -45,12 +45,15 @@ def test_the_plugin_is_a_task_set() -> None:
     assert world.max_turns == 5
     task = next(world.tasks(Split.TRAIN, 0))
     assert isinstance(world.open(task), GoalEnvironment)
-    assert task.prompt[0].content == f"Flip one bit at a time.\nnow {task.payload['start']}\ngoal {task.goal}"
+    assert (
+        task.prompt[0].content
+        == f"Flip one bit at a time until none is wrong (!).\n{look(task.payload['start'], task.goal)}"
+    )
 
 
 def test_flips_are_seen_and_the_goal_ends_the_episode() -> None:
     trajectory = play(TASK, [flip(1), flip(4), flip(2)])
-    assert seen(trajectory) == ["now 1110\ngoal 1111", "now 1111\ngoal 1111"]
+    assert seen(trajectory) == ["1=1 2=1 3=1 4!0", "1=1 2=1 3=1 4=1"]
     assert [t.reward for t in trajectory.turns] == [0.0, 1.0]
 
 
@@ -60,7 +63,7 @@ def test_flips_are_seen_and_the_goal_ends_the_episode() -> None:
 )
 def test_what_is_no_flip_costs_a_turn(junk: Message) -> None:
     trajectory = play(TASK, [junk] * 9)
-    assert seen(trajectory) == ["no flip: call flip once, with a place from 1 to 4\nnow 0110\ngoal 1111"] * 4
+    assert seen(trajectory) == ["no flip: call flip once, with a place from 1 to 4\n1!0 2=1 3=1 4!0"] * 4
 
 
 @given(st.integers(0, 99))
@@ -102,7 +105,7 @@ def test_an_attempt_is_told_whole_for_a_goal_that_it_did_not_reach() -> None:
     episode = environment.relabel(trajectory, "0000", 1)
     assert episode.task == bit_task("1110", "0000", Split.TRAIN)
     assert [t.action for t in episode.turns] == [flip(1), flip(3)]
-    assert [t.observation[0].content for t in episode.turns] == ["now 0110\ngoal 0000", "now 0100\ngoal 0000"]
+    assert [t.observation[0].content for t in episode.turns] == ["1=0 2!1 3!1 4=0", "1=0 2!1 3=0 4=0"]
     assert [t.reward for t in episode.turns] == [0.0, 0.0]
     with pytest.raises(ValueError, match="is at 0110 before turn 2"):
         environment.relabel(trajectory, "0110", 2)
