@@ -34,7 +34,7 @@ BASE = (
     "warm_start.max_epochs=10",
     "relabel.strategies=[]",
     "finetune.scale_rewards=batch",  # scaled by group, a bonus alone would count as much as a success
-    "finetune.quota={ expert = 0.2, policy = 0.8 }",
+    "replay.quota={ expert = 0.2, success = 0.8 }",
 )
 TABLES: Mapping[str, Mapping[str, Sequence[str]]] = {
     "curriculum": {"passes": (), "ucb": ("curriculum.strategy=ucb",), "thompson": ("curriculum.strategy=thompson",)},

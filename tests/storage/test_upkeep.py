@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import text
 
-from journeyman.agent.data import Source, Split
+from journeyman.agent.data import ScoreRecord, Source, Split, Status, Verdict, VerifierId
 from journeyman.agent.errors import StoreError
 from journeyman.storage.rows import NewTrajectory
 from journeyman.storage.runs import NewPolicy, Use
@@ -100,6 +100,20 @@ def test_training_on_held_out_tasks_and_work_without_outcome_are_named(filled: R
     assert later is not None
     filled.finish(later)
     assert ("work done without an outcome", "hash1") in {(p.what, p.where) for p in filled.check()}
+
+
+def test_scoring_without_a_score_is_named(filled: ReplayStore, run_id: str) -> None:
+    attempts = [t.id for t in filled.trajectories(run_id, split=Split.TRAIN, source=Source.POLICY)]
+    filled.enqueue(run_id, "score/1", attempts)
+    scored = filled.claim(run_id, "score/1", "w", limit=1, seconds=60)
+    assert scored is not None
+    record = ScoreRecord(VerifierId("goal", "1", "00"), Verdict(Status.OK, 1.0), 0.0)
+    filled.add_scores([(scored.subjects[0], record)], finishes=scored)
+    assert filled.check() == []
+    dropped = filled.claim(run_id, "score/1", "w", limit=1, seconds=60)
+    assert dropped is not None
+    filled.finish(dropped)
+    assert [(p.what, p.where) for p in filled.check()] == [("work done without an outcome", dropped.subjects[0])]
 
 
 def test_pruning_deletes_old_tokens_and_nothing_else(filled: ReplayStore, run_id: str) -> None:
