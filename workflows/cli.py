@@ -112,6 +112,7 @@ def _add_looking(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     evaluate.add_argument("target", help="run name or id, or a settings file to evaluate its base model")
     evaluate.add_argument("--policy", help="version of the run, e.g. v3; the newest promoted one without it")
     evaluate.add_argument("--model", help="with a settings file: another base model's folder or name")
+    _set_argument(evaluate)
     evaluate.add_argument("--split", choices=("validation", "test"), default="test")
     export = commands.add_parser("export-policy", help="merged weights as a folder that `vllm serve` takes")
     export.add_argument("run", help="run name or id")
@@ -169,6 +170,10 @@ def _add_keeping(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _settings_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("settings", help="TOML file, e.g. examples/countdown.toml")
+    _set_argument(command)
+
+
+def _set_argument(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", dest="overrides", help="e.g. --set run.seed=1"
     )

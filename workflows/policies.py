@@ -28,9 +28,9 @@ def evaluate(options: argparse.Namespace) -> None:
     split = Split(options.split)
     if options.target.endswith(".toml"):
         row = _evaluate_base(options, split)
-    elif options.model:
+    elif options.model or options.overrides:
         raise UsageError(
-            "--model goes with a settings file, which says on which tasks: journeyman evaluate SETTINGS.toml"
+            "--model and --set go with a settings file, which says on which tasks: journeyman evaluate SETTINGS.toml"
         )
     else:
         with lend(find_run(options.store, options.target), Reporter()) as session:
@@ -84,7 +84,7 @@ def chosen_version(session: Session, wanted: str | None) -> PolicyInfo:
 
 def _evaluate_base(options: argparse.Namespace, split: Split) -> Json:
     """A run without a loop, for a model as it is found; it is stored like any other."""
-    overrides = ["run.iterations=0", *([f"model.name={options.model}"] if options.model else [])]
+    overrides = [*options.overrides, "run.iterations=0", *([f"model.name={options.model}"] if options.model else [])]
     settings = load_settings(options.target, overrides)
     ref = start_run(
         settings.model_copy(update={"run": settings.run.model_copy(update={"name": f"{settings.run.name}.base"})})

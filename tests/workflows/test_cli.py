@@ -64,7 +64,7 @@ def test_weights_are_kept_as_the_setting_says(small_run) -> None:
     assert {v["policy"] for v in versions if v["promoted"] == "yes"} <= kept
 
 
-def test_a_version_is_evaluated_and_exported(small_run, tmp_path: Path) -> None:
+def test_a_version_is_evaluated_and_exported(small_run, small: str, tmp_path: Path) -> None:
     found = json.loads(small_run("evaluate", "small", "--policy", "v1", "--split", "validation", "--json").stdout)
     assert (found["policy"], found["tasks"], found["k"]) == (1, 20, 4)
     small_run("export-policy", "small", str(tmp_path / "out"), "--policy", "v1")
@@ -72,6 +72,11 @@ def test_a_version_is_evaluated_and_exported(small_run, tmp_path: Path) -> None:
 
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     assert model.config.hidden_size == 64
+    elsewhere = ["--set", f"store.url=sqlite:///{tmp_path}/other.db", "--set", f"store.artifacts={tmp_path}/artifacts"]
+    wanted = ["--model", str(tmp_path / "out"), "--set", "evaluate.attempts=2", "--set", "tasks.test=10", *elsewhere]
+    found = json.loads(small_run("evaluate", small, *wanted, "--json").stdout)
+    assert (found["tasks"], found["k"]) == (10, 2)
+    assert "go with a settings file" in small_run("evaluate", "small", "--set", "evaluate.attempts=2", code=2).stderr
     again = small_run("export-policy", "small", str(tmp_path / "out"), code=2)
     assert "exists already" in again.stderr
 
