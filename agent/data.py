@@ -295,6 +295,11 @@ def canonical_hash(environment: str, canonical: Json) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
+def said(messages: Sequence[Message]) -> list[Json]:
+    """The canonical form of a conversation: role and text, white space made alike. Equal ones ask the same."""
+    return [[message.role, " ".join(message.content.split())] for message in messages]
+
+
 def as_messages(rows: Sequence[Mapping[str, Json]]) -> tuple[Message, ...]:
     """Chat JSON rows as messages."""
     return tuple(Message.from_json(row) for row in rows)

@@ -24,7 +24,7 @@ from journeyman.workflows.attempts import success_rate
 from journeyman.workflows.console import Reporter
 from journeyman.workflows.evaluate import measure
 from journeyman.workflows.session import RunRef, Session, lend
-from journeyman.workflows.warm_start import verified_rows
+from journeyman.workflows.warm_start import cloning_rows, verified_demonstrations
 
 CONTROL = 1000
 """Version number of the control, above any iteration's."""
@@ -77,7 +77,7 @@ def keep_cloning(session: Session, seconds: float) -> tuple[str, int]:
     """The best weights on validation, among the warm start's and all that came within the time."""
     settings, tasks = session.settings.warm_start, session.store.tasks(session.run.id, Split.VALIDATION)
     first, path = session.store.policy(session.run.id, 1), f"{session.run.id}/control"
-    learner, rows = session.learner(first), verified_rows(session)
+    learner, rows = session.learner(first), cloning_rows(verified_demonstrations(session))
     best = success_rate(session, first.path, tasks)
     learner.save(session.artifacts / path, CONTROL)
     started, epochs = time.monotonic(), 0

@@ -10,15 +10,16 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import aliased
 
 from journeyman.agent.data import Segment
 from journeyman.storage.database import chunks
 from journeyman.storage.loading import StoredTrajectory
+from journeyman.storage.retraction import ANY_CONFIGURATION
 from journeyman.storage.rows import turn_rows
 from journeyman.storage.runs import Use
-from journeyman.storage.schema import PolicyVersion
+from journeyman.storage.schema import PolicyVersion, Retraction
 from journeyman.storage.schema_trajectories import Label, Score, TrainingUse, TrajectoryGroup, TrajectoryRow
 from journeyman.storage.store import ReplayStore
 
@@ -101,8 +102,16 @@ def _segment_row(segment: Segment) -> dict[str, Any]:
 
 
 def _scores(store: ReplayStore, ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """Every verdict, with the reason why it no longer counts where it is retracted."""
     order = (Score.trajectory_id, Score.verifier, Score.version, Score.config_hash, Score.attempt)
-    return _by_trajectory(store, ids, select(Score.__table__).order_by(*order), Score.trajectory_id, _SCORE)
+    retracted = (
+        select(func.max(Retraction.reason))
+        .where(Retraction.verifier == Score.verifier, Retraction.version == Score.version)
+        .where(Retraction.config_hash.in_((Score.config_hash, ANY_CONFIGURATION)))
+        .scalar_subquery()
+    )
+    query = select(Score.__table__, retracted.label("retracted")).order_by(*order)
+    return _by_trajectory(store, ids, query, Score.trajectory_id, (*_SCORE, "retracted"))
 
 
 def _uses(store: ReplayStore, ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:

@@ -15,7 +15,9 @@ from journeyman.agent.errors import DataError
 from journeyman.storage.database import insert_new
 from journeyman.storage.exporting import FORMAT, USE
 from journeyman.storage.labels import NewLabel
+from journeyman.storage.retraction import retraction_row
 from journeyman.storage.rows import NewTrajectory, score_row, turn_from_row, verdict_from_row
+from journeyman.storage.schema import Retraction
 from journeyman.storage.schema_trajectories import Score, TrainingUse
 from journeyman.storage.store import ReplayStore
 
@@ -86,8 +88,15 @@ def _import_page(store: ReplayStore, run_id: str, page: Sequence[Mapping[str, An
         for row in page
         for use in row["uses"]
     ]
+    retractions = {
+        (score["verifier"], score["version"], score["config_hash"]): score["retracted"]
+        for row in page
+        for score in row["scores"]
+        if score["retracted"] is not None
+    }
     with store.database.write() as connection:
         insert_new(connection, Score, scores)
+        insert_new(connection, Retraction, [retraction_row(*which, why) for which, why in retractions.items()])
         insert_new(connection, TrainingUse, uses)
 
 

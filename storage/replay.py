@@ -49,6 +49,8 @@ class Mix:
     """Exponent of 1 / (1 + age in policy versions)."""
     correction: float = 0.0
     """How far importance weights make up for the priorities, in [0, 1]."""
+    by_contrast: frozenset[Kind] = frozenset({Kind.POLICY})
+    """Kinds of which only groups that differ in reward are drawn; of the others those with a success."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,7 +99,9 @@ class ReplaySampler(ReplayPools):
                 wanted = int(np.ceil(mix.groups * share / sum(shares.values())))
                 pools = pools_of(connection, run_id, kind, policy, mix.max_age, mix.recency)
                 found = candidates(connection, pools, max(CANDIDATES * wanted, mix.groups), judge, rng)
-                rankings.append(_rank(kind, [c for c in found if c.fits(kind, iteration)], mix, rng))
+                fitting = [c for c in found if c.whole and (kind is not Kind.POLICY or c.iteration < iteration)]
+                teaching = [c for c in fitting if (c.differs if kind in mix.by_contrast else c.successes)]
+                rankings.append(_rank(kind, teaching, mix, rng))
             sizes_P = np.array([len(ranking.groups) for ranking in rankings], dtype=np.int64)
             weights_P = np.array(list(shares.values())) / np.maximum(sizes_P, 1)
             counts_P = draws.allot(sizes_P, weights_P, mix.groups).tolist()

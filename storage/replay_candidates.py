@@ -79,11 +79,10 @@ class Candidate:
         known = self.known
         return float(np.abs(np.array(known) - np.mean(known)).mean()) if known else 0.0
 
-    def fits(self, kind: Kind, iteration: int) -> bool:
-        """Whether it can be learned from as `kind`: by a success, or by contrast before `iteration`."""
-        if kind is Kind.POLICY:
-            return self.whole and self.iteration < iteration and self.spread > 0
-        return self.whole and self.successes > 0
+    @property
+    def differs(self) -> bool:
+        """Whether its rewards do."""
+        return len(set(self.known)) > 1
 
 
 def pools_of(connection: Connection, run_id: str, kind: Kind, policy: int, max_age: int, recency: float) -> list[Pool]:

@@ -12,7 +12,7 @@ from journeyman.agent.errors import StoreError
 from journeyman.storage.bulk import insert_all
 from journeyman.storage.database import Database, chunks
 from journeyman.storage.schema import PolicyVersion
-from journeyman.storage.schema_trajectories import ReplayEntry, ReplayPool, TrajectoryGroup
+from journeyman.storage.schema_trajectories import ReplayEntry, ReplayPool, SegmentRow, TrajectoryGroup, TrajectoryRow
 
 
 class Kind(StrEnum):
@@ -52,7 +52,8 @@ class ReplayPools:
 def leave(connection: Connection, run_id: str, before_iteration: int) -> None:
     """Takes the groups of earlier iterations out of the run's pools, demonstrations apart, and closes the gaps."""
     pools = select(ReplayPool.kind, ReplayPool.policy).where(ReplayPool.run_id == run_id)
-    for kind, policy in connection.execute(pools.where(ReplayPool.kind != Kind.EXPERT)).all():
+    pools = pools.where(ReplayPool.kind != Kind.EXPERT).with_for_update()  # nothing may enter meanwhile
+    for kind, policy in connection.execute(pools).all():
         of_pool = (ReplayEntry.run_id == run_id, ReplayEntry.kind == kind, ReplayEntry.policy == policy)
         staying = (
             select(ReplayEntry.group_id)
@@ -84,18 +85,24 @@ def _by_policy(connection: Connection, run_id: str, groups: Sequence[str]) -> di
 
 
 def _append(connection: Connection, pool: tuple[str, str, int], groups: Sequence[str]) -> None:
-    """Adds what is not there yet behind the last place; the pool's row is locked till the end of the transaction."""
+    """Adds what is not there yet behind the last place; the pool's row is locked till the end of the transaction.
+
+    Groups whose tokens were pruned have left for good.
+    """
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     run_id, kind, policy = pool
     insert = dialect.insert(ReplayPool).values(run_id=run_id, kind=kind, policy=policy, size=0)
     key = [ReplayPool.run_id, ReplayPool.kind, ReplayPool.policy]
     locked = insert.on_conflict_do_update(index_elements=key, set_={"size": ReplayPool.size}).returning(ReplayPool.size)
     size = connection.execute(locked).scalar_one()
-    there: set[str] = set()
+    out: set[str] = set()
     for chunk in chunks(groups):
         query = select(ReplayEntry.group_id).where(ReplayEntry.group_id.in_(chunk), ReplayEntry.kind == kind)
-        there |= set(connection.scalars(query))
-    _place(connection, pool, [group for group in groups if group not in there], first=size)
+        out |= set(connection.scalars(query))
+        pruned = select(TrajectoryRow.group_id).join(SegmentRow, SegmentRow.trajectory_id == TrajectoryRow.id)
+        pruned = pruned.where(TrajectoryRow.group_id.in_(chunk), SegmentRow.kept.is_(False))
+        out |= set(connection.scalars(pruned))
+    _place(connection, pool, [group for group in groups if group not in out], first=size)
 
 
 def _place(connection: Connection, pool: tuple[str, str, int], groups: Sequence[str], *, first: int) -> None:

@@ -91,14 +91,14 @@ class SecondThoughts:
         When an imported version was trained is not known: it counts as trained after all the verdicts.
         Raises UnknownNameError where the verifier never gave one.
         """
-        row = {"id": new_id(), "verifier": verifier, "version": version, "config_hash": config_hash}
+        row = retraction_row(verifier, version, config_hash, reason)
         which = [Score.verifier == verifier, Score.version == version]
         which += [] if config_hash == ANY_CONFIGURATION else [Score.config_hash == config_hash]
         with self.database.write() as connection:
             if not connection.scalar(select(Score.id).where(*which).limit(1)):
                 known = connection.execute(select(Score.verifier, Score.version).distinct())
                 raise UnknownNameError("verifier", f"{verifier}/{version}", (f"{n}/{v}" for n, v in known))
-            insert_new(connection, Retraction, [row | {"reason": reason, "created_at": now()}])
+            insert_new(connection, Retraction, [row])
             query = (
                 select(Run.name, PolicyVersion.number, func.count(func.distinct(TrainingUse.trajectory_id)))
                 .join(PolicyVersion, PolicyVersion.run_id == Run.id)
@@ -110,6 +110,24 @@ class SecondThoughts:
                 .order_by(Run.name, PolicyVersion.number)
             )
             return [Affected(*found) for found in connection.execute(query)]
+
+    def retracted(self, verifiers: Sequence[VerifierId]) -> list[tuple[VerifierId, str]]:
+        """Those of the verifiers whose verdicts no longer count, with the reason."""
+        with self.database.read() as connection:
+            rows = connection.execute(select(Retraction.__table__)).mappings().all()
+        return [
+            (one, row["reason"])
+            for one in verifiers
+            for row in rows
+            if (row["verifier"], row["version"]) == (one.name, one.version)
+            and row["config_hash"] in (one.config_hash, ANY_CONFIGURATION)
+        ]
+
+
+def retraction_row(verifier: str, version: str, config_hash: str, reason: str) -> dict[str, object]:
+    """A row of the table `retraction`."""
+    which = {"verifier": verifier, "version": version, "config_hash": config_hash}
+    return {"id": new_id(), **which, "reason": reason, "created_at": now()}
 
 
 def _asked(connection: Connection, ids: Sequence[str]) -> Counter[tuple[str, VerifierId]]:

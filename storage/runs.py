@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
 from journeyman.agent.data import Json, Split, Task
-from journeyman.agent.errors import UnknownNameError
+from journeyman.agent.errors import StoreError, UnknownNameError
 from journeyman.storage.database import Database, insert_new
 from journeyman.storage.rows import task_from_row, task_row
 from journeyman.storage.schema import Evaluation, Iteration, PolicyVersion, Run, TaskRow, new_id, now
@@ -136,10 +136,20 @@ class RunStore:
 
     # iterations
 
-    def begin_iteration(self, run_id: str, number: int) -> None:
-        """Notes when the iteration began; the first time stands."""
+    def begin_iteration(self, run_id: str, number: int, tasks: Sequence[str] = ()) -> None:
+        """Notes when the iteration began, with the hashes of the tasks chosen for it; the first time stands."""
         with self.database.write() as connection:
-            insert_new(connection, Iteration, [{"run_id": run_id, "number": number, "started_at": now()}])
+            row = {"run_id": run_id, "number": number, "tasks": list(tasks), "started_at": now()}
+            insert_new(connection, Iteration, [row])
+
+    def chosen_tasks(self, run_id: str, number: int) -> list[str]:
+        """Hashes of the tasks chosen for the iteration, in order; raises StoreError where it has not begun."""
+        query = select(Iteration.tasks).where(Iteration.run_id == run_id, Iteration.number == number)
+        with self.database.read() as connection:
+            found = connection.scalar(query)
+        if found is None:
+            raise StoreError(f"iteration {number} of run {run_id} has not begun: its tasks are not chosen yet")
+        return list(found)
 
     def finish_iteration(self, run_id: str, number: int) -> None:
         """Notes when the iteration was over; the first time stands."""

@@ -131,6 +131,8 @@ class Iteration(Base):
 
     run_id: Mapped[str] = reference("run.id", primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
+    tasks: Mapped[list[str]] = mapped_column(JSON)
+    """Hashes of the training tasks chosen for it, in order."""
     started_at: Mapped[datetime] = mapped_column(default=now)
     finished_at: Mapped[datetime | None]
 

@@ -143,7 +143,10 @@ class TrainingUse(Base):
     advantage: Mapped[float | None]
     """None where the row took no part in the policy loss."""
     ratio: Mapped[float | None]
-    """Mean over the tokens of pi_prox / pi_behaviour before it was capped; None where no ratio was needed."""
+    """Mean over the tokens of pi_prox / pi_behaviour before it was capped; None where none was needed.
+
+    An update of one step, whose pi_prox is the policy that moves, keeps none.
+    """
     nll_weight: Mapped[float]
     importance_weight: Mapped[float]
     """Corrects for how likely the replay sampler was to draw it, in (0, 1]."""

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from journeyman.agent.data import Json, ScoreRecord, Status, Task, Trajectory, Verdict, VerifierId
@@ -83,6 +83,10 @@ class Rubric:
         """Whether the reward is the best there is."""
         reward = self.reward(verdicts)
         return reward is not None and reward >= self.best - 1e-9
+
+    def passes(self, scores: Sequence[ScoreRecord]) -> bool:
+        """Whether these verdicts, one of each verifier, make a success."""
+        return self.succeeded({score.verifier: score.verdict for score in scores})
 
 
 def _verdict(verifier: Verifier, task: Task, trajectory: Trajectory) -> Verdict:

@@ -162,6 +162,7 @@ def _add_keeping(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     take = commands.add_parser("import", help="exported trajectories as a new run")
     take.add_argument("file", help="written by `journeyman export`")
     take.add_argument("--run", required=True, metavar="NAME", help="of the new run")
+    take.add_argument("--settings", metavar="FILE", help="TOML file of the run that the trajectories are of")
     for command in (*actions.choices.values(), rescore, retract, label, export, take):
         _store_argument(command)
     for command in (check, rescore, retract):

@@ -14,10 +14,13 @@ from journeyman.workflows.session import Session
 
 
 def tasks_of(session: Session, iteration: int) -> list[Task]:
-    """The iteration's training tasks, each once, as `curriculum.strategy` says; the same however often it is asked.
+    """The iteration's training tasks, as they were chosen when it began: verdicts may have changed since."""
+    tasks = {task.hash: task for task in session.store.tasks(session.run.id, Split.TRAIN)}
+    return [tasks[name] for name in session.store.chosen_tasks(session.run.id, iteration)]
 
-    Only attempts of earlier iterations are looked at, and those are complete when an iteration begins.
-    """
+
+def choose_tasks(session: Session, iteration: int) -> list[Task]:
+    """Training tasks for the iteration, each once, as `curriculum.strategy` says, by attempts of earlier ones alone."""
     tasks = session.store.tasks(session.run.id, Split.TRAIN)
     if session.settings.curriculum.strategy == "passes":
         return _passes(session, tasks, iteration)

@@ -15,7 +15,7 @@ from journeyman.storage.importing import import_rows, pages
 from journeyman.storage.store import ReplayStore
 from journeyman.storage.training_sets import preference_rows, sft_rows
 from journeyman.workflows.engines import open_rubric, open_task_set
-from journeyman.workflows.settings import parse_settings
+from journeyman.workflows.settings import load_settings, settings_of
 
 _PAGE = 1000
 _NESTED = ("task", "turns", "scores", "labels", "uses", "parent", "messages", "prompt", "chosen", "rejected")
@@ -30,14 +30,13 @@ def export(options: argparse.Namespace) -> None:
     store = ReplayStore(options.store, must_exist=True)
     try:
         run = store.run(options.run)
-        settings = parse_settings(run.settings, f"run {run.id}")
-        rubric = open_rubric(settings, open_task_set(settings)) if options.what != "trajectories" else None
-        if rubric is None:
+        if options.what == "trajectories":
             rows: Iterator[Any] = export_rows(store, run.id)
-        elif options.what == "sft":
-            rows = sft_rows(store, run.id, rubric.succeeded)
         else:
-            rows = preference_rows(store, run.id, rubric.reward)
+            settings = settings_of(run)
+            rubric = open_rubric(settings, open_task_set(settings))
+            sft = options.what == "sft"
+            rows = sft_rows(store, run.id, rubric.succeeded) if sft else preference_rows(store, run.id, rubric.reward)
         part = file.with_name(f".{file.name}.part")
         count = _writer(file)(part, rows)
         part.rename(file)
@@ -47,14 +46,18 @@ def export(options: argparse.Namespace) -> None:
 
 
 def import_(options: argparse.Namespace) -> None:
-    """`journeyman import FILE --run NAME`: a new run of that name with the file's trajectories."""
+    """`journeyman import FILE --run NAME`: a new run of that name with the file's trajectories.
+
+    Some commands ask the run's settings what its tasks and tokens mean: they are those of `--settings`, if any.
+    """
     file = Path(options.file)
     if not file.is_file():
         raise DataError(f"there is no file {file}")
     read = _reader(file)
+    settings = load_settings(options.settings).model_dump(mode="json") if options.settings else {}
     store = ReplayStore(options.store)
     try:
-        run = store.create_run(options.run, {})
+        run = store.create_run(options.run, settings)
         store.finish_run(run.id)  # it is no run to resume, whatever the file holds
         count = import_rows(store, run.id, read(file))
     finally:

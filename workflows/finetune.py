@@ -103,13 +103,19 @@ def _compared(
     if not settings.policy_weight:
         return
     kinds = {Kind.POLICY} | ({Kind.HINDSIGHT} if settings.hindsight_loss != "nll" else set())
+    older = [group for group in drawn if group.kind in kinds and _differ(session, group)]
     chosen = [(stored, 1.0) for stored in fresh]
-    chosen += [(stored, group.importance_weight) for group in drawn if group.kind in kinds for stored in group.members]
+    chosen += [(stored, group.importance_weight) for group in older for stored in group.members]
     chosen = [(stored, weight) for stored, weight in chosen if _has_logprobs(stored)]
     rewards = _rewards(session, iteration, [stored for stored, _ in chosen])
     advantages = group_advantages(rewards, [stored.group_id for stored, _ in chosen], settings.scale_rewards)
     for (stored, weight), reward, advantage in zip(chosen, rewards, advantages, strict=True):
         yield Lesson(stored, reward, float(advantage), importance_weight=weight)
+
+
+def _differ(session: Session, group: ReplayGroup) -> bool:
+    """Whether the group's rewards do: a relabel alone, say, would only take its share of the policy loss's mean."""
+    return len({session.rubric.reward(stored.verdicts) for stored in group.members} - {None}) > 1
 
 
 def _rewards(session: Session, iteration: int, chosen: Sequence[StoredTrajectory]) -> list[float | None]:

@@ -6,7 +6,7 @@ from journeyman.agent.data import Json, Source
 from journeyman.agent.errors import StoreError
 from journeyman.storage.leases import Claim
 from journeyman.workflows.attempts import Plan, in_chunks, make_chunk
-from journeyman.workflows.curriculum import tasks_of
+from journeyman.workflows.curriculum import choose_tasks, tasks_of
 from journeyman.workflows.session import RunRef, Session, borrow
 from journeyman.workflows.sharing import Work, finish_together, held
 from journeyman.workflows.versions import parent_of
@@ -15,7 +15,8 @@ from journeyman.workflows.versions import parent_of
 def generate(ref: RunRef, iteration: int) -> Json:
     """Stores the attempts chunk by chunk, made here or by workers of the run; what is stored is not made again."""
     with borrow(ref) as session:
-        session.store.begin_iteration(session.run.id, iteration)
+        chosen = [task.hash for task in choose_tasks(session, iteration)]
+        session.store.begin_iteration(session.run.id, iteration, chosen)
         finish_together(session, chunks_to_make(session, iteration), f"iteration {iteration}: generate")
         attempts = session.store.counts(session.run.id).get((iteration, Source.POLICY), 0)
         tasks = attempts // session.settings.generate.attempts

@@ -13,7 +13,7 @@ from journeyman.verifiers.rubric import Rubric
 from journeyman.workflows.console import Reporter
 from journeyman.workflows.engines import open_rubric, open_task_set
 from journeyman.workflows.replaying import remember
-from journeyman.workflows.settings import parse_settings
+from journeyman.workflows.settings import settings_of
 
 _PAGE = 256
 
@@ -23,7 +23,7 @@ def rescore(options: argparse.Namespace) -> None:
     store = ReplayStore(options.store, must_exist=True)
     try:
         run = store.run(options.run)
-        settings = parse_settings(run.settings, f"run {run.id}")
+        settings = settings_of(run)
         task_set = open_task_set(settings)  # some verifiers ask the environment, which must be there
         rubric = Rubric.build({options.verifier: 1.0}, settings.verifiers)
         (criterion,) = rubric.criteria

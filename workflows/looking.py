@@ -19,7 +19,7 @@ from journeyman.storage.store import ReplayStore
 from journeyman.storage.trajectories import StoredTrajectory
 from journeyman.workflows.console import Reporter, as_text
 from journeyman.workflows.engines import open_renderer
-from journeyman.workflows.settings import Settings, parse_settings
+from journeyman.workflows.settings import Settings, settings_of
 
 NEWEST = 20
 """Trajectories that `inspect` lists."""
@@ -54,13 +54,13 @@ def inspect(options: argparse.Namespace) -> None:
             return
         found = store.find(options.trajectory)
         details = _details(store, found)
-        settings = parse_settings(store.run(found.run_id).settings, f"run {found.run_id}")
+        run = store.run(found.run_id)
     finally:
         store.close()
     if options.json:
         print(json.dumps(details, indent=2))
     else:
-        _print_trajectory(settings, found, details)
+        _print_trajectory(settings_of(run), found, details)
 
 
 def plugins(options: argparse.Namespace) -> None:

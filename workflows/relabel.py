@@ -49,6 +49,11 @@ class _Retelling:
     rows: list[NewTrajectory]
 
     @property
+    def is_group(self) -> bool:
+        """Whether it is a hindsight group."""
+        return len(self.rows) > 1
+
+    @property
     def content(self) -> tuple[object, ...]:
         """What was done for which task: equal where nothing new is told."""
         said = (turn.action.content for row in self.rows for turn in row.trajectory.turns)
@@ -57,17 +62,18 @@ class _Retelling:
 
 def _relabels(session: Session, attempts: list[StoredTrajectory]) -> tuple[list[NewTrajectory], list[Task]]:
     settings, held_out = session.settings.relabel, session.store.held_out(session.run.id)
-    tasks: Counter[str] = Counter()
-    goals: Counter[str] = Counter()
+    tasks: Counter[tuple[str, bool]] = Counter()  # groups are counted apart, or single relabels would keep them out
+    goals: Counter[tuple[str, bool]] = Counter()
     found: dict[tuple[object, ...], _Retelling] = {}
     with session.reporter.progress("relabel", len(attempts)) as advance:
         for _, group in groupby(attempts, key=lambda stored: stored.group_id):
             siblings = list(group)
             for told in _told_anew(session, siblings):
-                goal = json.dumps(told.task.goal, sort_keys=True)
+                task = told.task.hash, told.is_group
+                goal = json.dumps(told.task.goal, sort_keys=True), told.is_group
                 refused = told.task.hash in held_out or told.content in found
-                if not refused and tasks[told.task.hash] < settings.per_task and goals[goal] != settings.per_goal:
-                    tasks[told.task.hash] += 1
+                if not refused and tasks[task] < settings.per_task and goals[goal] != settings.per_goal:
+                    tasks[task] += 1
                     goals[goal] += 1
                     found[told.content] = told
             advance(len(siblings))
@@ -121,7 +127,7 @@ def _passed(
             attempt=parent.trajectory.attempt,
         )
         scores = session.rubric.score(episode.task, trajectory)
-        passed = passed or session.rubric.succeeded({s.verifier: s.verdict for s in scores})
+        passed = passed or session.rubric.passes(scores)
         group = f"hindsight/{key}/{episode.task.hash}"
         rows.append(NewTrajectory(group, trajectory, parent.iteration, parent.policy_id, parent.id, relabeller, scores))
     if passed:

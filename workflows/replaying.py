@@ -34,7 +34,8 @@ def remember(store: ReplayStore, run_id: str, rubric: Rubric, iteration: int) ->
 def draw(session: Session, iteration: int, policy: PolicyInfo) -> list[ReplayGroup]:
     """The groups that `policy` is to be trained on beside the iteration's own."""
     settings = session.settings.replay
-    mix = Mix(**settings.model_dump())
+    by_contrast = {Kind.POLICY} | ({Kind.HINDSIGHT} if session.settings.finetune.hindsight_loss == "grpo" else set())
+    mix = Mix(**settings.model_dump(), by_contrast=frozenset(by_contrast))
     rng = keyed_rng(session.settings.run.seed, "replay", session.run.ordinal, iteration)
     return session.store.sample(session.run.id, mix, session.rubric, rng, policy=policy.number, iteration=iteration)
 

@@ -20,13 +20,16 @@ def score(ref: RunRef, iteration: int) -> Json:
         return {
             "attempts": len(attempts),
             "failed_to_score": len(rewards) - len(known),
-            "mean_reward": sum(known) / max(len(known), 1),
+            "mean_reward": sum(known) / len(known) if known else None,
             "success": sum(rubric.succeeded(a.verdicts) for a in attempts) / max(len(attempts), 1),
         }
 
 
 def attempts_to_score(session: Session, iteration: int) -> Work:
-    """The iteration's unscored attempts as work, named by their ids; those of `generate.chunk` tasks at once."""
+    """The iteration's unscored attempts as work, named by their ids; those of `generate.chunk` tasks at once.
+
+    Another rubric, say with a verifier's next version, is other work: what was scored is scored again by what is new.
+    """
     store, rubric, settings = session.store, session.rubric, session.settings.generate
 
     def unscored() -> list[str]:
@@ -43,4 +46,4 @@ def attempts_to_score(session: Session, iteration: int) -> Work:
             ]
         store.add_scores(scores, finishes=claim)
 
-    return Work(f"score/{iteration}", unscored, judge, claimed_at_once=settings.chunk * settings.attempts)
+    return Work(f"score/{iteration}/{rubric.hash}", unscored, judge, claimed_at_once=settings.chunk * settings.attempts)

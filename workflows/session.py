@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,7 +33,7 @@ from journeyman.workflows.engines import (
     open_task_set,
     sampler_settings,
 )
-from journeyman.workflows.settings import Settings, parse_settings
+from journeyman.workflows.settings import Settings, settings_of
 
 if TYPE_CHECKING:
     from journeyman.agent.learning.learner import Learner
@@ -59,7 +59,7 @@ class Session:
         self.run: RunInfo = store.run(ref.run_id)
         self.worker = worker
         """Name under which this process claims work."""
-        self.settings: Settings = parse_settings(self.run.settings, f"run {self.run.id}")
+        self.settings: Settings = settings_of(self.run)
         self._sampler: Sampler | None = None
         self._sampler_holds: str | None = None
         self._learner: Learner | None = None
@@ -72,8 +72,14 @@ class Session:
 
     @cached_property
     def rubric(self) -> Rubric:
-        """The verifiers with their weights."""
-        return open_rubric(self.settings, self.task_set)
+        """The verifiers with their weights; raises UsageError where one is retracted, whose verdicts count no more."""
+        rubric = open_rubric(self.settings, self.task_set)
+        for verifier, reason in self.store.retracted([criterion.id for criterion in rubric.criteria]):
+            raise UsageError(
+                f"verifier {verifier.name}/{verifier.version} is retracted ({reason}): give the mended one another "
+                "version, or take it out of the rubric"
+            )
+        return rubric
 
     @cached_property
     def artifacts(self) -> Path:
@@ -127,23 +133,25 @@ class Session:
         self._sampler_holds = holds
         return self._sampler
 
-    def learner(self, policy: PolicyInfo | None) -> Learner:
-        """The learner with that version's weights and optimizer in it; None is the base model."""
+    def base_learner(self) -> Learner:
+        """A learner with the base model's weights, to clone demonstrations: there is no policy yet to stay close to."""
         from journeyman.agent.learning.learner import Learner
 
-        ref = PolicyRef(0, self.base_model) if policy is None else self.policy_ref(policy)
-        holds = "base" if policy is None else policy.id
-        if self._learner is None:
-            self._learner = Learner(ref, learner_settings(self.settings), self._reference())
-        elif self._learner_holds != holds:
-            self._learner.restore(ref)
-        self._learner_holds = holds
-        return self._learner
+        return Learner(PolicyRef(0, self.base_model), replace(learner_settings(self.settings), beta=0.0))
 
-    def _reference(self) -> PolicyRef | None:
-        """The policy that a KL term holds on to: the run's first one."""
-        first = [p for p in self.store.policies(self.run.id) if p.number == 1]
-        return self.policy_ref(first[0]) if first and self.settings.finetune.kl_weight else None
+    def learner(self, policy: PolicyInfo) -> Learner:
+        """The learner with that version's weights and optimizer in it; KL is to the run's first version."""
+        from journeyman.agent.learning.learner import Learner
+
+        ref = self.policy_ref(policy)
+        if self._learner is None:
+            settings = learner_settings(self.settings)
+            reference = self.policy_ref(self.store.policy(self.run.id, 1)) if settings.beta else None
+            self._learner = Learner(ref, settings, reference)
+        elif self._learner_holds != policy.id:
+            self._learner.restore(ref)
+        self._learner_holds = policy.id
+        return self._learner
 
     def learner_became(self, policy: PolicyInfo) -> None:
         """Says that the learner's weights were saved as this version."""

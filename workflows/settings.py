@@ -10,9 +10,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from journeyman.agent.data import Json
-from journeyman.agent.errors import SettingsError, suggestion
+from journeyman.agent.errors import SettingsError, UsageError, suggestion
 from journeyman.storage.hindsight import Strategy
 from journeyman.storage.replay_pools import Kind
+from journeyman.storage.runs import RunInfo
 
 
 class _Section(BaseModel):
@@ -136,7 +137,7 @@ class GenerateSettings(_Section):
     max_tokens: int = Field(default=64, ge=1)
     """Of one turn."""
     chunk: int = Field(default=64, ge=1)
-    """Tasks whose groups are generated, scored and stored in one piece; an interrupted piece is redone whole."""
+    """Tasks whose groups are generated and stored in one piece; an interrupted piece is redone whole."""
     lease_seconds: float = Field(default=120.0, gt=0)
     """How long a worker may be silent before its piece goes to another; it renews its lease while at work."""
 
@@ -175,9 +176,9 @@ class RelabelSettings(_Section):
     groups: int = Field(default=0, ge=0)
     """Goals for which a group that failed whole is told anew whole, so that there is contrast (hindsight groups)."""
     per_task: int = Field(default=1, ge=1)
-    """Relabels kept of one relabelled task (by its hash) in an iteration; a hindsight group is one."""
+    """Relabels kept of one relabelled task (by its hash) in an iteration; hindsight groups are counted apart."""
     per_goal: int | None = Field(default=None, ge=1)
-    """Relabels kept of one goal in an iteration."""
+    """Relabels kept of one goal in an iteration; hindsight groups are counted apart."""
 
 
 class DaggerSettings(_Section):
@@ -290,7 +291,6 @@ class Settings(_Section):
     novelty: NoveltySettings = NoveltySettings()
     relabel: RelabelSettings = RelabelSettings()
     dagger: DaggerSettings = DaggerSettings()
-
     replay: ReplaySettings = ReplaySettings()
     finetune: FinetuneSettings = FinetuneSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
@@ -345,6 +345,16 @@ def parse_settings(values: Mapping[str, Any], where: str) -> Settings:
         return Settings.model_validate(values)
     except ValidationError as error:
         raise SettingsError("; ".join(_explain(problem, where) for problem in error.errors()[:5])) from None
+
+
+def settings_of(run: RunInfo) -> Settings:
+    """Those that the stored run was started with; raises UsageError for an imported run that has none."""
+    if not run.settings:
+        raise UsageError(
+            f"run {run.id} ({run.name}) was imported without settings, which say what its tasks and tokens mean: "
+            "import it anew with --settings FILE.toml"
+        )
+    return parse_settings(run.settings, f"run {run.id}")
 
 
 def _override(values: dict[str, Any], override: str) -> None:

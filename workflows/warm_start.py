@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from functools import partial
 
 from journeyman.agent.chance import keyed_seed
@@ -17,6 +18,7 @@ from journeyman.agent.data import (
     Trajectory,
     Turn,
     canonical_hash,
+    said,
 )
 from journeyman.agent.environments.rows import read_chat_demonstrations
 from journeyman.agent.errors import DataError
@@ -25,7 +27,7 @@ from journeyman.agent.learning.schedule import warmup_then_decay
 from journeyman.agent.rendering import render_episode
 from journeyman.agent.rollout import replay
 from journeyman.storage.rows import NewTrajectory
-from journeyman.storage.runs import NewPolicy, PolicyInfo
+from journeyman.storage.runs import NewPolicy, PolicyInfo, Use
 from journeyman.storage.trajectories import StoredTrajectory
 from journeyman.workflows.attempts import success_rate
 from journeyman.workflows.replaying import remember
@@ -62,11 +64,15 @@ def _clone(session: Session) -> None:
     _store_demonstrations(session)
     remember(session.store, session.run.id, session.rubric, 0)
     path = version_path(session, WARM_START)
-    learner = session.learner(None)
+    learner = session.base_learner()
     learner.save(session.artifacts / path, WARM_START)
-    rows = verified_rows(session)
+    shown = verified_demonstrations(session)
+    rows = cloning_rows(shown)
     stats = fit(session, learner, rows, path, session.settings.warm_start.max_epochs) if rows else {"demonstrations": 0}
-    session.store.add_policy(session.run.id, NewPolicy(WARM_START, None, 0, "warm_start", path, stats, promoted=True))
+    policy = NewPolicy(WARM_START, None, 0, "warm_start", path, stats, promoted=True)
+    rubric = session.rubric
+    uses = [Use(t.id, rubric.reward(t.verdicts), rubric.hash, None, nll_weight=1.0) for t in shown]
+    session.store.add_policy(session.run.id, policy, uses)
 
 
 def fit(session: Session, learner: Learner, rows: list[TrainingRow], path: str, max_epochs: int) -> dict[str, Json]:
@@ -129,14 +135,15 @@ def _ask_expert(session: Session) -> list[NewTrajectory]:
 
 
 def _read_file(session: Session, path: str) -> list[NewTrajectory]:
-    """Chat messages from a file; their prompts become training tasks of the run, held-out ones are left out."""
-    held_out = session.store.held_out(session.run.id)
+    """Chat messages from a file; their prompts become training tasks, but for those of held-out tasks, left out."""
+    store, run_id = session.store, session.run.id
+    held_out = [said(t.prompt) for split in (Split.VALIDATION, Split.TEST) for t in store.tasks(run_id, split)]
     environment = session.settings.environment["name"]
     tasks: dict[str, Task] = {}
     rows = []
     for prompt, actions, answer in read_chat_demonstrations(path)[: session.settings.warm_start.demonstrations]:
-        task_hash = canonical_hash(environment, [m.to_json() for m in prompt])
-        if task_hash in held_out or task_hash in tasks:
+        task_hash = canonical_hash(environment, said(prompt))
+        if said(prompt) in held_out or task_hash in tasks:
             continue
         task = Task(environment, answer, prompt, Split.TRAIN, task_hash)
         episode = Episode(task, tuple(Turn(action) for action in actions), 0)
@@ -153,7 +160,7 @@ def _expert_row(session: Session, task: Task, trajectory: Trajectory) -> NewTraj
     return NewTrajectory(f"expert/{task.hash}", trajectory, 0, policy_id=None, scores=scores)
 
 
-def verified_rows(session: Session) -> list[TrainingRow]:
+def verified_demonstrations(session: Session) -> list[StoredTrajectory]:
     """The warm start's demonstrations that the verifiers pass, or on which they all abstain; those of DAgger are later.
 
     Raises DataError where none of them is good.
@@ -163,12 +170,17 @@ def verified_rows(session: Session) -> list[TrainingRow]:
     if stored and not good:
         why = next(v.explanation or f"got {v.extracted!r}, not {v.expected!r}" for v in stored[0].verdicts.values())
         raise DataError(f"none of the {len(stored)} demonstrations passes its own verifiers; the first: {why}")
+    return good
+
+
+def cloning_rows(shown: Sequence[StoredTrajectory]) -> list[TrainingRow]:
+    """What behavioural cloning of these demonstrations trains on: a row for each segment."""
     return [
         TrainingRow(segment, advantage=0.0, in_policy_loss=False, nll_weight=1.0)
-        for t in good
+        for t in shown
         for segment in t.trajectory.segments
     ]
 
 
 def _all_abstain(stored: StoredTrajectory) -> bool:
-    return all(verdict.status is Status.ABSTAIN for verdict in stored.verdicts.values())
+    return bool(stored.verdicts) and all(verdict.status is Status.ABSTAIN for verdict in stored.verdicts.values())

@@ -16,7 +16,7 @@ from journeyman.workflows.session import Session, join
 from journeyman.workflows.sharing import PAUSE_S, Work, do_some
 
 STAGES: dict[str, Callable[[Session, int], Work]] = {"generate": chunks_to_make, "score": attempts_to_score}
-"""Whose work is shared; a kind of work is `<stage>/<iteration>`."""
+"""Whose work is shared; a kind of work begins with `<stage>/<iteration>`."""
 
 
 def work(options: argparse.Namespace) -> None:
@@ -40,7 +40,7 @@ def work_for(session: Session, stages: Collection[str], *, once: bool) -> Counte
         finished = session.store.run(session.run.id).finished
         kinds = [kind for kind in session.store.kinds_to_do(session.run.id) if kind.split("/")[0] in stages]
         for kind in kinds:
-            stage, iteration = kind.split("/")
+            stage, iteration, *_ = kind.split("/")
             shared = STAGES[stage](session, int(iteration))
             while do_some(session, shared):
                 done[kind] += 1

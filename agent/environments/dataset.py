@@ -13,7 +13,7 @@ from functools import cached_property
 from string import Formatter
 
 from journeyman.agent.chance import keyed_rng
-from journeyman.agent.data import Json, Message, Observation, Split, Step, Task, Tool, as_messages, canonical_hash
+from journeyman.agent.data import Json, Message, Observation, Split, Step, Task, Tool, as_messages, canonical_hash, said
 from journeyman.agent.environments.rows import chat_turns, hub_rows, jsonl_rows
 from journeyman.agent.errors import DataError, SettingsError, suggestion
 from journeyman.agent.protocols import Environment
@@ -129,8 +129,7 @@ class Dataset:
         if len(actions) > self.max_turns:
             raise DataError(f"{where}: {len(actions)} assistant messages, but an episode has {self.max_turns} turns")
         payload = {"demonstration": [action.to_json() for action in actions]} if actions else {}
-        canonical = [[message.role, " ".join(message.content.split())] for message in prompt]
-        key = canonical_hash(self.environment, canonical)
+        key = canonical_hash(self.environment, said(prompt))
         return Task(self.environment, self._goal(where, row), prompt, split, key, payload)
 
     def _render(self, where: str, row: Mapping[str, Json]) -> str:

@@ -24,8 +24,9 @@ def group_advantages(
 
     `group` divides by the unbiased standard deviation of the group + 1e-4 (GRPO, DeepSeekMath, arXiv:2402.03300,
     section 4.1), `batch` by that of all B rewards + 1e-4, `none` by nothing (Dr. GRPO, arXiv:2503.20783). Groups may
-    have unequal sizes. A reward of None (its verifier failed) enters no mean or deviation and gets advantage 0; its
-    row should still be given to the learner, whose denominators count it.
+    have unequal sizes; in one whose rewards are all equal every advantage is exactly 0. A reward of None (its verifier
+    failed) enters no mean or deviation and gets advantage 0; its row should still be given to the learner, whose
+    denominators count it.
 
     >>> group_advantages([1.0, 0.0, 0.5, None], ["a", "a", "b", "b"], "none").tolist()
     [0.5, -0.5, 0.0, 0.0]
@@ -38,13 +39,22 @@ def group_advantages(
     group_B = np.array([numbers.setdefault(key, len(numbers)) for key in groups_B], dtype=np.intp)
 
     mean_G, std_G = _moments(values_B[known_B], group_B[known_B], len(numbers))
-    advantages_B = np.where(known_B, values_B - mean_G[group_B], 0.0)
+    differ_G = _differ(values_B[known_B], group_B[known_B], len(numbers))
+    advantages_B = np.where(known_B & differ_G[group_B], values_B - mean_G[group_B], 0.0)
     if scale_rewards == "group":
         advantages_B /= std_G[group_B] + STD_FLOOR
     elif scale_rewards == "batch":
         _, std = _moments(values_B[known_B], np.zeros(int(known_B.sum()), dtype=np.intp), 1)
         advantages_B /= std[0] + STD_FLOOR
     return advantages_B
+
+
+def _differ(values: NDArray[np.float64], groups: NDArray[np.intp], count: int) -> NDArray[np.bool_]:
+    """Whether each group's values do. Not by their mean: that of equal values may differ from them by rounding."""
+    low_G, high_G = np.full(count, np.inf), np.full(count, -np.inf)
+    np.minimum.at(low_G, groups, values)
+    np.maximum.at(high_G, groups, values)
+    return low_G < high_G
 
 
 def _moments(

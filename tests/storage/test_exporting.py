@@ -47,6 +47,20 @@ def segments(draw) -> Segment:
     return Segment(prompt, completion, mask, logprobs)
 
 
+def test_retracted_verdicts_stay_retracted_elsewhere(store: ReplayStore, run_id: str, task_of, trajectory_of, tmp_path):
+    faulty = ScoreRecord(GOAL, Verdict(Status.OK, 1.0), 1.0)
+    store.add_trajectories(run_id, [NewTrajectory("g", trajectory_of(task_of(1)), 1, None, scores=(faulty,))])
+    store.retract("goal", "1", "took 1 for 7")
+    rows = list(export_rows(store, run_id))
+    assert [score["retracted"] for row in rows for score in row["scores"]] == ["took 1 for 7"]
+    other = ReplayStore(f"sqlite:///{tmp_path}/other.db")
+    twin = other.create_run("twin", {}).id
+    import_rows(other, twin, rows)
+    assert [t.verdicts for t in other.trajectories(twin)] == [{}]
+    assert list(export_rows(other, twin)) == rows
+    other.close()
+
+
 def test_a_run_moves_to_another_store(store: ReplayStore, run_id: str, task_of, trajectory_of, tmp_path) -> None:
     policy = store.policy(run_id, 1)
     verdict = ScoreRecord(GOAL, Verdict(Status.OK, 0.5, raw=-2.0, step_scores=(0.5, 1.0)), 1.5)

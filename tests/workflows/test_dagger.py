@@ -26,7 +26,7 @@ from journeyman.workflows.running import start_run
 from journeyman.workflows.score import score
 from journeyman.workflows.session import RunRef, Session, borrow, lend
 from journeyman.workflows.settings import parse_settings
-from journeyman.workflows.warm_start import verified_rows
+from journeyman.workflows.warm_start import verified_demonstrations
 
 SAID = [*(f'<tool_call>move("{way}")</tool_call>' for way in ("up", "down", "left", "right")), "I stay."]
 
@@ -178,7 +178,7 @@ def test_the_warm_start_and_chats_for_imitation_know_them_apart(tmp_path: Path) 
     with lend(ref, Reporter(quiet=True)) as session:
         dagger(ref, 1)
         assert shown(session)
-        assert verified_rows(session) == []
+        assert verified_demonstrations(session) == []
         attempts = session.store.trajectories(ref.run_id, source=Source.POLICY, split=Split.TRAIN)
         solved = sum(session.rubric.succeeded(t.verdicts) for t in attempts)
         assert len(list(sft_rows(session.store, ref.run_id, session.rubric.succeeded))) == solved

@@ -21,11 +21,12 @@ from journeyman.agent.data import (
     Verdict,
 )
 from journeyman.agent.environments.countdown import countdown_task
+from journeyman.agent.errors import StoreError
 from journeyman.storage.rows import NewTrajectory
 from journeyman.storage.store import ReplayStore
 from journeyman.workflows.attempts import attempts_of
 from journeyman.workflows.console import Reporter
-from journeyman.workflows.curriculum import tasks_of
+from journeyman.workflows.curriculum import choose_tasks, tasks_of
 from journeyman.workflows.novelty import novelty_bonuses
 from journeyman.workflows.session import RunRef, Session
 from journeyman.workflows.settings import parse_settings
@@ -45,7 +46,7 @@ def opened(tmp_path: Path) -> Iterator[Open]:
         values = {"environment": environment, "generate": {"tasks": 4}} | sections
         run = store.create_run("r", parse_settings(values, "here").model_dump(mode="json"))
         store.add_tasks(run.id, [task(i) for i in range(12)], origin="generated")
-        return Session(RunRef("", run.id), store, run, Reporter(quiet=True))
+        return Session(RunRef("", run.id), store, Reporter(quiet=True), "the test")
 
     yield open_session
     store.close()
@@ -69,7 +70,7 @@ def store_group(session: Session, iteration: int, number: int, answers: str | li
 
 
 def hashes(session: Session, iteration: int) -> list[str]:
-    return [t.hash for t in tasks_of(session, iteration)]
+    return [t.hash for t in choose_tasks(session, iteration)]
 
 
 @pytest.mark.parametrize("strategy", ["passes", "ucb", "thompson"])
@@ -80,6 +81,20 @@ def test_the_choice_is_distinct_and_the_same_when_asked_again(opened: Open, stra
     assert len(set(found)) == len(found) == 4
     store_group(session, 2, 1, OFTEN, 4)  # its own iteration's attempts change nothing: it may be resumed
     assert hashes(session, 2) == found
+
+
+def test_what_was_chosen_stands_whatever_the_verdicts_become(opened: Open) -> None:
+    session = opened(curriculum={"strategy": "ucb", "explore": 0.0})
+    for number in range(12):
+        store_group(session, 1, number, OFTEN, 4 if number < 4 else 0)
+    chosen = hashes(session, 2)
+    with pytest.raises(StoreError, match="iteration 2 of run .* has not begun"):
+        tasks_of(session, 2)
+    session.store.begin_iteration(session.run.id, 2, chosen)
+    session.store.retract("goal", "1", "took 1 for 7")
+    assert hashes(session, 2) != chosen
+    session.store.begin_iteration(session.run.id, 2, hashes(session, 2))
+    assert [t.hash for t in tasks_of(session, 2)] == chosen
 
 
 @pytest.mark.parametrize(("strategy", "explore"), [("ucb", 0.0), ("thompson", 1.0)])

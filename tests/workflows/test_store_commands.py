@@ -63,8 +63,18 @@ def test_a_run_goes_out_and_comes_in_again(copy, suffix: str) -> None:
         assert lines(copy.folder / "a.jsonl") == lines(copy.folder / "b.jsonl")
     else:
         assert (copy.folder / "a.parquet").read_bytes() == (copy.folder / "b.parquet").read_bytes()
+    unknown = copy("export", "twin", "none.jsonl", "--what", "sft", "--store", "sqlite:///twin.db", code=2).stderr
+    assert "was imported without settings" in unknown
     refused = copy("export", "small", f"a.{suffix}", code=2)
     assert "is there already" in refused.stderr
+
+
+def test_an_imported_run_with_settings_makes_the_same_data_sets(copy, small: str) -> None:
+    copy("export", "small", "all.jsonl")
+    copy("import", "all.jsonl", "--run", "known", "--settings", small, "--store", "sqlite:///known.db")
+    copy("export", "small", "here.jsonl", "--what", "preferences")
+    copy("export", "known", "there.jsonl", "--what", "preferences", "--store", "sqlite:///known.db")
+    assert lines(copy.folder / "here.jsonl") == lines(copy.folder / "there.jsonl") != []
 
 
 def test_a_bad_file_leaves_nothing_to_resume(copy) -> None:
@@ -113,7 +123,9 @@ def test_rescoring_adds_and_retracting_names_who_learned(copy) -> None:
     again = json.loads(copy("rescore", "small", "--verifier", "exact", "--json").stdout)
     assert again["scored"] == 0
     learned = json.loads(copy("retract", "goal/1", "--reason", "a bug", "--json").stdout)
-    assert {row["policy"] for row in learned} == {"v2", "v3"}
+    assert {row["policy"] for row in learned} == {"v1", "v2", "v3"}
     assert all(row["trajectories"] > 0 for row in learned)
+    stopped = copy("evaluate", "small", code=2).stderr
+    assert "verifier goal/1 is retracted (a bug): give the mended one another version" in stopped
     assert "names no version" in copy("retract", "goal", "--reason", "a bug", code=2).stderr
     assert "did you mean 'goal/1'" in copy("retract", "gaol/1", "--reason", "a bug", code=2).stderr

@@ -52,6 +52,7 @@ def _runs() -> None:
         "iteration",
         sa.Column("run_id", sa.Uuid(as_uuid=False), nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("tasks", sa.JSON(), nullable=False),
         sa.Column("started_at", UtcDateTime(), nullable=False),
         sa.Column("finished_at", UtcDateTime(), nullable=True),
         sa.ForeignKeyConstraint(["run_id"], ["run.id"], name=op.f("fk_iteration_run_id_run")),

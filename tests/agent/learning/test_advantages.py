@@ -44,8 +44,12 @@ def test_worked_example():
     np.testing.assert_allclose(found, [0.865876, -0.865876, 0, 0.865876, -0.865876], atol=1e-5)
 
 
-def test_a_group_of_equal_rewards_has_none():
-    assert group_advantages([0.3, 0.3, 0.3], ["x", "x", "x"], "group").tolist() == [0, 0, 0]
+@pytest.mark.parametrize("scale", ["group", "batch", "none"])
+@given(reward=st.floats(-10, 10), size=st.integers(1, 9))
+def test_a_group_of_equal_rewards_has_exactly_none(scale, reward, size):
+    found = group_advantages([reward] * size + [0.0, 1.0], ["x"] * size + ["y", "y"], scale)
+    assert found[:size].tolist() == [0.0] * size
+    assert found[size] < 0 < found[size + 1]
 
 
 def test_no_attempts_give_no_advantages():
