@@ -88,7 +88,7 @@ def test_what_was_chosen_stands_whatever_the_verdicts_become(opened: Open) -> No
     for number in range(12):
         store_group(session, 1, number, OFTEN, 4 if number < 4 else 0)
     chosen = hashes(session, 2)
-    with pytest.raises(StoreError, match="iteration 2 of run .* has not begun"):
+    with pytest.raises(StoreError, match=r"iteration 2 of run .* has not begun"):
         tasks_of(session, 2)
     session.store.begin_iteration(session.run.id, 2, chosen)
     session.store.retract("goal", "1", "took 1 for 7")
