@@ -247,6 +247,13 @@ class RunStore:
         with self.database.read() as connection:
             return frozenset(connection.scalars(query))
 
+    def trained_on(self, name: str, *, before_ordinal: int) -> frozenset[str]:
+        """Hashes of the training tasks, relabelled ones too, of the earlier runs of a name."""
+        earlier = select(Run.id).where(Run.name == name, Run.ordinal < before_ordinal)
+        query = select(TaskRow.hash).where(TaskRow.run_id.in_(earlier), TaskRow.split == Split.TRAIN)
+        with self.database.read() as connection:
+            return frozenset(connection.scalars(query))
+
     # evaluations
 
     def add_evaluation(self, run_id: str, info: EvaluationInfo) -> None:

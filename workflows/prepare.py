@@ -14,18 +14,19 @@ def prepare(ref: RunRef) -> Json:
     """Draws test, validation and training tasks and stores them in one transaction each; counts by split.
 
     Test and validation depend on the seed alone, so that they are the same for all runs of a name with one seed;
-    training tasks differ from run to run. Raises DataError where there are too few.
+    training tasks differ from run to run. A run that goes on from earlier ones of its name holds out nothing that they
+    were trained on. Raises DataError where there are too few.
     """
     with borrow(ref) as session:
-        counts = session.settings.tasks
-        seen: set[str] = set()
-        for split, count in (
-            (Split.TEST, counts.test),
-            (Split.VALIDATION, counts.validation),
-            (Split.TRAIN, counts.train),
-        ):
-            tasks = session.store.tasks(session.run.id, split) or _draw(session, split, count, seen)
-            seen.update(task.hash for task in tasks)
+        counts, run = session.settings.tasks, session.run
+        continues = session.settings.run.continues
+        trained = session.store.trained_on(run.name, before_ordinal=run.ordinal) if continues else frozenset()
+        held_out: set[str] = set()
+        for split, count in ((Split.TEST, counts.test), (Split.VALIDATION, counts.validation)):
+            tasks = session.store.tasks(run.id, split) or _draw(session, split, count, held_out | trained)
+            held_out.update(task.hash for task in tasks)
+        if not session.store.tasks(run.id, Split.TRAIN):
+            _draw(session, Split.TRAIN, counts.train, held_out)
         return counts.model_dump()
 
 
