@@ -132,8 +132,8 @@ def outcome(store: ReplayStore, job: Job) -> Outcome | None:
     settings = parse_settings(run.settings, job.name)
     rollouts = settings.generate.tasks * settings.generate.attempts
     validation = [(e.iteration * rollouts, e.pass_at_1) for e in store.evaluations(run.id, Split.VALIDATION)]
-    first, *_, final = sorted(store.evaluations(run.id, Split.TEST), key=lambda e: e.policy_number)
-    return Outcome(first.pass_at_1, final.pass_at_1, validation, store.seconds(run.id))
+    tested = sorted(store.evaluations(run.id, Split.TEST), key=lambda e: e.policy_number)  # one, if none was promoted
+    return Outcome(tested[0].pass_at_1, tested[-1].pass_at_1, validation, store.seconds(run.id))
 
 
 def print_table(store: ReplayStore, environment: str, arms: Sequence[str], seeds: Sequence[int]) -> None:
