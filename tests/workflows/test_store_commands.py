@@ -72,9 +72,10 @@ def test_a_run_goes_out_and_comes_in_again(copy, suffix: str) -> None:
 def test_an_imported_run_with_settings_makes_the_same_data_sets(copy, small: str) -> None:
     copy("export", "small", "all.jsonl")
     copy("import", "all.jsonl", "--run", "known", "--settings", small, "--store", "sqlite:///known.db")
-    copy("export", "small", "here.jsonl", "--what", "preferences")
-    copy("export", "known", "there.jsonl", "--what", "preferences", "--store", "sqlite:///known.db")
-    assert lines(copy.folder / "here.jsonl") == lines(copy.folder / "there.jsonl") != []
+    copy("export", "small", "here.jsonl", "--what", "sft")
+    copy("export", "known", "there.jsonl", "--what", "sft", "--store", "sqlite:///known.db")
+    here, there = (sorted(map(json.dumps, lines(copy.folder / f"{name}.jsonl"))) for name in ("here", "there"))
+    assert here == there != []
 
 
 def test_a_bad_file_leaves_nothing_to_resume(copy) -> None:

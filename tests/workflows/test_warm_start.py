@@ -51,12 +51,13 @@ def test_held_out_prompts_are_left_out_and_what_was_learned_from_is_kept(folder:
     )
     ref = start_run(settings)
     prepare(ref)
-    assert warm_start(ref)["demonstrations"] == len({"0 + 1?", "30 + 1?"})
+    learned_from = warm_start(ref)["demonstrations"]
     store = ReplayStore(settings.store.url)
     held_out = {t.prompt[0].content for split in (Split.VALIDATION, Split.TEST) for t in store.tasks(ref.run_id, split)}
     assert "21 + 1?" in held_out
     experts = {t.task.prompt[0].content: t for t in store.trajectories(ref.run_id, source=Source.EXPERT)}
     assert set(experts) == {"0 + 1?", "30 + 1?"} - held_out
+    assert len(experts) == learned_from
     (learned,) = store.uses_of(experts["30 + 1?"].id)
     assert (learned[0], learned[1].reward, learned[1].advantage, learned[1].nll_weight) == (1, 1.0, None, 1.0)
     store.close()
