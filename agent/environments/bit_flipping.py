@@ -75,7 +75,7 @@ class BitFlippingEpisode(GoalEpisode[str]):
         return state
 
     def tell(self, action: Message) -> str:
-        """State and goal, as the agent of the paper sees them, and what a flip is where there was none."""
+        """Each bit and whether it is wrong, and what a flip is where there was none."""
         before, now = self.path[-2:]
         text = look(now, self.task.goal)
         return f"no flip: call {FLIP.name} once, with a place from 1 to {len(now)}\n{text}" if now == before else text

@@ -26,7 +26,7 @@ ENVIRONMENTS = ("countdown", "gridworld", "bit_flipping")
 BC = "bc"
 """The warm start that all arms share, so that no run of its own is needed."""
 GENTLE = "finetune.learning_rate=5e-4"
-"""For arms that the policy loss alone moves: at the rate that suits NLL they fell below their warm start."""
+"""For arms about the policy loss: at the rate that suits NLL, GRPO alone fell below its warm start."""
 HINDSIGHT = "replay.quota={expert=0.1, success=0.3, policy=0.1, hindsight=0.5}"
 GROUPS = ["relabel.strategies=[]", "relabel.groups=2", HINDSIGHT]
 ARMS: dict[str, list[str]] = {
