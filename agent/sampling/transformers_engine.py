@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from journeyman.agent.data import Completion, PolicyRef, SamplingParams
 from journeyman.agent.models import load_causal_lm
 from journeyman.agent.sampling.batching import Batcher, Request
 from journeyman.agent.sampling.settings import SamplerSettings, check_room
+from journeyman.agent.sampling.worker import EngineThread
 
 COMPACT_BELOW = 0.75
 """Finished rows are dropped once fewer than this share of a batch's rows goes on."""
@@ -40,7 +41,7 @@ class TransformersSampler:
             torch.bfloat16 if settings.dtype == "bfloat16" or (settings.dtype == "auto" and cuda) else torch.float32
         )
         self._model: Any = load_causal_lm(policy, dtype=self._dtype, device=self._device)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sampler")  # environments go on while it computes
+        self._thread = EngineThread("sampler")  # environments go on while it computes
         self._batcher = Batcher(self._take)
 
     async def generate(self, prompt_ids: Sequence[int], params: SamplingParams) -> Completion:
@@ -50,11 +51,13 @@ class TransformersSampler:
 
     async def load_policy(self, policy: PolicyRef) -> None:
         """Loads the policy's weights in place of the present ones; no cache outlives a batch."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._load, policy)
+        await asyncio.wrap_future(self._thread.submit(lambda: self._load(policy)))
 
     def close(self) -> None:
-        """Ends the sampler's thread and lets go of the model."""
-        self._thread.shutdown(wait=True)
+        """Lets go of the model, once nothing is under way."""
+        self._thread.submit(self._forget).result()
+
+    def _forget(self) -> None:
         self._model = None
 
     def _decode(self, batch: list[Request]) -> list[Completion]:
@@ -65,10 +68,9 @@ class TransformersSampler:
         self._model = load_causal_lm(policy, dtype=self._dtype, device=self._device)
 
     async def _take(self, requests: list[Request]) -> None:
-        loop = asyncio.get_running_loop()
         for rows in _batches(requests, self._settings):
             batch = [requests[i] for i in rows]
-            completions = await loop.run_in_executor(self._thread, self._decode, batch)
+            completions = await asyncio.wrap_future(self._thread.submit(partial(self._decode, batch)))
             for request, completion in zip(batch, completions, strict=True):
                 request.succeed(completion)
 

@@ -1,4 +1,4 @@
-"""Sampler on vLLM, in this process: one thread drives `LLMEngine.add_request` and `step`."""
+"""Sampler on vLLM, in this process: one thread at a time drives `LLMEngine.add_request` and `step`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from journeyman.agent.errors import SamplerError
 from journeyman.agent.sampling.batching import Batcher, Request
 from journeyman.agent.sampling.settings import SamplerSettings, check_room
 from journeyman.agent.sampling.vllm_start import start_engine
+from journeyman.agent.sampling.worker import EngineThread
 
 MAX_REASON_CHARS = 400
 """Longest part of an error of vLLM's that our one line quotes."""
@@ -34,8 +35,8 @@ class _Job:
     done: Future[None]
 
 
-_Order: TypeAlias = list[Request] | _Job | None
-"""What the engine's thread is sent; None ends it."""
+_Order: TypeAlias = list[Request] | _Job
+"""What the engine is sent."""
 
 
 class VllmSampler:
@@ -51,10 +52,12 @@ class VllmSampler:
             raise SamplerError("a vLLM engine is open in this process already: close it, or share it")
         self._settings = settings
         self._inbox: queue.SimpleQueue[_Order] = queue.SimpleQueue()
-        started: Future[_Driver] = Future()
-        self._thread = threading.Thread(target=_run_thread, args=(policy, settings, self._inbox, started), daemon=True)
-        self._thread.start()
-        self._driver = started.result()
+        self._thread = EngineThread("vllm")
+        try:
+            self._driver = self._thread.submit(lambda: _Driver(policy, settings)).result()
+        except Exception as error:  # vLLM raises errors of many kinds at its start
+            _ONE_ENGINE.release()
+            raise SamplerError(f"vLLM cannot start with {policy.path!r}: {_one_line(error)}") from error
         self._batcher = Batcher(self._take)
 
     async def generate(self, prompt_ids: Sequence[int], params: SamplingParams) -> Completion:
@@ -64,58 +67,44 @@ class VllmSampler:
 
     async def load_policy(self, policy: PolicyRef) -> None:
         """Swaps full weights or the adapter in place, once no request is under way, and empties the prefix cache."""
-        job = _Job(lambda: self._driver.load(policy), Future())
-        self._inbox.put(job)
-        await asyncio.wrap_future(job.done)
+        await asyncio.wrap_future(self._do(lambda: self._driver.load(policy)))
 
     def close(self) -> None:
-        """Ends the engine and its thread, and frees their memory."""
-        self._inbox.put(None)
-        self._thread.join()
+        """Ends the engine, once no request is under way, and frees its memory."""
+        try:
+            self._do(self._driver.shut_down).result()
+        finally:
+            _ONE_ENGINE.release()
 
     async def _take(self, requests: list[Request]) -> None:
-        self._inbox.put(requests)
+        self._send(requests)
+
+    def _do(self, work: Callable[[], None]) -> Future[None]:
+        job = _Job(work, Future())
+        self._send(job)
+        return job.done
+
+    def _send(self, order: _Order) -> None:
+        self._inbox.put(order)
+        self._thread.submit(self._serve)  # where the call before it has taken the order, this one finds nothing to do
+
+    def _serve(self) -> None:
+        """Takes orders in their order, and steps the engine while requests are under way."""
+        orders: deque[_Order] = deque()
+        while orders or self._driver.running or not self._inbox.empty():
+            while not self._inbox.empty():
+                orders.append(self._inbox.get())
+            while orders and (isinstance(orders[0], list) or not self._driver.running):
+                order = orders.popleft()
+                if isinstance(order, _Job):
+                    _finish(order)
+                else:
+                    self._driver.add(order)
+            if self._driver.running:
+                self._driver.step()
 
 
-def _run_thread(
-    policy: PolicyRef, settings: SamplerSettings, inbox: queue.SimpleQueue[_Order], started: Future[_Driver]
-) -> None:
-    try:
-        _serve(policy, settings, inbox, started)
-    finally:
-        _ONE_ENGINE.release()
-
-
-def _serve(
-    policy: PolicyRef, settings: SamplerSettings, inbox: queue.SimpleQueue[_Order], started: Future[_Driver]
-) -> None:
-    """The engine's thread: takes orders in their order, and steps the engine while requests are under way."""
-    try:
-        driver = _Driver(policy, settings)
-    except Exception as error:  # vLLM raises errors of many kinds at its start
-        started.set_exception(SamplerError(f"vLLM cannot start with {policy.path!r}: {_one_line(error)}"))
-        return
-    started.set_result(driver)
-    orders: deque[_Order] = deque()
-    while True:
-        if not orders and not driver.running:
-            orders.append(inbox.get())
-        while not inbox.empty():
-            orders.append(inbox.get())
-        while orders and (isinstance(orders[0], list) or not driver.running):
-            order = orders.popleft()
-            if order is None:
-                driver.shut_down()
-                return
-            if isinstance(order, _Job):
-                _do(order)
-            else:
-                driver.add(order)
-        if driver.running:
-            driver.step()
-
-
-def _do(job: _Job) -> None:
+def _finish(job: _Job) -> None:
     try:
         job.work()
     except SamplerError as error:
@@ -127,7 +116,7 @@ def _do(job: _Job) -> None:
 
 
 class _Driver:
-    """The engine and the requests under way; touched by its own thread alone."""
+    """The engine and the requests under way; touched by the engine's thread alone."""
 
     def __init__(self, policy: PolicyRef, settings: SamplerSettings) -> None:
         self._engine = start_engine(policy, settings)

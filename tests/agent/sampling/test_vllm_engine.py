@@ -1,6 +1,8 @@
 """The vLLM sampler against transformers: the same tokens before and after every change of weights."""
 
 import asyncio
+import threading
+import time
 from importlib import metadata
 
 import numpy as np
@@ -158,6 +160,14 @@ def test_the_learner_can_still_choose_its_threads(sampler):
     torch.set_num_threads(before)
     assert torch.get_num_threads() == before
     assert torch.set_num_threads.__module__ != "vllm.v1.worker.cpu_worker"
+
+
+def test_no_thread_of_an_idle_engine_is_left_to_slow_the_learner(sampler, prompts):
+    ask(sampler, prompts[:1], [greedy(4)])
+    deadline = time.monotonic() + 5
+    while any(thread.name == "vllm" for thread in threading.enumerate()):
+        assert time.monotonic() < deadline, "the engine's thread goes on without work"
+        time.sleep(0.001)
 
 
 def test_the_installed_version_is_named():
