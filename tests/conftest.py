@@ -19,6 +19,8 @@ from typing import Any
 import httpx
 import pytest
 
+from journeyman.agent import chat_client
+
 START_SECONDS = 400
 """A server is up after 60 to 90 s on two free cores."""
 
@@ -147,7 +149,9 @@ class ChatServer:
 
 
 @pytest.fixture
-def chat_server() -> Iterator[ChatServer]:
+def chat_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
+    """A chat endpoint that says what the test tells it to; what fails is asked for again at once."""
+    monkeypatch.setattr(chat_client, "BACKOFF_SECONDS", 0.01)
     server = ChatServer()
     yield server
     server.close()
