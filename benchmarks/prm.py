@@ -6,9 +6,8 @@ For each seed: `examples/countdown_steps.toml` is run, `train-prm` labels its at
 the model scores the run's attempts at test tasks, eight each, which neither it nor the policy was trained on.
 
 Its AUC is over their distinct steps; the truth about a step is the exact solver's word on whether the target can still
-be reached. Best-of-8 takes the attempt that the model scores highest (the least of its steps' scores). With a known
-target there is no vote over answers; two votes stand in for it: the most frequent solution (lines alike but for the
-sides of + and *), and the most frequent last value, of whose attempts the first is taken. A success is the verifier's.
+be reached. Best-of-8 takes the attempt that the model scores highest (the least of its steps' scores), the vote the
+most frequent solution (steps alike but for the sides of + and *). A success is the verifier's.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from typing import Literal
 import numpy as np
 
 from journeyman.agent.data import Source, Split, Task, Trajectory
-from journeyman.agent.environments.countdown_steps import numbers_left, still_reachable
+from journeyman.agent.environments.countdown_steps import CountdownStepsEpisode, still_reachable
 from journeyman.agent.learning.step_training import area_under_curve
 from journeyman.agent.search import best_of_n, majority
 from journeyman.agent.steps import split_steps
@@ -60,7 +59,7 @@ def one_seed(path: str, seed: int, overrides: Sequence[str], targets: Literal["h
         report = make_prm(
             session,
             chosen_version(session, None),
-            PrmOptions(targets=targets, attempts=8000, epochs=7, batch=32, learning_rate=1e-3),
+            PrmOptions(split="turn", targets=targets, attempts=8000, batch=32),
             folder,
         )
         print(f"seed {seed}: run {ran - started:.0f} s, {report}", file=sys.stderr)
@@ -83,30 +82,33 @@ def scored(session: Session, folder: Path) -> dict[str, object]:
 
 
 def aucs(stored: Sequence[StoredTrajectory], steps: Sequence[Sequence[float]]) -> dict[str, object]:
-    """Over distinct steps: all, the first lines, and the first lines that keep the rules."""
-    found: dict[tuple[str, str], tuple[float, bool, bool, bool]] = {}
+    """Over distinct steps: all, the first ones, and the first ones that keep the rules."""
+    found: dict[tuple[str, tuple[str, ...]], tuple[float, bool, bool, bool]] = {}
     for one, scores in zip(stored, steps, strict=True):
-        text = one.trajectory.final_text
-        spans, truth = split_steps(one.trajectory, "newline"), still_reachable(one.task, text)
-        left = numbers_left(one.task.payload["numbers"], text)
-        for place, (span, score) in enumerate(zip(spans, scores, strict=True)):
-            key = one.task.hash, text[: span.end].strip()
-            found[key] = score, truth[place], place == 0, left[place] is not None
+        said = tuple(turn.action.content for turn in one.trajectory.turns)
+        truth, left = still_reachable(one.task, one.trajectory), states_of(one)
+        for span, score in zip(split_steps(one.trajectory, "turn"), scores, strict=True):
+            turn = span.turn
+            found[one.task.hash, said[: turn + 1]] = score, truth[turn], turn == 0, bool(left[turn])
     score_N, good_N, first_N, valid_N = map(np.array, zip(*found.values(), strict=True))
     return {
         "steps": len(score_N),
         "reachable": float(good_N.mean()),
         "AUC": area_under_curve(score_N, good_N),
-        "first lines": area_under_curve(score_N[first_N], good_N[first_N]),
-        "of them right": area_under_curve(score_N[first_N & valid_N], good_N[first_N & valid_N]),
+        "first steps": area_under_curve(score_N[first_N], good_N[first_N]),
+        "by the rules": area_under_curve(score_N[valid_N], good_N[valid_N]),
+        "first by the rules": area_under_curve(score_N[first_N & valid_N], good_N[first_N & valid_N]),
     }
+
+
+def states_of(one: StoredTrajectory) -> list[tuple[int, ...]]:
+    """The numbers left after each turn; none where it broke the rules."""
+    return CountdownStepsEpisode(one.task).states(turn.action for turn in one.trajectory.turns)[1:]
 
 
 def choices(session: Session, stored: Sequence[StoredTrajectory], scores: dict[int, float | None]) -> dict[str, object]:
     """Share of the tasks solved by each way to choose one of eight attempts, beside pass@1 and pass@8."""
-    solved: dict[str, list[float]] = {
-        name: [] for name in ("pass@1", "pass@8", "vote, solution", "vote, value", "best of 8")
-    }
+    solved: dict[str, list[float]] = {name: [] for name in ("pass@1", "pass@8", "vote, solution", "best of 8")}
     for _, members in groupby(stored, key=lambda s: s.task.hash):
         group = list(members)
         task, attempts = group[0].task, [s.trajectory for s in group]
@@ -115,7 +117,7 @@ def choices(session: Session, stored: Sequence[StoredTrajectory], scores: dict[i
         def score(pairs: Sequence[tuple[Task, Trajectory]]) -> list[float | None]:
             return [scores[id(attempt)] for _, attempt in pairs]
 
-        chosen = majority(attempts, solution_of), majority(attempts, value_of), best_of_n(task, attempts, score)
+        chosen = majority(attempts, solution_of), best_of_n(task, attempts, score)
         shares = [sum(good.values()) / len(good), float(any(good.values()))]
         shares += [float(good[id(attempt)]) for attempt in chosen]
         for name, share in zip(solved, shares, strict=True):
@@ -124,19 +126,13 @@ def choices(session: Session, stored: Sequence[StoredTrajectory], scores: dict[i
 
 
 def solution_of(attempt: Trajectory) -> tuple[str, ...]:
-    """The lines, the larger side of + and * first."""
-    lines = []
-    for line in attempt.final_text.split():
-        sides, equals, value = line.partition("=")
-        operator = next((o for o in "+*" if o in sides), None)
-        alike = operator.join(sorted(sides.split(operator), reverse=True)) if operator else sides
-        lines.append(f"{alike}{equals}{value}")
-    return tuple(lines)
-
-
-def value_of(attempt: Trajectory) -> str | None:
-    """What the last line says it comes to; None where it says nothing."""
-    return attempt.final_text.rpartition("=")[2].strip() or None
+    """The steps, the larger side of + and * first."""
+    steps = []
+    for turn in attempt.turns:
+        text = turn.action.content.strip()
+        operator = next((o for o in "+*" if o in text), None)
+        steps.append(operator.join(sorted(text.split(operator), reverse=True)) if operator else text)
+    return tuple(steps)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Countdown in steps: each line takes two of the numbers still there, and its value stands in their place.
+"""Countdown in steps: each takes two of the numbers still there, and the environment puts its value in their place.
 
-From 9, 8, 3 the goal 4 is reached by the lines "9-8=1", which leaves 3 and 1, and "3+1=4". All values are whole
-numbers, 0 or more. So after every line it is known exactly whether the goal can still be reached: the truth that a
+From 9, 8, 3 the goal 4 is reached by the step "9-8", after which 3 and 1 are left, and "3+1". All values are whole
+numbers, 0 or more. So after every step it is known exactly whether the goal can still be reached: the truth that a
 process reward model is measured by.
 """
 
@@ -9,26 +9,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import combinations
-from typing import ClassVar
+from itertools import accumulate, combinations
+from typing import TypeAlias
 
-from journeyman.agent.data import (
-    Achieved,
-    Episode,
-    Json,
-    Message,
-    Split,
-    Task,
-    Trajectory,
-    canonical_hash,
-)
+from journeyman.agent.data import Json, Message, Split, Task, Trajectory, canonical_hash
 from journeyman.agent.environments.countdown import Countdown
-from journeyman.agent.environments.dataset import SingleTurn
+from journeyman.agent.environments.goal_episode import GoalEpisode
 from journeyman.agent.steps import split_text
 
-_LINE = re.compile(r"([0-9]{1,9})([-+*/])([0-9]{1,9})=([0-9]{1,9})", re.ASCII)
+Numbers: TypeAlias = tuple[int, ...]
+"""Those still there, largest first; empty once a step has broken the rules."""
+
+_STEP = re.compile(r"([0-9]{1,9})([-+*/])([0-9]{1,9})", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -42,7 +36,11 @@ class CountdownSteps:
     max_target: int = 100
     """Targets are from 1 to this, relabelled ones too."""
     rubric: Mapping[str, float] = field(default_factory=lambda: {"goal": 1.0})
-    max_turns: ClassVar[int] = 1
+
+    @property
+    def max_turns(self) -> int:
+        """As many as there are steps to one number."""
+        return max(self.count - 1, 1)
 
     def tasks(self, split: Split, seed: int) -> Iterator[Task]:
         """Endless: those of `countdown` that whole numbers, 0 or more, solve."""
@@ -52,116 +50,141 @@ class CountdownSteps:
                 yield countdown_steps_task(numbers, task.goal, self.max_target, split)
 
     def demonstrate(self, task: Task, after: Sequence[Message] = ()) -> Sequence[Message] | None:
-        """The first solution in the order of `next_steps`, always the same one; None after an answer, the last turn."""
-        return None if after else [Message("assistant", "\n".join(solution(task.payload["numbers"], task.goal)))]
+        """The first solution in the order of `next_steps`, a step a turn; None where the goal is reached or lost."""
+        left = self.open(task).states(after)[-1]
+        steps = solution(left, task.goal) if reachable(left, task.goal) else []
+        return [Message("assistant", step) for step in steps] or None
 
-    def open(self, task: Task) -> CountdownStepsEnvironment:
-        """A fresh single-turn environment."""
-        return CountdownStepsEnvironment(task)
+    def open(self, task: Task) -> CountdownStepsEpisode:
+        """A fresh episode."""
+        return CountdownStepsEpisode(task)
 
 
-class CountdownStepsEnvironment(SingleTurn):
-    """One attempt: all its lines are one answer, which ends the episode."""
+class CountdownStepsEpisode(GoalEpisode[Numbers]):
+    """One attempt. A message may hold several steps, a line each; they are answered together."""
 
-    def achieved_goals(self, trajectory: Trajectory) -> Sequence[Achieved]:
-        """The last line's value, where all lines keep the rules, it alone is left, and it is a possible target."""
-        left = numbers_left(self._task.payload["numbers"], trajectory.final_text)
-        if not left or left[-1] is None or len(left[-1]) != 1:
-            return []
-        (value,) = left[-1]
-        return [Achieved(value, 0)] if 1 <= value <= self._task.payload["max_target"] else []
+    def __init__(self, task: Task) -> None:
+        numbers = task.payload["numbers"]
+        super().__init__(task, (), largest_first(numbers), max_turns=max(len(numbers) - 1, 1))
 
-    def relabel(self, trajectory: Trajectory, goal: Json, start_turn: int) -> Episode:
-        """The same lines, asked for by a prompt with `goal` as its target, whether or not that is their value."""
-        payload = self._task.payload
-        task = countdown_steps_task(payload["numbers"], goal, payload["max_target"], Split.TRAIN)
-        return Episode(task, (replace(trajectory.turns[0], observation=()),), start_turn)
+    def after(self, state: Numbers, action: Message) -> Numbers:
+        """The numbers left by the message's steps; none where there is no step, or one breaks the rules."""
+        lines = split_text(action.content, "newline")
+        return numbers_left(state, action.content)[-1] if lines else ()
+
+    def goal_at(self, state: Numbers) -> Json:
+        """The one number left, if it is a possible target."""
+        return state[0] if len(state) == 1 and 1 <= state[0] <= self.task.payload["max_target"] else None
+
+    def ends(self, state: Numbers) -> bool:
+        """Whether no step can follow."""
+        return len(state) < 2
+
+    def tell(self, action: Message) -> str:
+        """What is left, e.g. "left 3, 1", or that those were no steps."""
+        before, left = self.path[-2:]
+        if not left:
+            return f"no step from {_listed(before)}: take two of the numbers, as in {before[0]}+{before[-1]}"
+        return f"left {_listed(left)}"
+
+    def between(self, start: Numbers, goal: Json) -> CountdownStepsEpisode:
+        """A fresh episode of making `goal` of the numbers `start`."""
+        task = self.task
+        return CountdownStepsEpisode(countdown_steps_task(start, goal, task.payload["max_target"], task.split))
 
 
 def countdown_steps_task(numbers: Sequence[int], target: int, max_target: int, split: Split) -> Task:
     """The task with these numbers, shown largest first: one order, so that equal tasks read alike."""
-    numbers = sorted(numbers, reverse=True)
-    canonical: Json = {"numbers": numbers, "target": target}
+    ordered = largest_first(numbers)
+    canonical: Json = {"numbers": list(ordered), "target": target}
     return Task(
         environment="countdown_steps",
         goal=target,
-        prompt=(Message("user", f"{target} from {', '.join(map(str, numbers))}"),),
+        prompt=(Message("user", f"{target} from {_listed(ordered)}"),),
         split=split,
         hash=canonical_hash("countdown_steps", canonical),
-        payload={"numbers": numbers, "max_target": max_target},
+        payload={"numbers": list(ordered), "max_target": max_target},
     )
 
 
-def numbers_left(numbers: Sequence[int], text: str) -> list[tuple[int, ...] | None]:
-    """After each line of `text` the numbers still there, largest first: (3, 1) after "9-8=1" of 9, 8, 3.
+def numbers_left(numbers: Sequence[int], text: str) -> list[Numbers]:
+    """After each line of `text` the numbers still there: (3, 1) after "9-8" of 9, 8, 3.
 
-    None after a line that breaks the rules (its form, a number that is not there, a wrong value) and all after it.
-    Blanks and blank lines do not count, so that the lines are the steps of `agent/steps.py`.
+    None are after a line that breaks the rules (its form, a number that is not there, a value that is no whole number
+    of 0 or more), and after all that follow. Blanks and blank lines do not count, so that the lines are the steps of
+    `agent/steps.py`.
     """
-    left: tuple[int, ...] | None = tuple(sorted(numbers, reverse=True))
-    found: list[tuple[int, ...] | None] = []
-    for start, end in split_text(text, "newline"):
-        left = None if left is None else _after(left, text[start:end].strip().replace(" ", ""))
-        found.append(left)
-    return found
+    lines = (text[start:end].strip().replace(" ", "") for start, end in split_text(text, "newline"))
+    return list(accumulate(lines, _after, initial=largest_first(numbers)))[1:]
 
 
-def still_reachable(task: Task, text: str) -> list[bool]:
-    """After each line of the answer `text`, whether the task's goal can still be reached: the truth about each step."""
-    return [left is not None and reachable(left, task.goal) for left in numbers_left(task.payload["numbers"], text)]
+def still_reachable(task: Task, trajectory: Trajectory) -> list[bool]:
+    """After each turn, whether the task's goal can still be reached: the truth about each step."""
+    states = CountdownStepsEpisode(task).states(turn.action for turn in trajectory.turns)
+    return [reachable(left, task.goal) for left in states[1:]]
 
 
 def reachable(numbers: Sequence[int], goal: int) -> bool:
-    """Whether some steps make the goal of all the numbers; of a single number, whether it is the goal."""
-    return goal in _values(tuple(sorted(numbers, reverse=True)))
+    """Whether some steps make the goal of all the numbers; of a single number, whether it is; of none, no."""
+    return goal in _values(largest_first(numbers))
 
 
 def solution(numbers: Sequence[int], goal: int) -> list[str]:
-    """Lines that make the goal of the numbers, always the same ones. Raises ValueError where there are none."""
-    left = tuple(sorted(numbers, reverse=True))
+    """Steps that make the goal of the numbers, always the same ones. Raises ValueError where there are none."""
+    left = largest_first(numbers)
     if not reachable(left, goal):
         raise ValueError(f"{goal} cannot be reached from {left}")
-    lines = []
+    steps = []
     while len(left) > 1:
-        line, left = next((line, rest) for line, rest in next_steps(left) if reachable(rest, goal))
-        lines.append(line)
-    return lines
+        step, left = next((step, rest) for step, rest in next_steps(left) if reachable(rest, goal))
+        steps.append(step)
+    return steps
 
 
-def next_steps(numbers: tuple[int, ...]) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Steps from `numbers` (largest first): the line, and the numbers then left, largest first.
+def next_steps(numbers: Numbers) -> Iterator[tuple[str, Numbers]]:
+    """Steps from `numbers`, e.g. "9-8", and the numbers then left.
 
     Sums come first, then differences, products and quotients. Every set of numbers that one step can leave is there;
-    lines that only change sides, and 0/a for 0*a, are not.
+    those that only change sides, and 0/a for 0*a, are not.
     """
     for operator in "+-*/":
         for i, j in combinations(range(len(numbers)), 2):
             value = _apply(numbers[i], operator, numbers[j])
             if value is not None:
                 rest = [n for k, n in enumerate(numbers) if k not in (i, j)]
-                yield f"{numbers[i]}{operator}{numbers[j]}={value}", tuple(sorted([*rest, value], reverse=True))
+                yield f"{numbers[i]}{operator}{numbers[j]}", largest_first([*rest, value])
+
+
+def largest_first(numbers: Sequence[int]) -> Numbers:
+    """In the one order in which equal numbers read alike."""
+    return tuple(sorted(numbers, reverse=True))
 
 
 @lru_cache(maxsize=100_000)
-def _values(numbers: tuple[int, ...]) -> frozenset[int]:
-    """Every value that can be made of all the numbers (largest first)."""
-    if len(numbers) == 1:
+def _values(numbers: Numbers) -> frozenset[int]:
+    """Every value that can be made of all the numbers."""
+    if len(numbers) < 2:
         return frozenset(numbers)
     return frozenset().union(*(_values(rest) for _, rest in next_steps(numbers)))
 
 
-def _after(numbers: tuple[int, ...], line: str) -> tuple[int, ...] | None:
-    """The numbers left by a line, or None where it breaks the rules."""
-    match = _LINE.fullmatch(line)
+def _after(numbers: Numbers, step: str) -> Numbers:
+    """The numbers left by a step."""
+    match = _STEP.fullmatch(step)
     if match is None:
-        return None
-    left, operator, right, value = int(match[1]), match[2], int(match[3]), int(match[4])
+        return ()
+    left, operator, right = int(match[1]), match[2], int(match[3])
     rest = list(numbers)
     for used in (left, right):
         if used not in rest:
-            return None
+            return ()
         rest.remove(used)
-    return tuple(sorted([*rest, value], reverse=True)) if _apply(left, operator, right) == value else None
+    value = _apply(left, operator, right)
+    return () if value is None else largest_first([*rest, value])
+
+
+def _listed(numbers: Numbers) -> str:
+    return ", ".join(map(str, numbers))
 
 
 def _apply(left: int, operator: str, right: int) -> int | None:

@@ -1,4 +1,4 @@
-"""Deterministic episodes of several turns in which every state is a goal: what was reached, and attempts told anew.
+"""Deterministic episodes of several turns whose states can be goals: what was reached, and attempts told anew.
 
 The states that an attempt went through follow from its actions alone, so that is all that is read of a trajectory.
 """
@@ -18,8 +18,8 @@ State = TypeVar("State", bound=Hashable)
 class GoalEpisode(ABC, Generic[State]):
     """One attempt at a task of going from one state to another; a GoalEnvironment.
 
-    A subclass says what an action does (`after`), which goal a state is (`goal_at`), what the agent is told (`tell`)
-    and what an attempt between other states is (`between`).
+    A subclass says what an action does (`after`), which goal a state is (`goal_at`), what the agent is told (`tell`;
+    as a tool does, where there are tools, else as the user) and what an attempt between other states is (`between`).
     """
 
     def __init__(self, task: Task, tools: Sequence[Tool], start: State, max_turns: int) -> None:
@@ -35,7 +35,11 @@ class GoalEpisode(ABC, Generic[State]):
 
     @abstractmethod
     def goal_at(self, state: State) -> Json:
-        """The goal that the state is, or None for one that is no goal and ends the episode."""
+        """The goal that the state is, or None for one that is no goal."""
+
+    def ends(self, state: State) -> bool:
+        """Whether the episode is over there, wherever the goal is: where nothing else is said, at what is no goal."""
+        return self.goal_at(state) is None
 
     @abstractmethod
     def tell(self, action: Message) -> str:
@@ -90,6 +94,6 @@ class GoalEpisode(ABC, Generic[State]):
         self.path.append(self.after(self.path[-1], action))
         here = self.goal_at(self.path[-1])
         arrived = here is not None and here == self.task.goal
-        over = arrived or here is None
-        observation = Observation((Message("tool", self.tell(action)),))
+        over = arrived or self.ends(self.path[-1])
+        observation = Observation((Message("tool" if self.tools else "user", self.tell(action)),))
         return Step(observation, float(arrived), over, not over and len(self.path) > self._max_turns)

@@ -35,7 +35,7 @@ def step_on(prompt: str, seed: int) -> str:
     question, _, said = prompt.removeprefix("<|bos|><|user|>").partition("<|end|><|assistant|>")
     left = tuple(sorted(map(int, question.split(" from ")[1].split(", ")), reverse=True))
     if said:
-        left = numbers_left(left, said)[-1] or ()
+        left = numbers_left(left, said)[-1]
     lines = []
     while len(left) > 1:
         steps = list(next_steps(left))

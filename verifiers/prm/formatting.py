@@ -47,14 +47,15 @@ class Encoded:
 def solution_of(task: Task, trajectory: Trajectory, spans: Sequence[StepSpan]) -> Solution:
     """The problem is what the user says in the task's prompt.
 
-    What the environment answered between two steps stands at the head of the second, on lines of its own.
+    A step ends with what the environment answered to it, on lines of its own: what it is worth shows after that.
     """
     problem = "\n\n".join(m.content.strip() for m in task.prompt if m.role == "user")
-    steps, turn = [], 0
-    for span in spans:
-        seen = [m.content.strip() for past in trajectory.turns[turn : span.turn] for m in past.observation]
-        steps.append("\n".join([*filter(None, seen), span.text(trajectory)]))
-        turn = span.turn
+    steps: list[str] = []
+    for number, span in enumerate(spans):
+        first = span.turn if number else 0
+        last = spans[number + 1].turn if number + 1 < len(spans) else len(trajectory.turns)
+        before, seen = _answers(trajectory, first, span.turn), _answers(trajectory, span.turn, last)
+        steps.append("\n".join([*before, span.text(trajectory), *seen]))
     return Solution(problem, tuple(steps))
 
 
@@ -101,6 +102,12 @@ def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
         batch.append(i)
     if batch:
         yield batch
+
+
+def _answers(trajectory: Trajectory, first: int, last: int) -> list[str]:
+    """What the environment answered in the turns [first, last)."""
+    said = [m.content.strip() for turn in trajectory.turns[first:last] for m in turn.observation]
+    return [text for text in said if text]
 
 
 def _text(family: Family, tokenizer: Any, problem: str, steps: Sequence[str]) -> Encoded:
