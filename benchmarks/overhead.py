@@ -5,8 +5,8 @@
 Every run has a store of its own, so that all of them draw the same tasks and do the same work. The flow's server is
 started before the clock (its one start is not counted). Prints the loop's wall time from the first stage to the last
 for each run and the ratio of the medians; the part of that time that was spent outside the stage functions, which is
-Prefect's own and does not depend on how busy the machine was; the CPU time of this process (without the server's), which
-hardly does either; and the task runs of each flow run.
+Prefect's own and does not depend on how busy the machine was; the CPU time of this process (without the server's),
+which hardly does either; and the task runs of each flow run.
 """
 
 from __future__ import annotations
