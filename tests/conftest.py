@@ -21,6 +21,9 @@ import pytest
 
 from journeyman.agent import chat_client
 
+# several workers share the cores: threads that wait awake for others of another process would take them from those
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 START_SECONDS = 400
 """A server is up after 60 to 90 s on two free cores."""
 
