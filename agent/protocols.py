@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from journeyman.agent.data import (
@@ -52,6 +52,14 @@ class GoalEnvironment(Environment, Protocol):
         It is whole where it does not reach the goal: the caller's verifiers judge. Raises ValueError where the state
         before `start_turn` is the goal already.
         """
+
+
+@runtime_checkable
+class Retraceable(Protocol):
+    """An environment whose states follow from its actions, so that it can be seen which of them led on."""
+
+    def states(self, actions: Iterable[Message]) -> Sequence[Hashable]:
+        """The state before each of the actions, the first of them taken at the start, and the one after the last."""
 
 
 @runtime_checkable

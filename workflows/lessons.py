@@ -14,6 +14,7 @@ from journeyman.agent.learning.learner import TrainingRow
 from journeyman.storage.replay import ReplayGroup
 from journeyman.storage.replay_pools import Kind
 from journeyman.storage.trajectories import StoredTrajectory
+from journeyman.workflows.imitation import imitated, to_imitate
 from journeyman.workflows.novelty import novelty_bonuses
 from journeyman.workflows.session import Session
 from journeyman.workflows.step_terms import step_terms
@@ -32,6 +33,8 @@ class Lesson:
     unweighed: str | None = None
     """Why its steps could not be weighed, though they should be."""
     nll_weight: float = 0.0
+    imitated: Sequence[NDArray[np.bool_]] = ()
+    """Which of its tokens have that weight: (M,) for each segment; empty where none has."""
     importance_weight: float = 1.0
 
     @property
@@ -47,9 +50,10 @@ class Lesson:
         terms = self.step_terms if len(self.step_terms) else [np.zeros(())] * len(segments)
         scale = policy_weight * self.importance_weight
         advantages = [np.asarray(((self.advantage or 0.0) + term) * scale, np.float32) for term in terms]
-        weight = self.nll_weight * self.importance_weight
+        told = self.imitated if len(self.imitated) else [np.zeros(())] * len(segments)
+        weights = [np.asarray(self.nll_weight * self.importance_weight * one, np.float32) for one in told]
         compared = self.advantage is not None
-        return [TrainingRow(s, a, compared, weight) for s, a in zip(segments, advantages, strict=True)]
+        return [TrainingRow(s, a, compared, w) for s, a, w in zip(segments, advantages, weights, strict=True)]
 
 
 def lessons(
@@ -59,10 +63,10 @@ def lessons(
     settings = session.settings.finetune
     found = {lesson.stored.id: lesson for lesson in _compared(session, iteration, fresh, drawn)}
     for group in drawn if settings.bc_weight else ():
-        best = _to_imitate(session, group)
-        if best is not None:
-            lesson = found.setdefault(best.id, Lesson(best, session.rubric.reward(best.verdicts)))
-            lesson.nll_weight = settings.bc_weight
+        success = to_imitate(session, group)
+        if success is not None:
+            lesson = found.setdefault(success.id, Lesson(success, session.rubric.reward(success.verdicts)))
+            lesson.nll_weight, lesson.imitated = settings.bc_weight, imitated(session, success)
             if lesson.advantage is None:
                 lesson.importance_weight = group.importance_weight
     return list(found.values())
@@ -104,13 +108,3 @@ def _rewards(session: Session, iteration: int, chosen: Sequence[StoredTrajectory
 def _has_logprobs(stored: StoredTrajectory) -> bool:
     """Whether the policy loss can have its ratio: not where a relabel had to be tokenised anew."""
     return all(segment.behaviour_logprobs is not None for segment in stored.trajectory.segments)
-
-
-def _to_imitate(session: Session, group: ReplayGroup) -> StoredTrajectory | None:
-    """The group's success with the fewest turns: wasted turns are not worth imitating."""
-    if group.kind is Kind.POLICY or (
-        group.kind is Kind.HINDSIGHT and session.settings.finetune.hindsight_loss == "grpo"
-    ):
-        return None
-    successes = [stored for stored in group.members if session.rubric.succeeded(stored.verdicts)]
-    return min(successes, key=lambda stored: (len(stored.trajectory.turns), stored.trajectory.attempt))

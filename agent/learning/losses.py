@@ -109,13 +109,13 @@ def token_weights(
     return mask_BT / max(mean_tokens, 1.0)
 
 
-def nll_loss(logprobs_BT: Tensor, mask_BT: Tensor, weights_B: Tensor, mean_tokens: float) -> Tensor:
-    """Scalar: each row's negative log-likelihood times its weight, over `mean_tokens`.
+def nll_loss(logprobs_BT: Tensor, weights_BT: Tensor, mean_tokens: float) -> Tensor:
+    """Scalar: each token's negative log-likelihood times its weight (0 for what is not trained on) over `mean_tokens`.
 
-    `mean_tokens` counts the trained tokens of the rows with a weight above 0, averaged over the steps of the update:
-    every such token weighs the same in whichever step it falls.
+    `mean_tokens` counts the tokens with a weight above 0, averaged over the steps of the update: every such token
+    weighs the same in whichever step it falls.
     """
-    return -(logprobs_BT * mask_BT * weights_B[:, None]).sum() / max(mean_tokens, 1.0)
+    return -(logprobs_BT * weights_BT).sum() / max(mean_tokens, 1.0)
 
 
 def bradley_terry_loss(chosen_B: Tensor, rejected_B: Tensor) -> Tensor:

@@ -29,8 +29,9 @@ class TrainingRow:
     """One for the segment, or (M,) one for each trained token; 0 where the verifier failed."""
     in_policy_loss: bool = True
     """Whether it counts in the policy loss (in its denominators too); it then needs behaviour log-probs."""
-    nll_weight: float = 0.0
-    """Weight of its negative log-likelihood, at least 0; 0 where it is no verified positive."""
+    nll_weight: float | NDArray[np.float32] = 0.0
+    """Of its negative log-likelihood, at least 0: one for the segment, or (M,) one for each trained token; 0 where it
+    is no verified positive."""
 
     @property
     def trained_tokens(self) -> int:
@@ -44,11 +45,16 @@ class TrainingRow:
             raise ValueError(f"row {index} has no behaviour log-probs, so no ratio: set in_policy_loss=False")
         if logprobs is not None and logprobs.shape != (trained,):
             raise ValueError(f"row {index} has {trained} trained tokens, but log-probs of shape {logprobs.shape}")
-        if np.shape(self.advantage) not in ((), (trained,)):
-            shape = np.shape(self.advantage)
-            raise ValueError(f"row {index} has {trained} trained tokens, but advantages of shape {shape}")
-        if not np.all(np.isfinite(self.advantage)) or not 0 <= self.nll_weight < np.inf:
+        for name, value in (("advantages", self.advantage), ("NLL weights", self.nll_weight)):
+            if (shape := np.shape(value)) not in ((), (trained,)):
+                raise ValueError(f"row {index} has {trained} trained tokens, but {name} of shape {shape}")
+        weight = np.asarray(self.nll_weight)
+        if not np.all(np.isfinite(self.advantage)) or not np.all((weight >= 0) & np.isfinite(weight)):
             raise ValueError(f"row {index}: advantage {self.advantage} or NLL weight {self.nll_weight} is not usable")
+
+    def per_token(self, value: float | NDArray[np.float32]) -> NDArray[np.float32]:
+        """(M,) from one number for the segment or one for each trained token."""
+        return np.broadcast_to(np.float32(value), self.trained_tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +98,14 @@ def denominators(rows: Sequence[TrainingRow], steps: Sequence[Sequence[int]]) ->
     """Those of each step of one epoch."""
     policy_tokens = [[rows[i].trained_tokens for i in step if rows[i].in_policy_loss] for step in steps]
     mean_policy = sum(map(sum, policy_tokens)) / max(len(steps), 1)
-    mean_nll = sum(r.trained_tokens for r in rows if r.nll_weight > 0) / max(len(steps), 1)
+    mean_nll = sum(np.count_nonzero(r.per_token(r.nll_weight)) for r in rows) / max(len(steps), 1)
     return [Denominators(len(tokens), sum(tokens), mean_policy, mean_nll) for tokens in policy_tokens]
 
 
 def moves_weights(row: TrainingRow, beta: float) -> bool:
     """Whether the row has a gradient at all."""
     in_policy = row.in_policy_loss and (beta > 0 or bool(np.any(row.advantage)))
-    return row.trained_tokens > 0 and (in_policy or row.nll_weight > 0)
+    return row.trained_tokens > 0 and (in_policy or bool(np.any(row.nll_weight)))
 
 
 def objective(
@@ -113,12 +119,12 @@ def objective(
     """The micro-batch's part of the step's loss (scalar), and sums for the statistics (no gradient)."""
     chosen = [rows[i] for i in batch.members]
     policy_R1 = _column(batch, [float(row.in_policy_loss) for row in chosen])
-    nll_R1 = _column(batch, [row.nll_weight for row in chosen])
     mask_RT = batch.mask_RT * policy_R1
     current_RT = logprobs_RT.detach()
     old_RT = current_RT if fixed.start is None else _spread(batch, [fixed.start.get(i) for i in batch.members])
     behaviour_RT = _spread(batch, [row.segment.behaviour_logprobs for row in chosen])
-    advantages_RT = _spread(batch, [np.broadcast_to(np.float32(r.advantage), r.trained_tokens) for r in chosen])
+    advantages_RT = _spread(batch, [row.per_token(row.advantage) for row in chosen])
+    nll_RT = _spread(batch, [row.per_token(row.nll_weight) for row in chosen])
 
     ratio = losses.importance_ratio(logprobs_RT, old_RT, mask_RT, settings.ratio_level)
     raw, correction = losses.sampler_correction(
@@ -147,9 +153,9 @@ def objective(
         max_completion=settings.max_completion or 1,
     )
     policy = (loss_RT * weights_RT).sum()
-    nll = losses.nll_loss(logprobs_RT, batch.mask_RT, nll_R1[:, 0], counts.mean_nll_tokens)
+    nll = losses.nll_loss(logprobs_RT, nll_RT, counts.mean_nll_tokens)
     loss = policy + nll
-    positive_RT = batch.mask_RT * (nll_R1 > 0)
+    positive_RT = nll_RT > 0
     drift_RT = current_RT - old_RT
     sums |= {
         "loss": loss,

@@ -1,4 +1,4 @@
-"""Which step of its attempt each trained token belongs to, so that what is known of a step can be told its tokens.
+"""Which turn and which step of its attempt each trained token belongs to: what is known of them is told their tokens.
 
 Dimension letters: M trained tokens of one segment, N tokens of one turn.
 """
@@ -17,6 +17,25 @@ from journeyman.agent.steps import StepSpan
 
 Decode = Callable[[Sequence[int]], str]
 """Token ids -> their text, special tokens included (`Renderer.decode`)."""
+
+
+def turns_of_tokens(trajectory: Trajectory) -> list[NDArray[np.intp]]:
+    """(M,) for each segment: the index of the turn that each trained token belongs to.
+
+    Turns that are not trained on are the first ones, as in a demonstration by DAgger. Raises ValueError where there are
+    more runs of trained tokens than turns.
+    """
+    runs: list[NDArray[np.intp]] = []  # for each segment the tokens of its turns
+    for segment in trajectory.segments:
+        edges = np.flatnonzero(np.diff(segment.loss_mask, prepend=False, append=False))
+        runs.append(np.diff(edges)[::2])
+    first = len(trajectory.turns) - sum(map(len, runs))
+    if first < 0:
+        raise ValueError(
+            f"a trajectory of {len(trajectory.turns)} turns has {sum(map(len, runs))} runs of trained tokens"
+        )
+    ends = first + np.cumsum([len(run) for run in runs])
+    return [np.repeat(np.arange(end - len(run), end), run) for run, end in zip(runs, ends, strict=True)]
 
 
 def steps_of_tokens(trajectory: Trajectory, steps: Sequence[StepSpan], decode: Decode) -> list[NDArray[np.intp]]:

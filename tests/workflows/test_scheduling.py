@@ -19,7 +19,8 @@ import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("prefect")]
 
-LIMIT_S = 300.0
+LIMIT_S = 600.0
+"""Of waiting for something that comes: two runs of a minute, more where the machine does much else."""
 
 
 def wait_for(what: str, seen: Callable[[], object]) -> object:
@@ -28,7 +29,7 @@ def wait_for(what: str, seen: Callable[[], object]) -> object:
         found = seen()
         if found:
             return found
-        time.sleep(1)
+        time.sleep(2)
     raise AssertionError(f"no {what} within {LIMIT_S:.0f} s")
 
 
@@ -41,6 +42,9 @@ def process(*command: str, cwd: Path, env: dict[str, str]) -> Iterator[subproces
     )
     try:
         yield child
+    except BaseException:
+        sys.stdout.write((cwd / "process.log").read_text(errors="replace")[-10_000:])  # pytest shows it
+        raise
     finally:
         if child.poll() is None:
             os.killpg(child.pid, signal.SIGKILL)
@@ -76,7 +80,7 @@ def answers(url: str) -> bool:
 
 
 def api(env: dict[str, str], path: str, body: dict[str, object]) -> list[dict[str, object]]:
-    """What Prefect answers; asked again while the database of the server is busy (503), as its own client does."""
+    """What Prefect answers; asked again while the server is busy (503, or no answer), as its own client does."""
     request = urllib.request.Request(
         f"{env['PREFECT_API_URL']}/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
@@ -88,6 +92,8 @@ def api(env: dict[str, str], path: str, body: dict[str, object]) -> list[dict[st
         except urllib.error.HTTPError as error:
             if error.code != 503:
                 raise
+            return None
+        except TimeoutError:
             return None
 
     (answer,) = wait_for(path, answered)
@@ -119,7 +125,7 @@ def test_a_scheduled_run_goes_through_on_a_worker_elsewhere(server, cli, small, 
     assert "prefect work-pool create shelf --type process" in missing.stderr
     create = [sys.executable, "-m", "prefect", "work-pool", "create", "shelf", "--type", "process"]
     subprocess.run(create, env=server, check=True, capture_output=True)
-    deployed = cli("deploy", small, "--pool", "shelf", "--cron", "* * * * *", "--set", "run.iterations=20", **server)
+    deployed = cli("deploy", small, "--pool", "shelf", "--cron", "* * * * *", "--set", "run.iterations=6", **server)
     assert "deployed journeyman/small to pool 'shelf'" in deployed.stdout
 
     polling = {"PREFECT_WORKER_QUERY_SECONDS": "1"}  # soon enough to find the first run still going on
@@ -127,12 +133,12 @@ def test_a_scheduled_run_goes_through_on_a_worker_elsewhere(server, cli, small, 
         wait_for("scheduled run", lambda: runs_in(tmp_path))
         (deployment,) = api(server, "deployments/filter", {})
         api(server, f"deployments/{deployment['id']}/create_flow_run", {})  # falls due while the first one runs
-        wait_for("second scheduled run", lambda: finished(tmp_path, 2))
-
+        wait_for("skip of the run that overlaps", lambda: "CANCELLED" in flow_states(server))
+        assert not finished(tmp_path, 1)
         wait_for("second completion", lambda: flow_states(server).count("COMPLETED") >= 2)
 
+    assert finished(tmp_path, 2)
     states = flow_states(server)
-    assert "CANCELLED" in states  # the one that overlapped
     assert "FAILED" not in states
     assert "CRASHED" not in states
     status = json.loads(cli("status", "--json").stdout)

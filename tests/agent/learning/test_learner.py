@@ -137,6 +137,26 @@ def test_imitation_lowers_the_nll(policy, segments_of):
     assert "policy_loss" not in stats
 
 
+def test_tokens_without_nll_weight_are_as_if_not_trained_on(policy, segments_of):
+    segments = [s for s in segments_of(6, groups=4, logprobs=False) if s.loss_mask.sum() > 1]
+    parts, whole = [], []
+    for segment in segments:
+        trained = np.flatnonzero(segment.loss_mask)
+        weight = np.where(np.arange(len(trained)) % 2, 0.0, 0.7).astype(np.float32)
+        mask = np.zeros_like(segment.loss_mask)
+        mask[trained[::2]] = True
+        parts.append(TrainingRow(segment, in_policy_loss=False, nll_weight=weight))
+        whole.append(TrainingRow(replace(segment, loss_mask=mask), in_policy_loss=False, nll_weight=0.7))
+    found = []
+    for rows in (parts, whole):
+        learner = Learner(policy, SETTINGS)
+        learner.optimizer = torch.optim.SGD(learner.model.parameters())
+        stats = learner.update(rows, seed=0, minibatch_rows=3).stats
+        found.append((weights(learner), stats["loss"], stats["nll"]))
+    assert torch.allclose(found[0][0], found[1][0], rtol=1e-5, atol=1e-6)
+    assert found[0][1:] == pytest.approx(found[1][1:])
+
+
 def test_reinforcement_raises_what_was_better(policy, segments_of):
     learner = Learner(policy, SETTINGS)
     pair = segments_of(9, groups=1)[:2]
@@ -283,6 +303,8 @@ SEGMENT = Segment(*(np.array(a) for a in ([1, 2], [3, 4, 5])), np.array([True, F
         (TrainingRow(SEGMENT, np.float32([1, 2, 3])), r"2 trained tokens, but advantages of shape \(3,\)"),
         (TrainingRow(SEGMENT, float("nan")), "advantage nan"),
         (TrainingRow(SEGMENT, 1.0, nll_weight=-1.0), "NLL weight -1.0"),
+        (TrainingRow(SEGMENT, 1.0, nll_weight=np.float32([1, -1])), "NLL weight .* is not usable"),
+        (TrainingRow(SEGMENT, 1.0, nll_weight=np.float32([1])), r"2 trained tokens, but NLL weights of shape \(1,\)"),
     ],
 )
 def test_refuses_rows_that_cannot_be_learned_from(policy, row, message):

@@ -75,9 +75,9 @@ def test_token_weights_of_each_kind():
     assert weights("dapo") == weights("cispo") == pytest.approx((1 / 8, 1 / 8))
 
 
-def test_nll_weighs_rows():
-    logprobs, mask = torch.tensor([[-1.0, -2.0], [-4.0, -8.0]]), torch.tensor([[1.0, 1.0], [1.0, 0.0]])
-    assert losses.nll_loss(logprobs, mask, torch.tensor([1.0, 0.5]), 2.5).item() == pytest.approx((3 + 2) / 2.5)
+def test_nll_weighs_tokens():
+    logprobs, weights = torch.tensor([[-1.0, -2.0], [-4.0, -8.0]]), torch.tensor([[1.0, 1.0], [0.5, 0.0]])
+    assert losses.nll_loss(logprobs, weights, 2.5).item() == pytest.approx((3 + 2) / 2.5)
 
 
 @pytest.mark.parametrize("estimator", ["k1", "k2", "k3", "k3_ratio"])

@@ -1,0 +1,90 @@
+"""Which success is imitated, and which of its actions: the last one from each state, found again in its tokens."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from journeyman.agent.data import Message, ToolCall
+from journeyman.agent.environments.gridworld import MOVE
+from journeyman.agent.environments.gridworld_maps import MOVES
+from journeyman.agent.learning.learner import TrainingRow
+from journeyman.agent.sampling.scripted import ScriptedSampler
+from journeyman.workflows.attempts import attempts_of
+from journeyman.workflows.generate import generate
+from journeyman.workflows.imitation import leading_on
+from journeyman.workflows.lessons import lessons
+from journeyman.workflows.replaying import draw, remember
+from journeyman.workflows.score import score
+from journeyman.workflows.session import Session
+
+SQUARE = {"name": "gridworld", "size": 2, "walls": 0.0, "holes": 0.0, "min_distance": 2, "max_turns": 8}
+"""Maps of four free cells; from corner to corner there are two ways of two moves."""
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=30))
+def test_from_every_state_the_imitated_actions_lead_to_the_end(states: list[int]) -> None:
+    kept = [i for i, led_on in enumerate(leading_on(states)) if led_on]
+    onward = {states[i]: states[i + 1] for i in kept}
+    assert len(onward) == len(kept)  # one for each state
+    assert set(onward) == set(states) - {states[-1]}
+    for start in states:
+        state, steps = start, 0
+        while state != states[-1]:
+            state, steps = onward[state], steps + 1
+            assert steps <= len(onward)
+
+
+def test_the_way_out_of_a_dead_end_is_imitated_and_the_way_in_is_not() -> None:
+    cells = ["start", "fork", "end", "end", "fork", "goal"]
+    assert leading_on(cells) == [True, False, False, True, True]
+
+
+@pytest.fixture
+def session(watched) -> Session:
+    """An iteration's attempts are there: against the wall, a step, the step back, and then straight to the goal."""
+    sizes = {"train": 2, "validation": 1, "test": 1}
+    generating = {"tasks": 2, "attempts": 2, "max_tokens": 64}
+    replay = {"groups": 8, "quota": {"success": 1.0}}
+    session = watched.open(environment=SQUARE, tasks=sizes, generate=generating, replay=replay)
+
+    def reply(prompt: str, seed: int) -> str:
+        turn = prompt.count("<|assistant|>") - 1
+        told = re.split(r"<\|(?:user|tool)\|>", prompt)[-1].split("<|end|>")[0]
+        ways = {kind: names.split() for kind, names in re.findall("^(nearer|farther|back) (.+)$", told, re.MULTILINE)}
+        if turn == 0:
+            (direction, *_) = set(MOVES) - set(ways["nearer"])
+        else:
+            (direction, *_) = ways["back" if turn == 2 else "nearer"]
+        return call(session, direction)
+
+    session.sampler = lambda policy: ScriptedSampler(session.renderer, reply)
+    generate(session.ref, 1)
+    score(session.ref, 1)
+    return session
+
+
+def call(session: Session, direction: str) -> str:
+    return session.renderer.write(Message("assistant", "", (ToolCall("move", {"direction": direction}),)), (MOVE,)).content
+
+
+def imitated_text(session: Session, row: TrainingRow) -> str:
+    ids = row.segment.completion_ids[row.segment.loss_mask]
+    return session.renderer.decode(ids[row.per_token(row.nll_weight) > 0].tolist())
+
+
+def test_of_a_success_the_actions_that_led_on_are_imitated(session: Session) -> None:
+    fresh = attempts_of(session, 1)
+    assert [(len(one.trajectory.turns), one.trajectory.turns[-1].reward) for one in fresh] == [(5, 1.0)] * 4
+    remember(session.store, session.run.id, session.rubric, 1)
+    drawn = draw(session, 1, session.store.newest_promoted(session.run.id))
+    found = [lesson for lesson in lessons(session, 1, fresh, drawn) if lesson.nll_weight]
+    assert [lesson.stored.trajectory.attempt for lesson in found] == [0, 0]  # one for each task, its first success
+    for lesson in found:
+        moves = [turn.action.tool_calls[0].arguments["direction"] for turn in lesson.stored.trajectory.turns]
+        (row,) = lesson.rows(policy_weight=1.0)
+        assert imitated_text(session, row) == "".join(call(session, d) + "<|end|>" for d in moves[2:])
+        assert row.per_token(row.nll_weight).max() == session.settings.finetune.bc_weight
