@@ -68,7 +68,9 @@ def session(watched) -> Session:
 
 
 def call(session: Session, direction: str) -> str:
-    return session.renderer.write(Message("assistant", "", (ToolCall("move", {"direction": direction}),)), (MOVE,)).content
+    return session.renderer.write(
+        Message("assistant", "", (ToolCall("move", {"direction": direction}),)), (MOVE,)
+    ).content
 
 
 def imitated_text(session: Session, row: TrainingRow) -> str:
