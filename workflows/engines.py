@@ -159,6 +159,7 @@ def learner_settings(settings: Settings) -> LearnerSettings:
         max_completion=settings.generate.max_tokens * open_task_set(settings).max_turns,
         beta=tune.kl_weight,
         kl=tune.kl_estimator,
+        top_entropy=tune.top_entropy,
         correction_max=tune.importance_cap,
         temperature=settings.generate.temperature,
         dtype=dtype,

@@ -266,6 +266,8 @@ class FinetuneSettings(Section):
     """Of the KL to the run's first policy."""
     kl_estimator: Literal["k1", "k2", "k3", "k3_ratio"] = "k2"
     """Which estimate of KL(policy || reference) stands in the loss."""
+    top_entropy: float = Field(default=1.0, gt=0, le=1)
+    """Share of tokens, those where the policy is least certain, that the GRPO term moves; 1 moves all."""
     importance_cap: float = Field(default=3.0, gt=0)
     """C: ceiling of pi_prox / pi_behaviour."""
     policy_weight: float = Field(default=1.0, ge=0)

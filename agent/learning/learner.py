@@ -24,6 +24,7 @@ from journeyman.agent.learning.objective import (
     TrainingRow,
     denominators,
     minibatches,
+    most_uncertain,
     moves_weights,
     objective,
 )
@@ -129,7 +130,7 @@ class Learner:
         for epoch in range(epochs):
             parts = minibatches(rows, minibatch_rows, seed, epoch)
             steps += zip(parts, denominators(rows, parts), strict=True)
-        fixed = self._fixed(rows, several=len(steps) > 1)
+        rows, fixed = self._begin(rows, several=len(steps) > 1)
         sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.device))
         rate = self.settings.learning_rate if learning_rate is None else learning_rate
         norms: list[float] = []
@@ -147,12 +148,16 @@ class Learner:
         }
         return Update(stats, _ratios(rows, fixed))
 
-    def _fixed(self, rows: Sequence[TrainingRow], *, several: bool) -> Fixed:
+    def _begin(self, rows: Sequence[TrainingRow], *, several: bool) -> tuple[Sequence[TrainingRow], Fixed]:
+        """The rows, without the advantages of tokens that are no choices, and what stays fixed during the update."""
         segments = [row.segment for row in rows]
-        beta = self.settings.beta
+        beta, share = self.settings.beta, self.settings.top_entropy
         wanted = [i for i, row in enumerate(rows) if row.in_policy_loss and moves_weights(row, beta)]
-        start = self._score.logprobs(segments, wanted) if several and wanted else None
-        return Fixed(start, self._reference.logprobs(segments, wanted) if self._reference else None)
+        reference = self._reference.logprobs(segments, wanted) if self._reference else None
+        if not wanted or not (several or share < 1):
+            return rows, Fixed(None, reference)
+        start, entropies = self._score.logprobs_and_entropies(segments, wanted)
+        return most_uncertain(rows, entropies, share) if share < 1 else rows, Fixed(start, reference)
 
     def _step(
         self,

@@ -6,7 +6,7 @@ Dimension letters: R segments of a micro-batch, T trained tokens of the longest 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -106,6 +106,26 @@ def moves_weights(row: TrainingRow, beta: float) -> bool:
     """Whether the row has a gradient at all."""
     in_policy = row.in_policy_loss and (beta > 0 or bool(np.any(row.advantage)))
     return row.trained_tokens > 0 and (in_policy or bool(np.any(row.nll_weight)))
+
+
+def most_uncertain(
+    rows: Sequence[TrainingRow], entropies: Mapping[int, NDArray[np.float32]], share: float
+) -> list[TrainingRow]:
+    """The rows with advantages for that share of the tokens only, in (0, 1], whose entropies are highest, else 0.
+
+    Of reasoning's tokens few are choices, and those teach most (arXiv:2506.01939); the others, a call's form for one,
+    would be unlearned with every failed attempt. `entropies` are (M,), by index of the rows that they are counted over;
+    the other rows stay as they are, and so do all denominators.
+    """
+    if not entropies:
+        return list(rows)
+    least = np.quantile(np.concatenate(list(entropies.values())), 1 - share)
+    return [
+        replace(row, advantage=np.where(entropies[i] >= least, row.per_token(row.advantage), np.float32(0)))
+        if i in entropies
+        else row
+        for i, row in enumerate(rows)
+    ]
 
 
 def objective(

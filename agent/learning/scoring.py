@@ -56,14 +56,22 @@ class Scorer:
 
     def logprobs(self, segments: Sequence[Segment], wanted: Iterable[int]) -> dict[int, NDArray[np.float32]]:
         """(M,) log-probs of each wanted segment's trained tokens, by index; no gradient."""
-        result = dict.fromkeys(wanted, np.zeros(0, dtype=np.float32))
+        return self.logprobs_and_entropies(segments, wanted)[0]
+
+    def logprobs_and_entropies(
+        self, segments: Sequence[Segment], wanted: Iterable[int]
+    ) -> tuple[dict[int, NDArray[np.float32]], dict[int, NDArray[np.float32]]]:
+        """(M,) of each for every wanted segment's trained tokens, by index; no gradient."""
+        logprobs = dict.fromkeys(wanted, np.zeros(0, dtype=np.float32))
+        entropies = logprobs.copy()
         with torch.no_grad():
-            for rows in self.plan(segments, result):
-                batch, logprobs_RT, _ = self.forward(segments, rows)
-                flat_N = logprobs_RT.flatten()[batch.slots_N].cpu().numpy()
+            for rows in self.plan(segments, logprobs):
+                batch, *values = self.forward(segments, rows)
                 ends = batch.mask_RT.sum(-1).cumsum(0).long().tolist()
-                result |= zip(batch.members, np.split(flat_N, ends[:-1]), strict=True)
-        return result
+                for result, value_RT in zip((logprobs, entropies), values, strict=True):
+                    flat_N = value_RT.flatten()[batch.slots_N].cpu().numpy()
+                    result.update(zip(batch.members, np.split(flat_N, ends[:-1]), strict=True))
+        return logprobs, entropies
 
 
 def token_logprobs(model: Any, batch: MicroBatch, temperature: float) -> tuple[Tensor, Tensor]:

@@ -22,6 +22,8 @@ class LearnerSettings:
     eps: float = 0.2
     eps_high: float | None = None
     """None is `eps`; cispo needs it, as the ceiling of the ratio."""
+    top_entropy: float = 1.0
+    """Share of the policy loss's tokens that have an advantage: those where the policy is least certain."""
     max_completion: int | None = None
     """Longest completion allowed, in tokens: the denominator of dr_grpo, which needs it."""
     beta: float = 0.0
@@ -50,6 +52,8 @@ class LearnerSettings:
         """Refuses what cannot work, with SettingsError."""
         if not self.temperature > 0:
             raise SettingsError(f"the learner's temperature is {self.temperature}: it must be above 0")
+        if not 0 < self.top_entropy <= 1:
+            raise SettingsError(f"the learner's top_entropy is {self.top_entropy}: it must be above 0 and at most 1")
         if self.loss == "cispo" and self.eps_high is None:
             raise SettingsError("loss 'cispo' needs eps_high, the ceiling of the ratio: set it, e.g. to 5.0")
         if self.loss == "dr_grpo" and self.max_completion is None:

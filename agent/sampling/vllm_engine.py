@@ -31,6 +31,8 @@ _ONE_ENGINE = threading.Lock()  # vLLM keeps its distributed state in globals
 class _Job:
     """Something to do to the engine while no request is under way."""
 
+    what: str
+    """For the error where it fails, e.g. "load the policy"."""
     work: Callable[[], None]
     done: Future[None]
 
@@ -67,20 +69,20 @@ class VllmSampler:
 
     async def load_policy(self, policy: PolicyRef) -> None:
         """Swaps full weights or the adapter in place, once no request is under way, and empties the prefix cache."""
-        await asyncio.wrap_future(self._do(lambda: self._driver.load(policy)))
+        await asyncio.wrap_future(self._do("load the policy", lambda: self._driver.load(policy)))
 
     def close(self) -> None:
         """Ends the engine, once no request is under way, and frees its memory."""
         try:
-            self._do(self._driver.shut_down).result()
+            self._do("shut down", self._driver.shut_down).result()
         finally:
             _ONE_ENGINE.release()
 
     async def _take(self, requests: list[Request]) -> None:
         self._send(requests)
 
-    def _do(self, work: Callable[[], None]) -> Future[None]:
-        job = _Job(work, Future())
+    def _do(self, what: str, work: Callable[[], None]) -> Future[None]:
+        job = _Job(what, work, Future())
         self._send(job)
         return job.done
 
@@ -110,7 +112,7 @@ def _finish(job: _Job) -> None:
     except SamplerError as error:
         job.done.set_exception(error)
     except Exception as error:
-        job.done.set_exception(SamplerError(f"vLLM cannot load the policy: {_one_line(error)}"))
+        job.done.set_exception(SamplerError(f"vLLM cannot {job.what}: {_one_line(error)}"))
     else:
         job.done.set_result(None)
 

@@ -15,7 +15,7 @@ from journeyman.agent.data import PolicyRef, Segment
 from journeyman.agent.errors import JourneymanError, SettingsError
 from journeyman.agent.learning.checkpoint import export_merged, whole_folder
 from journeyman.agent.learning.learner import Learner, LearnerSettings, TrainingRow
-from journeyman.agent.learning.objective import minibatches
+from journeyman.agent.learning.objective import minibatches, most_uncertain
 
 SETTINGS = LearnerSettings(learning_rate=1e-2, device="cpu")
 LORA = replace(SETTINGS, lora_rank=2, lora_alpha=4)
@@ -54,15 +54,18 @@ def files(folder: Path):
     return found
 
 
-@pytest.mark.parametrize("loss", ["grpo", "bnpo", "dr_grpo", "dapo", "cispo"])
+@pytest.mark.parametrize(
+    ("loss", "share"), [("grpo", 1.0), ("bnpo", 1.0), ("dr_grpo", 1.0), ("dapo", 1.0), ("cispo", 1.0), ("dapo", 0.3)]
+)
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32 - 1))
-def test_an_update_does_not_depend_on_its_micro_batches(policy, segments_of, loss, seed):
+def test_an_update_does_not_depend_on_its_micro_batches(policy, segments_of, loss, share, seed):
     rows = rows_of(segments_of(seed, groups=6), seed)
     found = []
     for tokens in (1, 40, 100_000):
         # a plain gradient step in all but name, so that rounding is not blown up by Adam's division
-        config = replace(SETTINGS, loss=loss, eps_high=1.5, max_completion=7, micro_batch_tokens=tokens)
+        sizes = {"max_completion": 7, "micro_batch_tokens": tokens}
+        config = replace(SETTINGS, loss=loss, eps_high=1.5, top_entropy=share, **sizes)
         learner = Learner(policy, config)
         learner.optimizer = torch.optim.SGD(learner.model.parameters())
         stats = learner.update(rows, seed=1, minibatch_rows=5, epochs=2).stats
@@ -155,6 +158,35 @@ def test_tokens_without_nll_weight_are_as_if_not_trained_on(policy, segments_of)
         found.append((weights(learner), stats["loss"], stats["nll"]))
     assert torch.allclose(found[0][0], found[1][0], rtol=1e-5, atol=1e-6)
     assert found[0][1:] == pytest.approx(found[1][1:])
+
+
+def test_only_choices_keep_their_advantages():
+    rows = [
+        TrainingRow(SEGMENT, 2.0),
+        TrainingRow(SEGMENT, 0.5, nll_weight=1.0),
+        TrainingRow(SEGMENT, np.float32([3, 4])),
+    ]
+    entropies = {0: np.float32([0.1, 0.9]), 2: np.float32([0.8, 0.2])}
+    half, none_told = most_uncertain(rows, entropies, 0.5), most_uncertain(rows, {}, 0.5)
+    assert [np.asarray(row.advantage).tolist() for row in half] == [[0.0, 2.0], 0.5, [3.0, 0.0]]
+    assert [row.nll_weight for row in half] == [0.0, 1.0, 0.0]
+    assert [np.asarray(row.advantage).tolist() for row in none_told] == [2.0, 0.5, [3.0, 4.0]]
+
+
+def test_an_update_moves_choices_only(policy, segments_of):
+    """One step on every token's advantage is the same as one with the advantages that are left, given as such."""
+    segments = [s for s in segments_of(3, groups=4) if s.loss_mask.any()]
+    learner = Learner(policy, SETTINGS)
+    entropies = learner._score.logprobs_and_entropies(segments, range(len(segments)))[1]
+    rows = [TrainingRow(s, 1.0 - i % 3) for i, s in enumerate(segments)]
+    wanted = {i: entropies[i] for i, row in enumerate(rows) if row.advantage}
+    found = []
+    for share, lessons in ((0.25, rows), (1.0, most_uncertain(rows, wanted, 0.25))):
+        learner = Learner(policy, replace(SETTINGS, top_entropy=share))
+        learner.update(lessons, seed=0)
+        found.append(weights(learner))
+    assert torch.equal(*found)
+    assert not torch.equal(found[0], weights(Learner(policy, SETTINGS)))
 
 
 def test_reinforcement_raises_what_was_better(policy, segments_of):
@@ -318,6 +350,7 @@ def test_refuses_rows_that_cannot_be_learned_from(policy, row, message):
         ({"loss": "cispo"}, "eps_high"),
         ({"loss": "dr_grpo"}, "max_completion"),
         ({"temperature": 0.0}, "above 0"),
+        ({"top_entropy": 0.0}, "top_entropy is 0.0: it must be above 0"),
         ({"beta": 0.1}, "no reference policy"),
     ],
 )
