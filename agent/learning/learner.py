@@ -110,9 +110,9 @@ class Learner:
         A step's loss is the policy loss + `beta` x KL + the weighted NLL, with the denominators of `losses`, and
         does not depend on its micro-batches. Where there is more than one step, the log-probs at the start of the
         update (pi_prox) are computed first: the clip is around them, and min(correction_max, pi_prox / behaviour)
-        weighs rows that the sampler's arithmetic, an older policy or another prompt produced. The entropies at the start
-        say which tokens keep their advantages where `top_entropy` is below 1 (see `most_uncertain`). Rows without a
-        gradient (advantage and NLL weight 0, no KL) cost nothing, but stay in the denominators; a step of only such
+        weighs rows that the sampler's arithmetic, an older policy or another prompt produced. Where `top_entropy` is
+        below 1, the entropies at the start say which tokens keep their advantages (see `most_uncertain`). Rows without
+        a gradient (advantage and NLL weight 0, no KL) cost nothing, but stay in the denominators; a step of only such
         rows is not made.
 
         The statistics are over the update: `steps`, `rows`, `tokens_per_second` (prompts and completions, as if none
