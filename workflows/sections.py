@@ -280,6 +280,8 @@ class FinetuneSettings(Section):
     """A verifier of the rubric (watched will do) whose step scores weigh the steps, e.g. `prm`; none without it."""
     step_weight: float = Field(default=1.0, ge=0)
     """What the step-level advantage is multiplied by before it is added to the attempt's."""
+    step_discount: float = Field(default=1.0, ge=0, le=1)
+    """What a step answers for of the steps after it: 1 all, as in DeepSeekMath; 0 for itself alone."""
     epochs: int = Field(default=1, ge=1)
     """Passes over the update's rows."""
     batch: int = Field(default=512, ge=1)

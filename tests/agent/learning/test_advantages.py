@@ -77,16 +77,17 @@ step_scores = st.lists(
 
 
 @pytest.mark.parametrize("scale", ["group", "batch", "none"])
-@given(attempts=step_scores)
-def test_step_advantages_equal_the_formula(scale, attempts):
+@given(attempts=step_scores, discount=st.sampled_from([0.0, 0.3, 1.0]))
+def test_step_advantages_equal_the_formula(scale, attempts, discount):
     scores, groups = zip(*attempts, strict=True)
     flat = [(score, group) for steps, group in attempts for score in steps or ()]
     normalised = iter(written_out(flat, scale))
     expected = [[next(normalised) for _ in steps or ()] for steps in scores]
-    found = step_advantages(scores, groups, scale)
+    found = step_advantages(scores, groups, scale, discount)
     assert len(found) == len(attempts)
     for mine, steps in zip(found, expected, strict=True):
-        np.testing.assert_allclose(mine, [sum(steps[i:]) for i in range(len(steps))], atol=1e-7)
+        sums = [sum(discount**k * value for k, value in enumerate(steps[i:])) for i in range(len(steps))]
+        np.testing.assert_allclose(mine, sums, atol=1e-7)
 
 
 def test_step_advantages_refuse_keys_that_do_not_match():
