@@ -19,6 +19,9 @@ from journeyman.agent.learning import losses
 from journeyman.agent.learning.packing import MicroBatch
 from journeyman.agent.learning.settings import LearnerSettings
 
+_TIE = 1e-5
+"""Entropies, in nats, that differ by less are equal: siblings' first tokens have one context, but not one rounding."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingRow:
@@ -119,7 +122,7 @@ def most_uncertain(
     """
     if not entropies:
         return list(rows)
-    least = np.quantile(np.concatenate(list(entropies.values())), 1 - share)
+    least = np.quantile(np.concatenate(list(entropies.values())), 1 - share) - _TIE
     return [
         replace(row, advantage=np.where(entropies[i] >= least, row.per_token(row.advantage), np.float32(0)))
         if i in entropies

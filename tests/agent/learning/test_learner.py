@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -59,6 +59,7 @@ def files(folder: Path):
 )
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32 - 1))
+@example(seed=429476)  # the share ends among siblings' first tokens, whose entropies are equal but for rounding
 def test_an_update_does_not_depend_on_its_micro_batches(policy, segments_of, loss, share, seed):
     rows = rows_of(segments_of(seed, groups=6), seed)
     found = []
