@@ -162,6 +162,11 @@ class Segment:
     A relabel's are its parent's: taken under the parent's prompt, not under `prompt_ids`.
     """
 
+    def runs(self) -> list[tuple[int, int]]:
+        """First and end, in `completion_ids`, of each unbroken run of trained tokens; a turn's tokens are one."""
+        edges = np.flatnonzero(np.diff(self.loss_mask, prepend=False, append=False)).tolist()
+        return list(zip(edges[::2], edges[1::2], strict=True))
+
     def same_as(self, other: Segment) -> bool:
         """Whether both hold the same tokens, mask and log-probs, bit for bit."""
         mine, theirs = self.behaviour_logprobs, other.behaviour_logprobs

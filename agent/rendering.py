@@ -217,9 +217,8 @@ def choices_of(trajectory: Trajectory) -> list[Choice]:
     """
     runs: list[Choice] = []
     for segment in trajectory.segments:
-        edges = np.flatnonzero(np.diff(segment.loss_mask, prepend=False, append=False))
         logprobs, first = segment.behaviour_logprobs, 0
-        for start, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+        for start, end in segment.runs():
             ids, last = segment.completion_ids[start:end].tolist(), first + end - start
             runs.append(Choice(tuple(ids), None if logprobs is None else tuple(logprobs[first:last].tolist())))
             first = last

@@ -116,8 +116,8 @@ def most_uncertain(
 ) -> list[TrainingRow]:
     """The rows with advantages for that share of the tokens only, in (0, 1], whose entropies are highest, else 0.
 
-    Of reasoning's tokens few are choices, and those teach most (Wang et al. 2025, arXiv:2506.01939). `entropies` are (M,), by index of the rows that they are counted over;
-    the other rows stay as they are, and so do all denominators.
+    Of reasoning's tokens few are choices, and those teach most (Wang et al. 2025, arXiv:2506.01939). `entropies` are
+    (M,), by index of the rows that they are counted over; the other rows stay as they are, and so do all denominators.
     """
     if not entropies:
         return list(rows)

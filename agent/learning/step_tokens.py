@@ -25,17 +25,16 @@ def turns_of_tokens(trajectory: Trajectory) -> list[NDArray[np.intp]]:
     Turns that are not trained on are the first ones, as in a demonstration by DAgger. Raises ValueError where there are
     more runs of trained tokens than turns.
     """
-    runs: list[NDArray[np.intp]] = []  # for each segment the tokens of its turns
-    for segment in trajectory.segments:
-        edges = np.flatnonzero(np.diff(segment.loss_mask, prepend=False, append=False))
-        runs.append(np.diff(edges)[::2])
-    first = len(trajectory.turns) - sum(map(len, runs))
-    if first < 0:
-        raise ValueError(
-            f"a trajectory of {len(trajectory.turns)} turns has {sum(map(len, runs))} runs of trained tokens"
-        )
-    ends = first + np.cumsum([len(run) for run in runs])
-    return [np.repeat(np.arange(end - len(run), end), run) for run, end in zip(runs, ends, strict=True)]
+    runs = [segment.runs() for segment in trajectory.segments]
+    chosen, turns = sum(map(len, runs)), len(trajectory.turns)
+    if chosen > turns:
+        raise ValueError(f"a trajectory of {turns} turns has {chosen} runs of trained tokens")
+    found, first = [], turns - chosen
+    for own in runs:
+        numbers = np.arange(first, first + len(own))
+        found.append(np.repeat(numbers, [end - start for start, end in own]))
+        first += len(own)
+    return found
 
 
 def steps_of_tokens(trajectory: Trajectory, steps: Sequence[StepSpan], decode: Decode) -> list[NDArray[np.intp]]:

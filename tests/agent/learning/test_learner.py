@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from journeyman.agent.data import PolicyRef, Segment
+from journeyman.agent.data import PolicyRef
 from journeyman.agent.errors import JourneymanError, SettingsError
 from journeyman.agent.learning.checkpoint import export_merged, whole_folder
 from journeyman.agent.learning.learner import Learner, LearnerSettings, TrainingRow
-from journeyman.agent.learning.objective import minibatches, most_uncertain
+from journeyman.agent.learning.objective import most_uncertain
 
 SETTINGS = LearnerSettings(learning_rate=1e-2, device="cpu")
 LORA = replace(SETTINGS, lora_rank=2, lora_alpha=4)
@@ -161,19 +161,6 @@ def test_tokens_without_nll_weight_are_as_if_not_trained_on(policy, segments_of)
     assert found[0][1:] == pytest.approx(found[1][1:])
 
 
-def test_only_choices_keep_their_advantages():
-    rows = [
-        TrainingRow(SEGMENT, 2.0),
-        TrainingRow(SEGMENT, 0.5, nll_weight=1.0),
-        TrainingRow(SEGMENT, np.float32([3, 4])),
-    ]
-    entropies = {0: np.float32([0.1, 0.9]), 2: np.float32([0.8, 0.2])}
-    half, none_told = most_uncertain(rows, entropies, 0.5), most_uncertain(rows, {}, 0.5)
-    assert [np.asarray(row.advantage).tolist() for row in half] == [[0.0, 2.0], 0.5, [3.0, 0.0]]
-    assert [row.nll_weight for row in half] == [0.0, 1.0, 0.0]
-    assert [np.asarray(row.advantage).tolist() for row in none_told] == [2.0, 0.5, [3.0, 4.0]]
-
-
 def test_an_update_moves_choices_only(policy, segments_of):
     """One step on every token's advantage is the same as one with the advantages that are left, given as such."""
     segments = [s for s in segments_of(3, groups=4) if s.loss_mask.any()]
@@ -316,39 +303,6 @@ def test_a_write_that_dies_leaves_the_folder_as_it_was(tmp_path):
     assert [p.name for p in target.iterdir()] == ["other"]
 
 
-def test_equal_prompts_stay_in_one_step(policy, segments_of):
-    rows = rows_of(segments_of(1, groups=9))
-    steps = minibatches(rows, 6, seed=0, epoch=0)
-    assert sorted(i for step in steps for i in step) == list(range(len(rows)))
-    prompts = [{rows[i].segment.prompt_ids.tobytes() for i in step} for step in steps]
-    assert sum(map(len, prompts)) == len(set.union(*prompts))
-    assert len(steps) == -(-len(rows) // 6)
-    assert minibatches(rows, 6, seed=0, epoch=1) != steps == minibatches(rows, 6, seed=0, epoch=0)
-
-
-SEGMENT = Segment(*(np.array(a) for a in ([1, 2], [3, 4, 5])), np.array([True, False, True]), np.float32([-1, -2]))
-
-
-@pytest.mark.parametrize(
-    ("row", "message"),
-    [
-        (TrainingRow(replace(SEGMENT, behaviour_logprobs=None), 1.0), "row 1 has no behaviour log-probs"),
-        (
-            TrainingRow(replace(SEGMENT, behaviour_logprobs=np.float32([-1])), 1.0),
-            r"2 trained tokens, but log-probs of shape \(1,\)",
-        ),
-        (TrainingRow(SEGMENT, np.float32([1, 2, 3])), r"2 trained tokens, but advantages of shape \(3,\)"),
-        (TrainingRow(SEGMENT, float("nan")), "advantage nan"),
-        (TrainingRow(SEGMENT, 1.0, nll_weight=-1.0), "NLL weight -1.0"),
-        (TrainingRow(SEGMENT, 1.0, nll_weight=np.float32([1, -1])), "NLL weight .* is not usable"),
-        (TrainingRow(SEGMENT, 1.0, nll_weight=np.float32([1])), r"2 trained tokens, but NLL weights of shape \(1,\)"),
-    ],
-)
-def test_refuses_rows_that_cannot_be_learned_from(policy, row, message):
-    with pytest.raises(ValueError, match=message):
-        Learner(policy, SETTINGS).update([TrainingRow(SEGMENT, 1.0), row], seed=0)
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -372,10 +326,10 @@ def test_refuses_an_adapter_of_another_rank(policy, tmp_path):
         Learner(saved, replace(LORA, lora_rank=3))
 
 
-def test_a_gradient_that_is_not_finite_is_not_followed(policy):
+def test_a_gradient_that_is_not_finite_is_not_followed(policy, segments_of):
     learner = Learner(policy, SETTINGS)
     before = weights(learner).clone()
-    row = TrainingRow(SEGMENT, in_policy_loss=False, nll_weight=3e38)
+    row = TrainingRow(segments_of(1)[0], in_policy_loss=False, nll_weight=3e38)
     with pytest.raises(JourneymanError, match="gradient's norm is"):
         learner.update([row], seed=0)
     assert torch.equal(weights(learner), before)

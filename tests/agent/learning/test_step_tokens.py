@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from journeyman.agent.data import Message, Segment, Source, StopReason, Trajectory, Turn
-from journeyman.agent.learning.step_tokens import steps_of_tokens
+from journeyman.agent.learning.step_tokens import steps_of_tokens, turns_of_tokens
 from journeyman.agent.steps import StepSpan, split_steps
 
 END = "<|end|>"
@@ -145,6 +145,49 @@ def test_worked_example_over_two_segments() -> None:
     found = steps_of_tokens(both, steps, decoder_of("bytes"))
     # "a", newline | "b", end;  the blank turn is of the step before it, then "1", newline | "2", end
     assert [f.tolist() for f in found] == [[0, 0, 1, 1], [1, 1, 1, 2, 2, 3, 3]]
+
+
+def masked(*masks: str) -> tuple[Segment, ...]:
+    """Segments whose trained tokens are those marked x, e.g. "xx..x"."""
+    return tuple(
+        Segment(np.zeros(1, np.int32), np.arange(len(m), dtype=np.int32), np.array([c == "x" for c in m]), None)
+        for m in masks
+    )
+
+
+def of_turns(turns: int, *masks: str) -> Trajectory:
+    said_nothing = (Turn(Message("assistant", "")),) * turns
+    return Trajectory("h", Source.EXPERT, said_nothing, masked(*masks), StopReason.TERMINATED)
+
+
+@pytest.mark.parametrize(
+    ("turns", "masks", "expected"),
+    [
+        (2, ["xx..x"], [[0, 0, 1]]),
+        (3, ["xxx.x", "..xx."], [[0, 0, 0, 1], [2, 2]]),  # a second segment goes on counting
+        (4, ["....xx.x"], [[2, 2, 3]]),  # two turns of the policy that an expert went on from are context
+        (3, ["...", ".x"], [[], [2]]),
+        (1, ["..."], [[]]),
+    ],
+)
+def test_trained_tokens_are_of_the_last_turns_in_order(turns, masks, expected) -> None:
+    assert [found.tolist() for found in turns_of_tokens(of_turns(turns, *masks))] == expected
+
+
+def test_more_runs_than_turns_are_no_trajectory() -> None:
+    with pytest.raises(ValueError, match="of 1 turns has 3 runs of trained tokens"):
+        turns_of_tokens(of_turns(1, "x.x", "x"))
+
+
+@given(st.lists(st.text("x.", max_size=12), min_size=1, max_size=3))
+def test_runs_are_the_stretches_of_trained_tokens(masks) -> None:
+    for mask, segment in zip(masks, masked(*masks), strict=True):
+        rebuilt = ["."] * len(mask)
+        for start, end in segment.runs():
+            assert 0 <= start < end <= len(mask)
+            assert start == 0 or rebuilt[start - 1] == "."  # runs do not touch
+            rebuilt[start:end] = "x" * (end - start)
+        assert "".join(rebuilt) == mask
 
 
 def test_refuses_what_does_not_fit() -> None:

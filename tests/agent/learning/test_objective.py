@@ -1,0 +1,55 @@
+"""The rows of an update: which are taken together, which tokens keep their advantages, and which rows are refused."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from journeyman.agent.data import Segment
+from journeyman.agent.learning.learner import Learner, LearnerSettings, TrainingRow
+from journeyman.agent.learning.objective import minibatches, most_uncertain
+
+SEGMENT = Segment(*(np.array(a) for a in ([1, 2], [3, 4, 5])), np.array([True, False, True]), np.float32([-1, -2]))
+
+
+def test_only_choices_keep_their_advantages():
+    rows = [
+        TrainingRow(SEGMENT, 2.0),
+        TrainingRow(SEGMENT, 0.5, nll_weight=1.0),
+        TrainingRow(SEGMENT, np.float32([3, 4])),
+    ]
+    entropies = {0: np.float32([0.1, 0.9]), 2: np.float32([0.8, 0.2])}
+    half, none_told = most_uncertain(rows, entropies, 0.5), most_uncertain(rows, {}, 0.5)
+    assert [np.asarray(row.advantage).tolist() for row in half] == [[0.0, 2.0], 0.5, [3.0, 0.0]]
+    assert [row.nll_weight for row in half] == [0.0, 1.0, 0.0]
+    assert [np.asarray(row.advantage).tolist() for row in none_told] == [2.0, 0.5, [3.0, 4.0]]
+
+
+def test_equal_prompts_stay_in_one_step(segments_of):
+    rows = [TrainingRow(segment, 1.0) for segment in segments_of(1, groups=9)]
+    steps = minibatches(rows, 6, seed=0, epoch=0)
+    assert sorted(i for step in steps for i in step) == list(range(len(rows)))
+    prompts = [{rows[i].segment.prompt_ids.tobytes() for i in step} for step in steps]
+    assert sum(map(len, prompts)) == len(set.union(*prompts))
+    assert len(steps) == -(-len(rows) // 6)
+    assert minibatches(rows, 6, seed=0, epoch=1) != steps == minibatches(rows, 6, seed=0, epoch=0)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (TrainingRow(replace(SEGMENT, behaviour_logprobs=None), 1.0), "row 1 has no behaviour log-probs"),
+        (
+            TrainingRow(replace(SEGMENT, behaviour_logprobs=np.float32([-1])), 1.0),
+            r"2 trained tokens, but log-probs of shape \(1,\)",
+        ),
+        (TrainingRow(SEGMENT, np.float32([1, 2, 3])), r"2 trained tokens, but advantages of shape \(3,\)"),
+        (TrainingRow(SEGMENT, float("nan")), "advantage nan"),
+        (TrainingRow(SEGMENT, 1.0, nll_weight=-1.0), "NLL weight -1.0"),
+        (TrainingRow(SEGMENT, 1.0, nll_weight=np.float32([1, -1])), "NLL weight .* is not usable"),
+        (TrainingRow(SEGMENT, 1.0, nll_weight=np.float32([1])), r"2 trained tokens, but NLL weights of shape \(1,\)"),
+    ],
+)
+def test_refuses_rows_that_cannot_be_learned_from(policy, row, message):
+    with pytest.raises(ValueError, match=message):
+        Learner(policy, LearnerSettings(device="cpu")).update([TrainingRow(SEGMENT, 1.0), row], seed=0)
