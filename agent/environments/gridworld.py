@@ -6,8 +6,10 @@ which of the four cells beside it are free and which of those are nearer to the 
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Annotated
 
 from pydantic import Field
@@ -34,7 +36,7 @@ MAX_DRAWS = 300
 
 @dataclass
 class Gridworld:
-    """Random solvable maps without end. The demonstrations are greedy paths of value iteration."""
+    """Random solvable maps without end. Demonstrations are value iteration's, on what the agent has seen of the map."""
 
     size: Annotated[int, Field(ge=2, le=64)] = 8
     """Cells along a side of the map."""
@@ -71,11 +73,16 @@ class Gridworld:
         return Task("gridworld", goal, (prompt,), split, name, {"map": rows, "start": start})
 
     def demonstrate(self, task: Task, after: Sequence[Message] = ()) -> Sequence[Message] | None:
-        """The moves of a shortest path from where those actions end; None from a hole, the goal, or behind walls."""
-        episode = self.open(task)
-        path = replace(read_layout(task), start=episode.states(after)[-1]).shortest_path()
-        moves = [Message("assistant", "", (ToolCall(MOVE.name, {"direction": name}),)) for name in path or ()]
-        return moves or None
+        """The moves from where those actions end of an expert who has seen what the agent has (`way_by_sight`).
+
+        The same for equal arguments. None from a hole or the goal, where no way is left, and where there are more
+        moves than turns.
+        """
+        walked = self.open(task).states(after)
+        path = read_layout(task).way_by_sight(walked, keyed_rng(len(after), "gridworld expert", task.hash))
+        if not 0 < len(path) <= self.max_turns - len(after):
+            return None
+        return [Message("assistant", "", (ToolCall(MOVE.name, {"direction": name}),)) for name in path]
 
     def open(self, task: Task) -> GridworldEpisode:
         """A fresh episode."""
@@ -107,7 +114,7 @@ class GridworldEpisode(GoalEpisode[Cell]):
         elif cell == self._layout.goal:
             text = "goal reached"
         else:
-            text = look(self._layout, cell, set(self.path))
+            text = look(self._layout, cell, Counter(self.path))
         if not read_direction(action):
             return f"no move: call {MOVE.name} once, with {', '.join(MOVES)}\n{text}"
         return f"wall\n{text}" if cell == before else text
@@ -136,21 +143,21 @@ def offset(layout: Layout) -> str:
     return " ".join([*parts, f"{abs(right)} {'right' if right > 0 else 'left'}"] if right else parts)
 
 
-def look(layout: Layout, cell: Cell, walked: Container[Cell] = ()) -> str:
+def look(layout: Layout, cell: Cell, walked: Mapping[Cell, int] = MappingProxyType({})) -> str:
     """What the agent is told at the cell, e.g. "farther down", "nearer up right" and "back left", a line each.
 
-    The free cells beside it, by whether a step there comes nearer to the goal as the crow flies; those where it has
-    walked are `back`. Walls and holes are left out. The words are those of the moves, so that a small model can copy
-    one.
+    The free cells beside it, by whether a step there comes nearer to the goal as the crow flies; those `walked` more
+    often than another of them are `back`. Walls and holes are left out. So whoever never goes back arrives in the end
+    (node counting: Koenig and Szymanski 1999). The words are those of the moves, so that a small model can copy one.
     """
 
     def distance(at: Cell) -> int:
         return abs(layout.goal[0] - at[0]) + abs(layout.goal[1] - at[1])
 
+    beside = {name: (cell[0] + i, cell[1] + j) for name, (i, j) in MOVES.items()}
+    times = {name: walked.get(at, 0) for name, at in beside.items() if layout.at(at) == FREE}
     ways: dict[str, list[str]] = {"farther": [], "nearer": [], "back": []}
-    for name, (i, j) in MOVES.items():
-        beside = (cell[0] + i, cell[1] + j)
-        if layout.at(beside) == FREE:
-            kind = "back" if beside in walked else "nearer" if distance(beside) < distance(cell) else "farther"
-            ways[kind].append(name)
+    for name, count in times.items():
+        nearer = distance(beside[name]) < distance(cell)
+        ways["back" if count > min(times.values()) else "nearer" if nearer else "farther"].append(name)
     return "\n".join(" ".join([kind, *names]) for kind, names in ways.items() if names)
