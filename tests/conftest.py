@@ -1,7 +1,11 @@
-"""Chat servers for tests of what asks one over HTTP: real ones of vLLM, and one that says what it is told to."""
+"""Chat servers for tests of what asks one over HTTP: real ones of vLLM, and one that says what it is told to.
+
+And a clock for tests of what must cost little.
+"""
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -158,3 +162,11 @@ def chat_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
     server = ChatServer()
     yield server
     server.close()
+
+
+@pytest.fixture
+def own_time() -> Iterator[Callable[[], float]]:
+    """The CPU clock of this thread, while no collection of what other tests left behind falls into it."""
+    gc.disable()
+    yield time.thread_time
+    gc.enable()

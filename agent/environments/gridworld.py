@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Annotated
 
@@ -73,16 +73,11 @@ class Gridworld:
         return Task("gridworld", goal, (prompt,), split, name, {"map": rows, "start": start})
 
     def demonstrate(self, task: Task, after: Sequence[Message] = ()) -> Sequence[Message] | None:
-        """The moves from where those actions end of an expert who has seen what the agent has (`way_by_sight`).
-
-        The same for equal arguments. None from a hole or the goal, where no way is left, and where there are more
-        moves than turns.
-        """
-        walked = self.open(task).states(after)
-        path = read_layout(task).way_by_sight(walked, keyed_rng(len(after), "gridworld expert", task.hash))
-        if not 0 < len(path) <= self.max_turns - len(after):
-            return None
-        return [Message("assistant", "", (ToolCall(MOVE.name, {"direction": name}),)) for name in path]
+        """The moves of a shortest path from where those actions end; None from a hole, the goal, or behind walls."""
+        episode = self.open(task)
+        path = replace(read_layout(task), start=episode.states(after)[-1]).shortest_path()
+        moves = [Message("assistant", "", (ToolCall(MOVE.name, {"direction": name}),)) for name in path or ()]
+        return moves or None
 
     def open(self, task: Task) -> GridworldEpisode:
         """A fresh episode."""

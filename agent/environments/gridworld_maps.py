@@ -39,35 +39,21 @@ class Layout:
         ahead = (cell[0] + down, cell[1] + right)
         return cell if self.at(ahead) == WALL else ahead
 
-    def way_by_sight(self, walked: Sequence[Cell], rng: np.random.Generator) -> list[str]:
-        """The moves on from the last of `walked` to the goal of one who has seen the cells beside those, and no others.
+    def shortest_path(self) -> list[str] | None:
+        """The moves of the greedy policy of value iteration; of equally good ones the first of `MOVES`.
 
-        Each is the greedy one of value iteration on the map as seen so far, cells not seen counting as free (Koenig
-        and Likhachev 2005, doi:10.1109/TRO.2004.838026); of equally good ones one is drawn. So it walks into a dead end
-        as the agent would have to, and out of it. Empty at the goal, in a hole, and where no way is left.
+        None where no path leads to the goal.
         """
-        known_NN = np.full((len(self.rows), len(self.rows)), FREE)
-        for cell in walked:
-            self._look_around(known_NN, cell)
-        moves: list[str] = []
-        cell = walked[-1]
-        while cell != self.goal and self.at(cell) == FREE:
-            rows = ["".join(row) for row in known_NN]
-            values_NN = state_values(rows, self.goal)
-            if values_NN[cell] == 0:
-                return []
-            worth_A = action_values(move_ends(rows), self.goal, values_NN)[:, *cell]
-            moves.append(list(MOVES)[rng.choice(np.flatnonzero(worth_A == worth_A.max()))])
-            cell = self.after(cell, moves[-1])
-            self._look_around(known_NN, cell)
-        return moves
-
-    def _look_around(self, known_NN: NDArray[np.str_], cell: Cell) -> None:
-        """Marks the walls and holes beside the cell."""
-        for down, right in MOVES.values():
-            beside = (cell[0] + down, cell[1] + right)
-            if self.at(beside) != FREE and all(0 <= axis < len(self.rows) for axis in beside):
-                known_NN[beside] = self.at(beside)
+        values_NN = state_values(self.rows, self.goal)
+        best_NN = action_values(move_ends(self.rows), self.goal, values_NN).argmax(axis=0)
+        if self.start != self.goal and values_NN[self.start] == 0:
+            return None
+        path: list[str] = []
+        cell = self.start
+        while cell != self.goal:
+            path.append(list(MOVES)[best_NN[cell]])
+            cell = self.after(cell, path[-1])
+        return path
 
 
 def move_ends(rows: Sequence[str]) -> NDArray[np.int64]:

@@ -1,7 +1,5 @@
 """Mathematical answers: the table of pairs, hostile texts, and what a verdict says."""
 
-import gc
-import time
 from collections import Counter
 from contextlib import suppress
 from functools import cache
@@ -123,14 +121,6 @@ GOLDS = [
     "e^{x}",
     "[[1,2],[3,4]]",
 ]
-
-
-@pytest.fixture
-def own_time():
-    """The clock of this thread, while no collection of what other tests left behind falls into it."""
-    gc.disable()
-    yield time.thread_time
-    gc.enable()
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))

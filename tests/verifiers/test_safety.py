@@ -1,7 +1,5 @@
 """Unsafe words: found whole, through simple disguises, in bounded time."""
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -119,7 +117,7 @@ LARGE = {
 
 
 @pytest.mark.parametrize("text", LARGE.values(), ids=LARGE)
-def test_a_large_text_and_a_long_list_cost_little(text):
-    started = time.process_time()
+def test_a_large_text_and_a_long_list_cost_little(text, own_time):
+    started = own_time()
     judge(text, verifier=LONG)
-    assert time.process_time() - started < 0.6
+    assert own_time() - started < 0.6

@@ -1,7 +1,6 @@
 """Tool calls: valid, needed, to a purpose."""
 
 import json
-import time
 from dataclasses import replace
 
 import pytest
@@ -133,8 +132,8 @@ def test_any_text_can_be_judged(text):
 @pytest.mark.parametrize(
     "text", ["<tool_call>" * 30_000, "<tool_call></tool_call>" * 10_000, call(expression="1" * 9_000) * 30]
 )
-def test_a_megabyte_costs_little_and_few_faults_are_named(text):
-    started = time.process_time()
+def test_a_megabyte_costs_little_and_few_faults_are_named(text, own_time):
+    started = own_time()
     verdict = judge(text)
-    assert time.process_time() - started < 1
+    assert own_time() - started < 1
     assert len(verdict.explanation) < 2_000
