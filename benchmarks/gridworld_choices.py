@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from journeyman.agent.data import PolicyRef, Source, Split
 from journeyman.agent.environments.gridworld import Gridworld, read_direction, read_layout
-from journeyman.agent.environments.gridworld_maps import FREE, HOLE, MOVES
+from journeyman.agent.environments.gridworld_maps import HOLE
 from journeyman.agent.learning.scoring import Scorer
 from journeyman.agent.learning.step_tokens import turns_of_tokens
 from journeyman.agent.models import load_causal_lm
@@ -69,9 +69,7 @@ def kinds(stored: StoredTrajectory) -> Iterator[str]:
     layout, states = read_layout(stored.task), Gridworld().open(stored.task).states(actions)
     came_from = None
     for action, here, there in zip(actions, states, states[1:], strict=False):
-        around = [(here[0] + down, here[1] + right) for down, right in MOVES.values()]
-        free = [cell for cell in around if layout.at(cell) == FREE]
-        where = "dead end" if free == [came_from] else "elsewhere"
+        where = "dead end" if list(layout.free_beside(here).values()) == [came_from] else "elsewhere"
         what = "wall" if there == here else "hole" if layout.at(there) == HOLE else "move"
         yield f"{where}, {what if read_direction(action) else 'no move'}"
         if there != here:

@@ -16,7 +16,7 @@ from collections import Counter, defaultdict
 
 from journeyman.agent.data import Source, Split
 from journeyman.agent.environments.gridworld import Gridworld, read_direction, read_layout
-from journeyman.agent.environments.gridworld_maps import FREE, HOLE, MOVES
+from journeyman.agent.environments.gridworld_maps import HOLE
 from journeyman.storage.loading import StoredTrajectory
 from journeyman.storage.store import ReplayStore
 
@@ -69,8 +69,7 @@ def in_dead_ends(stored: StoredTrajectory) -> list[str]:
     layout, states = read_layout(stored.task), Gridworld().open(stored.task).states(actions)
     found = []
     for action, before, here, after in zip(actions[1:], states, states[1:], states[2:], strict=False):
-        around = [(here[0] + down, here[1] + right) for down, right in MOVES.values()]
-        if before != here and [cell for cell in around if layout.at(cell) == FREE] == [before]:
+        if before != here and list(layout.free_beside(here).values()) == [before]:
             moved = "wall" if after == here else "back" if after == before else "hole"
             found.append(moved if read_direction(action) else "no move")
     return found

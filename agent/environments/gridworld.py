@@ -17,7 +17,7 @@ from pydantic import Field
 from journeyman.agent.chance import keyed_rng
 from journeyman.agent.data import Json, Message, Split, Task, Tool, ToolCall, canonical_hash
 from journeyman.agent.environments.goal_episode import GoalEpisode
-from journeyman.agent.environments.gridworld_maps import FREE, HOLE, MOVES, Cell, Layout, draw_layouts
+from journeyman.agent.environments.gridworld_maps import HOLE, MOVES, Cell, Layout, draw_layouts
 from journeyman.agent.errors import SettingsError
 
 MOVE = Tool(
@@ -36,7 +36,7 @@ MAX_DRAWS = 300
 
 @dataclass
 class Gridworld:
-    """Random solvable maps without end. Demonstrations are value iteration's, on what the agent has seen of the map."""
+    """Random solvable maps without end. The demonstrations are greedy paths of value iteration."""
 
     size: Annotated[int, Field(ge=2, le=64)] = 8
     """Cells along a side of the map."""
@@ -149,10 +149,10 @@ def look(layout: Layout, cell: Cell, walked: Mapping[Cell, int] = MappingProxyTy
     def distance(at: Cell) -> int:
         return abs(layout.goal[0] - at[0]) + abs(layout.goal[1] - at[1])
 
-    beside = {name: (cell[0] + i, cell[1] + j) for name, (i, j) in MOVES.items()}
-    times = {name: walked.get(at, 0) for name, at in beside.items() if layout.at(at) == FREE}
+    free = layout.free_beside(cell)
+    least = min((walked.get(at, 0) for at in free.values()), default=0)
     ways: dict[str, list[str]] = {"farther": [], "nearer": [], "back": []}
-    for name, count in times.items():
-        nearer = distance(beside[name]) < distance(cell)
-        ways["back" if count > min(times.values()) else "nearer" if nearer else "farther"].append(name)
+    for name, at in free.items():
+        nearer = distance(at) < distance(cell)
+        ways["back" if walked.get(at, 0) > least else "nearer" if nearer else "farther"].append(name)
     return "\n".join(" ".join([kind, *names]) for kind, names in ways.items() if names)

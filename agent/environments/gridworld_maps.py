@@ -39,6 +39,11 @@ class Layout:
         ahead = (cell[0] + down, cell[1] + right)
         return cell if self.at(ahead) == WALL else ahead
 
+    def free_beside(self, cell: Cell) -> dict[str, Cell]:
+        """The moves that lead from the cell to a free one, in the order of `MOVES`, and which that is."""
+        beside = {name: (cell[0] + down, cell[1] + right) for name, (down, right) in MOVES.items()}
+        return {name: at for name, at in beside.items() if self.at(at) == FREE}
+
     def shortest_path(self) -> list[str] | None:
         """The moves of the greedy policy of value iteration; of equally good ones the first of `MOVES`.
 
