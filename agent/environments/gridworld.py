@@ -1,7 +1,7 @@
 """Gridworld: walk a map of walls and holes to a goal by tool calls, seeing only the cells around and where it lies.
 
-A goal is a cell, [row, column] from the top left. The agent is told at the start where it lies, and after each move
-which of the four cells beside it are free and which of those are nearer to the goal as the crow flies: not the way.
+A goal is a cell, [row, column] from the top left. The agent is told at the start and after each move where it lies as
+the crow flies, and which of the four cells beside it are free: not the way.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MOVE = Tool(
         "required": ["direction"],
     },
 )
-RULES = "Walk to the goal, {} away."
+RULES = "Walk to the goal."
 MAX_DRAWS = 300
 """Failed draws in a row after which the options are taken to be impossible."""
 
@@ -68,7 +68,7 @@ class Gridworld:
     def task(self, layout: Layout, split: Split) -> Task:
         """The task of walking from the layout's start to its goal."""
         rows, start, goal = list(layout.rows), list(layout.start), list(layout.goal)
-        prompt = Message("user", f"{RULES.format(offset(layout))}\n{look(layout, layout.start)}")
+        prompt = Message("user", f"{RULES}\n{look(layout, layout.start)}")
         name = canonical_hash("gridworld", [rows, start, goal])
         return Task("gridworld", goal, (prompt,), split, name, {"map": rows, "start": start})
 
@@ -131,28 +131,20 @@ def read_direction(action: Message) -> str | None:
     return next((d for d in MOVES if action.tool_calls == (ToolCall(MOVE.name, {"direction": d}),)), None)
 
 
-def offset(layout: Layout) -> str:
-    """Where the goal lies from the start, e.g. "2 down 1 right"."""
-    down, right = layout.goal[0] - layout.start[0], layout.goal[1] - layout.start[1]
+def offset(cell: Cell, goal: Cell) -> str:
+    """Where the goal lies from the cell, e.g. "2 down 1 right"."""
+    down, right = goal[0] - cell[0], goal[1] - cell[1]
     parts = [f"{abs(down)} {'down' if down > 0 else 'up'}"] if down else []
     return " ".join([*parts, f"{abs(right)} {'right' if right > 0 else 'left'}"] if right else parts)
 
 
 def look(layout: Layout, cell: Cell, walked: Mapping[Cell, int] = MappingProxyType({})) -> str:
-    """What the agent is told at the cell, e.g. "farther down", "nearer up right" and "back left", a line each.
+    """What the agent is told at the cell: e.g. "goal 2 down 1 right" and, on a second line, "free up right".
 
-    The free cells beside it, by whether a step there comes nearer to the goal as the crow flies; those `walked` more
-    often than another of them are `back`. Walls and holes are left out. So whoever never goes back arrives in the end
-    (node counting: Koenig and Szymanski 1999). The words are those of the moves, so that a small model can copy one.
+    Of the free cells beside it those are named that were `walked` least often; the others, walls and holes are not.
+    Whoever goes to any of those named arrives in the end, without memory (node counting: Koenig and Szymanski 1999).
     """
-
-    def distance(at: Cell) -> int:
-        return abs(layout.goal[0] - at[0]) + abs(layout.goal[1] - at[1])
-
     free = layout.free_beside(cell)
     least = min((walked.get(at, 0) for at in free.values()), default=0)
-    ways: dict[str, list[str]] = {"farther": [], "nearer": [], "back": []}
-    for name, at in free.items():
-        nearer = distance(at) < distance(cell)
-        ways["back" if walked.get(at, 0) > least else "nearer" if nearer else "farther"].append(name)
-    return "\n".join(" ".join([kind, *names]) for kind, names in ways.items() if names)
+    names = [name for name, at in free.items() if walked.get(at, 0) == least]
+    return f"goal {offset(cell, layout.goal)}\n{' '.join(['free', *names])}"

@@ -23,6 +23,7 @@ from journeyman.workflows.session import Session
 
 SQUARE = {"name": "gridworld", "size": 2, "walls": 0.0, "holes": 0.0, "min_distance": 2, "max_turns": 8}
 """Maps of four free cells; from corner to corner there are two ways of two moves."""
+BACK = {"up": "down", "down": "up", "left": "right", "right": "left"}
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=30))
@@ -53,12 +54,13 @@ def session(watched) -> Session:
 
     def reply(prompt: str, seed: int) -> str:
         turn = prompt.count("<|assistant|>") - 1
-        told = re.split(r"<\|(?:user|tool)\|>", prompt)[-1].split("<|end|>")[0]
-        ways = {kind: names.split() for kind, names in re.findall("^(nearer|farther|back) (.+)$", told, re.MULTILINE)}
+        *_, free = re.findall("^free (.+?)(?:<|$)", prompt, re.MULTILINE)
         if turn == 0:
-            (direction, *_) = set(MOVES) - set(ways["nearer"])
+            (direction, *_) = set(MOVES) - set(free.split())
+        elif turn == 2:
+            direction = BACK[re.findall(r'move\("(\w+)"\)', prompt)[-1]]
         else:
-            (direction, *_) = ways["back" if turn == 2 else "nearer"]
+            (direction, *_) = free.split()
         return call(session, direction)
 
     session.sampler = lambda policy: ScriptedSampler(session.renderer, reply)

@@ -92,39 +92,37 @@ def test_prompt_and_observations_show_the_offset_and_the_ways():
     assert task.goal == [2, 3]
     assert task.payload == {"map": ["...#", ".#O.", "....", "#..."], "start": [0, 0]}
     assert [m.role for m in task.prompt] == ["user"]
-    assert task.prompt[0].content == "Walk to the goal, 2 down 3 right away.\nnearer down right"
+    assert task.prompt[0].content == "Walk to the goal.\ngoal 2 down 3 right\nfree down right"
     _, steps = play(WORLD, task, [move(d) for d in ("up", "right", "right", "left", "left", "down", "down")])
-    assert seen(steps[0]) == "wall\nnearer down right"
-    assert seen(steps[1]) == "nearer right\nback left"
-    assert seen(steps[6]) == "nearer right\nback up"
-    assert look(LAYOUT, (2, 2)) == "farther down left\nnearer right"
+    assert seen(steps[0]) == "wall\ngoal 2 down 3 right\nfree down right"
+    assert seen(steps[1]) == "goal 2 down 2 right\nfree right"
+    assert seen(steps[6]) == "goal 3 right\nfree right"
+    assert look(LAYOUT, (2, 2)) == "goal 1 right\nfree down left right"
 
 
-def test_cells_walked_more_often_than_another_are_back_so_that_no_memory_is_needed_to_leave_a_circle():
+def test_only_the_cells_walked_least_are_named_so_that_no_memory_is_needed_to_leave_a_circle():
     world = Gridworld(size=2, max_turns=12, min_distance=1)
     task = world.task(Layout(("...", "...", "..."), (0, 0), (2, 2)), Split.TRAIN)
     _, steps = play(world, task, [move(d) for d in ("right", "down", "left", "up", "right")])
     assert [seen(step) for step in steps] == [
-        "nearer down right\nback left",
-        "farther left\nnearer down right\nback up",
-        "nearer down\nback up right",
-        "nearer down right",
-        "nearer right\nback down left",
+        "goal 2 down 1 right\nfree down right",
+        "goal 1 down 1 right\nfree down left right",
+        "goal 1 down 2 right\nfree down",
+        "goal 2 down 2 right\nfree down right",
+        "goal 2 down 1 right\nfree right",
     ]
 
 
 @given(seed=st.integers(0, 10**6))
-def test_whoever_never_goes_back_arrives(seed: int):
+def test_whoever_goes_where_the_way_is_named_free_arrives(seed: int):
     """Node counting: in a world without one-way steps, the least walked cell beside leads to the goal in the end."""
     world = Gridworld(size=5, walls=0.2, holes=0.2, min_distance=4, max_turns=500)
     task, rng = take(world, 1, Split.TRAIN, seed)[0], np.random.default_rng(seed)
     layout, walked = read_layout(task), [read_layout(task).start]
     while walked[-1] != layout.goal:
         assert len(walked) < 500
-        ways = [line.split() for line in look(layout, walked[-1], Counter(walked)).splitlines()]
-        walked.append(
-            layout.after(walked[-1], rng.choice([d for kind, *names in ways for d in names if kind != "back"]))
-        )
+        _, free = look(layout, walked[-1], Counter(walked)).splitlines()
+        walked.append(layout.after(walked[-1], rng.choice(free.split()[1:])))
 
 
 def test_the_goal_and_holes_end_the_episode():
@@ -147,7 +145,9 @@ def test_what_is_no_move_costs_a_turn_and_is_told_so(junk: Message):
     _, steps = play(world, world.task(LAYOUT, Split.TRAIN), [junk] * 5)
     assert [s.truncated for s in steps] == [False, False, True]
     assert not any(s.terminated for s in steps)
-    assert seen(steps[0]).startswith("no move: call move once, with up, down, left, right\nnearer down right")
+    assert seen(steps[0]).startswith(
+        "no move: call move once, with up, down, left, right\ngoal 2 down 3 right\nfree down right"
+    )
 
 
 def test_arriving_in_the_last_turn_is_no_truncation():
@@ -260,8 +260,8 @@ def test_a_walk_is_told_whole_for_a_goal_that_it_did_not_reach():
     assert told.task == WORLD.task(Layout(LAYOUT.rows, (0, 1), (3, 3)), Split.TRAIN)
     assert [t.action for t in told.turns] == [move("up"), move("right"), move("down")]
     assert [t.observation[0].content for t in told.turns] == [
-        "wall\nfarther left\nnearer right",
-        "farther left",
+        "wall\ngoal 3 down 2 right\nfree left right",
+        "goal 3 down 1 right\nfree left",
         "fell into a hole",
     ]
     assert [t.reward for t in told.turns] == [0.0, 0.0, 0.0]
