@@ -199,6 +199,12 @@ class Trajectory:
     """How many tokens the policy chose, where `segments` are left out."""
 
     @property
+    def acted_out(self) -> tuple[Turn, ...]:
+        """The turns that the environment took: not a last one that was cut off, or on which the environment broke."""
+        broken = self.stop_reason in (StopReason.LENGTH, StopReason.ERROR)
+        return self.turns[:-1] if broken and self.turns and not self.turns[-1].observation else self.turns
+
+    @property
     def final_text(self) -> str:
         """The last thing the agent said; empty where it said nothing."""
         return self.turns[-1].action.content if self.turns else ""

@@ -81,6 +81,7 @@ class Use:
     rubric_hash: str
     advantage: float | None
     nll_weight: float
+    """With the importance weight of the draw that it was imitated by."""
     ratio: float | None = None
     importance_weight: float = 1.0
 

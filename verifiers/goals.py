@@ -49,8 +49,10 @@ class GoalSteps:
         environment = task_set(task.environment).open(task)
         if not isinstance(environment, GoalEnvironment) or not isinstance(environment, Retraceable):
             return Verdict.abstain(f"environment {task.environment!r} tells no states on the way to a goal")
-        states = environment.states(turn.action for turn in trajectory.turns)
+        acted_out = trajectory.acted_out
+        states = environment.states(turn.action for turn in acted_out)
         good = [before != after for before, after in pairwise(states)]
+        good += [False] * (len(trajectory.turns) - len(acted_out))
         reached = any(achieved.goal == task.goal for achieved in environment.achieved_goals(trajectory))
         if good and trajectory.stop_reason is StopReason.TERMINATED and not reached:
             good[-1] = False

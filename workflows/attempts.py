@@ -13,6 +13,7 @@ from journeyman.storage.rows import NewTrajectory
 from journeyman.storage.runs import PolicyInfo
 from journeyman.storage.trajectories import StoredTrajectory
 from journeyman.verifiers.rubric import Rubric
+from journeyman.workflows.outages import refuse_outage
 from journeyman.workflows.session import Session
 
 
@@ -54,13 +55,19 @@ def in_chunks(session: Session, tasks: Sequence[Task]) -> dict[str, Sequence[Tas
 
 
 def success_rate(session: Session, path: str, tasks: Sequence[Task]) -> float:
-    """The share of the tasks that the weights at `path` solve at one attempt each; nothing is stored."""
+    """The share of the tasks that the weights at `path` solve at one attempt each; nothing is stored.
+
+    Of those that were judged: attempts on which a verifier failed do not count. Raises UsageError where most did.
+    """
     seed, temperature = session.settings.run.seed, session.settings.evaluate.temperature
     attempts = [Attempt(task, 0, keyed_seed(seed, "check", task.hash)) for task in tasks]
     sampler, limits = session.sampler_at(path), session.limits(temperature)
     trajectories = run_rollout(attempts, session.open_environment, sampler, session.renderer, limits)
-    scores = session.rubric.score_all(list(zip(tasks, trajectories, strict=True)))
-    return sum(map(session.rubric.passes, scores)) / len(tasks)
+    rubric = session.rubric
+    scores = rubric.score_all(list(zip(tasks, trajectories, strict=True)))
+    verdicts = [{score.verifier: score.verdict for score in given} for given in scores]
+    refuse_outage(rubric, verdicts, "warm start: validation")
+    return sum(map(rubric.succeeded, verdicts)) / (len(verdicts) - sum(map(rubric.failed, verdicts)))
 
 
 def judged(rubric: Rubric, rows: Sequence[tuple[Task, NewTrajectory]]) -> list[NewTrajectory]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,15 +29,17 @@ def choose_tasks(session: Session, iteration: int) -> list[Task]:
 
 
 def _passes(session: Session, tasks: Sequence[Task], iteration: int) -> list[Task]:
-    """Pass after pass over all tasks, each pass in an order of its own."""
+    """Pass after pass over all tasks, each pass in an order of its own; `generate.tasks` of them, or all there are."""
     count = session.settings.generate.tasks
-    chosen: list[Task] = []
-    for place in range((iteration - 1) * count, iteration * count):
+    chosen: dict[str, Task] = {}
+    for place in itertools.count((iteration - 1) * count):
         turn, i = divmod(place, len(tasks))
         if i == 0 or not chosen:
             order = keyed_rng(session.settings.run.seed, "order", session.run.ordinal, turn).permutation(len(tasks))
-        chosen.append(tasks[order[i]])
-    return list({task.hash: task for task in chosen}.values())  # once a task, where there are fewer than `count`
+        chosen.setdefault(tasks[order[i]].hash, tasks[order[i]])  # where a pass ends, the next may repeat its last ones
+        if len(chosen) == min(count, len(tasks)):
+            break
+    return list(chosen.values())
 
 
 def _promising(session: Session, tasks: Sequence[Task], iteration: int) -> list[Task]:

@@ -78,6 +78,8 @@ def _going_on(
 
 
 def _fits(session: Session, trajectory: Trajectory) -> bool:
-    """Whether the expert had a turn, and every history is one that the sampler could have been given."""
+    """Whether the expert had a turn, and the sampler could have been given every history and said every turn."""
+    settings = session.settings
     lengths = [len(s.prompt_ids) + len(s.completion_ids) for s in trajectory.segments]
-    return bool(lengths) and max(lengths) <= session.settings.sampler.max_context
+    said = [end - first for segment in trajectory.segments for first, end in segment.runs()]
+    return bool(said) and max(lengths) <= settings.sampler.max_context and max(said) <= settings.generate.max_tokens

@@ -78,6 +78,10 @@ def measure_guard(session: Session, policy: PolicyInfo, guard: Guard, iteration:
 
 
 def _measure(session: Session, policy: PolicyInfo, iteration: int, exam: _Exam) -> EvaluationInfo:
+    """The stored result, which stands whatever is made of its verdicts later, or a new one."""
+    for info in session.store.evaluations(session.run.id, exam.split):
+        if (info.policy_number, info.iteration, info.guard) == (policy.number, iteration, exam.guard):
+            return info
     tasks = {task.hash: task for task in exam.plan.tasks}
     what = f"guard {exam.guard}" if exam.guard else exam.split
     for chunk in attempt(session, policy, iteration, exam.plan, f"v{policy.number} on {what}"):
@@ -124,19 +128,19 @@ def _result(session: Session, policy: PolicyInfo, iteration: int, exam: _Exam) -
 
     stored = without_outage(session.store, exam.rubric, read, f"v{policy.number} on {exam.guard or exam.split}")
     k, rubric = exam.plan.attempts, exam.rubric
-    successes = [
-        sum(rubric.succeeded(t.verdicts) for t in group) for _, group in groupby(stored, key=lambda t: t.task.hash)
-    ]
+    judged_stored = [t for t in stored if not rubric.failed(t.verdicts)]
+    by_task = [list(group) for _, group in groupby(judged_stored, key=lambda t: t.task.hash)]
+    counts = [(len(group), sum(rubric.succeeded(t.verdicts) for t in group)) for group in by_task]
     rewards = [r for r in (rubric.reward(t.verdicts) for t in stored) if r is not None]
-    count = max(len(successes), 1)
+    count = max(len(counts), 1)
     return EvaluationInfo(
         split=exam.split,
         iteration=iteration,
         policy_number=policy.number,
-        tasks=len(successes),
+        tasks=len(counts),
         k=k,
-        pass_at_1=sum(pass_at_k(k, c, 1) for c in successes) / count,
-        pass_at_k=sum(pass_at_k(k, c, k) for c in successes) / count,
+        pass_at_1=sum(pass_at_k(n, c, 1) for n, c in counts) / count,
+        pass_at_k=sum(pass_at_k(n, c, min(n, k)) for n, c in counts) / count,
         mean_reward=sum(rewards) / len(rewards) if rewards else None,
         guard=exam.guard,
     )

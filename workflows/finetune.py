@@ -42,12 +42,14 @@ def _train(session: Session, iteration: int) -> None:
     rows = [row for part in parts for row in part]
     session.reporter.line(f"  iteration {iteration}: training on {len(rows)} rows")
     learner = session.learner(parent)
+    steps = settings.epochs * -(-len(rows) // settings.batch)
+    warmup = settings.warmup if settings.warmup * steps >= 1 else 0.0  # one shorter than a step is none
     update = learner.update(
         rows,
         minibatch_rows=settings.batch,
         epochs=settings.epochs,
         seed=keyed_seed(session.settings.run.seed, "finetune", iteration),
-        learning_rate=partial(warmup_then_decay, settings.learning_rate, settings.warmup),
+        learning_rate=partial(warmup_then_decay, settings.learning_rate, warmup),
     )
     path = version_path(session, number)
     learner.save(session.artifacts / path, number)

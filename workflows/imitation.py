@@ -4,7 +4,7 @@ A success may have pushed against a wall, or gone into a dead end and back. Wher
 (`Retraceable`), the last action taken from each state led on to the goal; the ones before came back to where they
 began, and are not imitated. So the way out of a dead end is learned, and the way into it is not.
 
-Dimension letters: M trained tokens of one segment.
+Dimension letters: M trained tokens of one segment, U turns of the attempt.
 """
 
 from __future__ import annotations
@@ -41,8 +41,10 @@ def imitated(session: Session, stored: StoredTrajectory) -> list[NDArray[np.bool
     turns_M = turns_of_tokens(stored.trajectory)
     if not isinstance(environment, Retraceable):
         return [np.ones(len(turns), np.bool_) for turns in turns_M]
-    led_on = np.array(leading_on(environment.states(turn.action for turn in stored.trajectory.turns)), np.bool_)
-    return [led_on[turns] for turns in turns_M]
+    acted_out = leading_on(environment.states(turn.action for turn in stored.trajectory.acted_out))
+    led_on_U = np.zeros(len(stored.trajectory.turns), np.bool_)
+    led_on_U[: len(acted_out)] = acted_out
+    return [led_on_U[turns] for turns in turns_M]
 
 
 def leading_on(states: Sequence[Hashable]) -> list[bool]:

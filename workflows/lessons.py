@@ -33,9 +33,11 @@ class Lesson:
     unweighed: str | None = None
     """Why its steps could not be weighed, though they should be."""
     nll_weight: float = 0.0
+    """Of its NLL, with the importance weight of the draw that it is imitated by."""
     imitated: Sequence[NDArray[np.bool_]] = ()
     """Which of its tokens have that weight: (M,) for each segment; empty where none has."""
     importance_weight: float = 1.0
+    """Of the draw by which it is compared; where it is only imitated, of that one."""
 
     @property
     def mean_advantage(self) -> float | None:
@@ -51,7 +53,7 @@ class Lesson:
         scale = policy_weight * self.importance_weight
         advantages = [np.asarray(((self.advantage or 0.0) + term) * scale, np.float32) for term in terms]
         told = self.imitated if len(self.imitated) else [np.zeros(())] * len(segments)
-        weights = [np.asarray(self.nll_weight * self.importance_weight * one, np.float32) for one in told]
+        weights = [np.asarray(self.nll_weight * one, np.float32) for one in told]
         compared = self.advantage is not None
         return [TrainingRow(s, a, compared, w) for s, a, w in zip(segments, advantages, weights, strict=True)]
 
@@ -66,7 +68,8 @@ def lessons(
         success = to_imitate(session, group)
         if success is not None:
             lesson = found.setdefault(success.id, Lesson(success, session.rubric.reward(success.verdicts)))
-            lesson.nll_weight, lesson.imitated = settings.bc_weight, imitated(session, success)
+            lesson.nll_weight = settings.bc_weight * group.importance_weight
+            lesson.imitated = imitated(session, success)
             if lesson.advantage is None:
                 lesson.importance_weight = group.importance_weight
     return list(found.values())

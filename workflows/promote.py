@@ -6,7 +6,7 @@ from journeyman.agent.data import Json, Split
 from journeyman.workflows.session import RunRef, Session, borrow
 from journeyman.workflows.versions import candidate_number, parent_of, prune
 
-_ROUNDING = 1e-9  # a drop by the margin itself is none by more than it
+_ROUNDING = 1e-9  # a difference of exactly the margin is within it, however its sums were rounded
 
 
 def promote(ref: RunRef, iteration: int) -> Json:
@@ -21,7 +21,8 @@ def promote(ref: RunRef, iteration: int) -> Json:
         parent = parent_of(session, iteration)
         scores = {e.policy_number: e.pass_at_1 for e in store.evaluations(run_id, Split.VALIDATION)}
         stopped_by = _regressions(session, number, parent.number)
-        promoted = scores[number] >= scores[parent.number] + session.settings.evaluate.margin and stopped_by is None
+        least = scores[parent.number] + session.settings.evaluate.margin - _ROUNDING
+        promoted = scores[number] >= least and stopped_by is None
         store.set_promoted(run_id, number, promoted=promoted, stopped_by=stopped_by)
         store.finish_iteration(run_id, iteration)
         decision = {"policy": number, "promoted": promoted, "parent": parent.number, "pruned": prune(session)}

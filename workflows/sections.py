@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from journeyman.agent.data import Json
 from journeyman.agent.errors import suggestion
@@ -260,8 +260,8 @@ class FinetuneSettings(Section):
     """What advantages are divided by: the standard deviation of the group, of all, or nothing."""
     epsilon: float = Field(default=0.2, gt=0)
     """Lower clip: ratios below 1 - epsilon."""
-    epsilon_high: float | None = Field(default=0.28, gt=0)
-    """Upper clip; for cispo the ceiling of the ratio itself."""
+    epsilon_high: float = Field(default=0.28, gt=0, validate_default=True)
+    """Upper clip: ratios above 1 + epsilon_high; for cispo, which has no default, the ceiling of the ratio itself."""
     kl_weight: float = Field(default=0.0, ge=0)
     """Of the KL to the run's first policy."""
     kl_estimator: Literal["k1", "k2", "k3", "k3_ratio"] = "k2"
@@ -289,7 +289,14 @@ class FinetuneSettings(Section):
     learning_rate: float = Field(default=1e-3, gt=0)
     """At its highest; every update begins with a warm-up and decays to 0."""
     warmup: float = Field(default=0.07, gt=0, lt=1)
-    """Share of an update's steps."""
+    """Share of an update's steps; where that is less than one step there is none."""
+
+    @field_validator("epsilon_high")
+    @classmethod
+    def _ceiling_of_cispo(cls, epsilon_high: float, info: ValidationInfo) -> float:
+        if info.data.get("loss") == "cispo" and epsilon_high < 1:
+            raise ValueError(f"{epsilon_high} is below 1, but loss 'cispo' takes it as the ratio's ceiling: try 5.0")
+        return epsilon_high
 
 
 class EvaluateSettings(Section):

@@ -231,9 +231,10 @@ def _only_one(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise SettingsError(f"store.artifacts: {folder} cannot be written: {error.strerror}") from error
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel lets go of it when the process dies
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel lets go of it when the process dies
+        except BlockingIOError:
+            raise UsageError(f"run {folder.name} is held by another process: wait for it, or stop it first") from None
         yield
-    except BlockingIOError:
-        raise UsageError(f"run {folder.name} is held by another process: wait for it, or stop it first") from None
     finally:
         os.close(handle)

@@ -30,6 +30,7 @@ from journeyman.storage.rows import NewTrajectory
 from journeyman.storage.runs import NewPolicy, PolicyInfo, Use
 from journeyman.storage.trajectories import StoredTrajectory
 from journeyman.workflows.attempts import judged, success_rate
+from journeyman.workflows.outages import without_outage
 from journeyman.workflows.replaying import remember
 from journeyman.workflows.sections import WarmStartSettings
 from journeyman.workflows.session import RunRef, Session, borrow
@@ -62,11 +63,11 @@ def _policy_to_continue(session: Session) -> PolicyInfo | None:
 
 def _clone(session: Session) -> None:
     _store_demonstrations(session)
+    shown = verified_demonstrations(session)
     remember(session.store, session.run.id, session.rubric, 0)
     path = version_path(session, WARM_START)
     learner = session.base_learner()
     learner.save(session.artifacts / path, WARM_START)
-    shown = verified_demonstrations(session)
     rows = cloning_rows(shown)
     stats = fit(session, learner, rows, path, session.settings.warm_start.max_epochs) if rows else {"demonstrations": 0}
     policy = NewPolicy(WARM_START, None, 0, "warm_start", path, stats, promoted=True)
@@ -156,9 +157,10 @@ def _read_file(session: Session, path: str) -> list[tuple[Task, Trajectory]]:
 def verified_demonstrations(session: Session) -> list[StoredTrajectory]:
     """The warm start's demonstrations that the verifiers pass, or on which they all abstain; those of DAgger are later.
 
-    Raises DataError where none of them is good.
+    Raises DataError where none of them is good, UsageError where verifiers failed on most.
     """
-    stored = session.store.trajectories(session.run.id, source=Source.EXPERT, iterations=[0])
+    read = partial(session.store.trajectories, session.run.id, source=Source.EXPERT, iterations=[0])
+    stored = without_outage(session.store, session.rubric, read, "demonstrations")
     good = [t for t in stored if session.rubric.succeeded(t.verdicts) or _all_abstain(t)]
     if stored and not good:
         why = next(v.explanation or f"got {v.extracted!r}, not {v.expected!r}" for v in stored[0].verdicts.values())

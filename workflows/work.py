@@ -38,13 +38,15 @@ def work_for(session: Session, stages: Collection[str], *, once: bool) -> Counte
     done: Counter[str] = Counter()
     while True:
         finished = session.store.run(session.run.id).finished
-        kinds = [kind for kind in session.store.kinds_to_do(session.run.id) if kind.split("/")[0] in stages]
-        for kind in kinds:
+        before = done.total()
+        for kind in session.store.kinds_to_do(session.run.id):
             stage, iteration, *_ = kind.split("/")
-            shared = STAGES[stage](session, int(iteration))
+            if stage not in stages or (shared := STAGES[stage](session, int(iteration))).kind != kind:
+                continue  # not asked for, or scores by another rubric
             while do_some(session, shared):
                 done[kind] += 1
-        if not kinds and (once or finished):
+        if done.total() > before:
+            continue
+        if once or finished:
             return done
-        if not kinds:
-            time.sleep(PAUSE_S)
+        time.sleep(PAUSE_S)

@@ -65,8 +65,8 @@ class GoalEpisode(ABC, Generic[State]):
         return list(accumulate(actions, self.after, initial=self.path[0]))
 
     def achieved_goals(self, trajectory: Trajectory) -> list[Achieved]:
-        """The goals that the trajectory went through, the start apart, by its actions alone."""
-        start, *states = self.states(turn.action for turn in trajectory.turns)
+        """The goals that the trajectory went through, the start apart, by its actions that were acted out alone."""
+        start, *states = self.states(turn.action for turn in trajectory.acted_out)
         first: dict[State, int] = {start: -1}
         for turn, state in enumerate(states):
             if self.goal_at(state) is not None:

@@ -1,7 +1,7 @@
 """Gridworld: walk a map of walls and holes to a goal by tool calls, seeing only the cells around and where it lies.
 
 A goal is a cell, [row, column] from the top left. The agent is told at the start and after each move where it lies as
-the crow flies, and which of the four cells beside it are free: not the way.
+the crow flies, and which of the four cells beside it are free, the least walked of them only: not the way.
 """
 
 from __future__ import annotations

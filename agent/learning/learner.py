@@ -158,7 +158,8 @@ class Learner:
         if not wanted or not (several or share < 1):
             return rows, Fixed(None, reference)
         start, entropies = self._score.logprobs_and_entropies(segments, wanted)
-        return most_uncertain(rows, entropies, share) if share < 1 else rows, Fixed(start, reference)
+        compared = {i: entropies[i] for i in wanted if np.any(rows[i].advantage)}
+        return most_uncertain(rows, compared, share) if share < 1 else rows, Fixed(start, reference)
 
     def _step(
         self,

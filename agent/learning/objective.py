@@ -162,7 +162,8 @@ def objective(
     loss_RT = loss_RT * correction
     sums: dict[str, Tensor] = {}
     if fixed.reference is not None:
-        reference_RT = _spread(batch, [fixed.reference.get(i) for i in batch.members])
+        known_RT = _spread(batch, [fixed.reference.get(i) for i in batch.members])
+        reference_RT = torch.where(mask_RT > 0, known_RT, current_RT)  # k3's exponential of a missing one overflows
         kl_RT = losses.reference_kl(logprobs_RT, reference_RT, ratio, settings.kl)
         loss_RT = loss_RT + settings.beta * kl_RT
         sums["kl"] = (kl_RT * mask_RT).sum()

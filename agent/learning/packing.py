@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -119,10 +118,12 @@ def _split(prompt: int, members: list[int], reach: dict[int, int], work: WorkMod
     length_K = prompt + size_K * mean
     attention_K = work.pair * length_K * np.where(size_K > 1, 1.0, 0.5)
     size = int(size_K[np.argmin(np.ceil(len(members) / size_K) * length_K * (work.token + attention_K))])
-    count = -(-len(members) // size)
-    bounds = [len(members) * k // count for k in range(count + 1)]
-    chunks = [tuple(members[a:b]) for a, b in pairwise(bounds)]
-    return [Row(chunk, prompt + sum(reach[i] for i in chunk)) for chunk in chunks]
+    for count in range(-(-len(members) // size), len(members) + 1):
+        chunks = [tuple(members[k::count]) for k in range(count)]  # sorted and dealt out: rows of about equal length
+        rows = [Row(chunk, prompt + sum(reach[i] for i in chunk)) for chunk in chunks]
+        if max(row.length for row in rows) <= token_budget:
+            break
+    return rows
 
 
 def _batched(rows: list[Row], token_budget: int) -> list[list[Row]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -90,3 +91,14 @@ def test_abstains_where_no_states_are_told() -> None:
     verdict = GoalSteps().verify(task, Trajectory(task.hash, Source.POLICY, turns, (), StopReason.TERMINATED))
     assert verdict.status is Status.ABSTAIN
     assert "'countdown' tells no states" in verdict.explanation
+
+
+@pytest.mark.parametrize("reason", [StopReason.LENGTH, StopReason.ERROR])
+def test_an_action_that_was_never_acted_out_reaches_nothing(reason: StopReason) -> None:
+    walked = attempt("down", "down", "right")
+    cut_off = replace(walked, turns=(*walked.turns, Turn(say("right"))), stop_reason=reason)
+    assert GoalReached().verify(TASK, cut_off).score == 0.0
+    assert GoalSteps().verify(TASK, cut_off).step_scores == (1.0, 1.0, 1.0, 0.0)
+    full = replace(walked, stop_reason=StopReason.LENGTH)  # the history had no room for another turn
+    assert GoalSteps().verify(TASK, full).step_scores == (1.0, 1.0, 1.0)
+    assert full.acted_out == full.turns

@@ -37,7 +37,7 @@ def wander(prompt: str, seed: int) -> str:
     return SAID[seed % len(SAID)]
 
 
-def begin(folder: Path, *, max_context: int = 1024, **options: int) -> RunRef:
+def begin(folder: Path, *, max_context: int = 1024, max_tokens: int = 64, **options: int) -> RunRef:
     """A run with two scored attempts at each of 8 training and 2 validation tasks, in iteration 1, by wandering."""
     settings = parse_settings(
         {
@@ -47,6 +47,7 @@ def begin(folder: Path, *, max_context: int = 1024, **options: int) -> RunRef:
             "tasks": {"train": 8, "validation": 2, "test": 1},
             "model": {"hidden": 32, "layers": 1},
             "sampler": {"kind": "transformers", "max_context": max_context},
+            "generate": {"max_tokens": max_tokens},
             "dagger": options,
         },
         "the test",
@@ -172,6 +173,8 @@ def test_limits_hold(tmp_path: Path) -> None:
         assert dagger(short, 1)["demonstrations"] > 0
         segments = [s for t in shown(session) for s in t.trajectory.segments]
         assert max(len(s.prompt_ids) + len(s.completion_ids) for s in segments) <= 300
+    (tmp_path / "c").mkdir()
+    assert dagger(begin(tmp_path / "c", per_attempt=3, max_tokens=3), 1) == {"demonstrations": 0}  # calls are longer
 
 
 def test_the_warm_start_and_chats_for_imitation_know_them_apart(tmp_path: Path) -> None:

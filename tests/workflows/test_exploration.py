@@ -173,3 +173,11 @@ def test_switched_off_is_zero(opened: Open) -> None:
     session = opened()
     two_iterations(session)
     assert bonuses(session, 2) == [0, 0, 0]
+
+
+def test_an_iteration_in_which_a_pass_ends_has_as_many_tasks_as_the_others(opened: Open) -> None:
+    session = opened(generate={"tasks": 5})
+    every = {t.hash for t in session.store.tasks(session.run.id, Split.TRAIN)}
+    chosen = [hashes(session, iteration) for iteration in range(1, 9)]
+    assert {len(set(names)) for names in chosen} == {min(5, len(every))}
+    assert set().union(*chosen) == every

@@ -6,6 +6,7 @@ import pytest
 
 from journeyman.agent.data import Source, Split
 from journeyman.agent.errors import DataError, SettingsError, UsageError
+from journeyman.storage.evaluations import EvaluationInfo
 from journeyman.workflows.engines import check
 from journeyman.workflows.evaluate import evaluate
 from journeyman.workflows.promote import promote
@@ -128,3 +129,13 @@ def test_files_of_a_guards_environment_are_anchored(tmp_path) -> None:
     values = {"guard": [{"name": "facts", "environment": {"name": "dataset", "validation": "a.jsonl"}}]}
     (found,) = parse_settings(values, "here").anchored(str(tmp_path)).guard
     assert found.environment == {"name": "dataset", "validation": str(tmp_path / "a.jsonl")}
+
+
+def test_a_candidate_that_solves_as_many_attempts_is_no_worse_however_the_sums_are_rounded(watched) -> None:
+    """One of five attempts solved at five of ten tasks, or all five at one: 0.1, and 0.09999999999999998."""
+    session = watched.open()
+    for number, score in ((1, 0.1), (2, 0.09999999999999998)):
+        found = EvaluationInfo(Split.VALIDATION, number - 1, number, 10, 5, score, score, None)
+        watched.candidate(session, number - 1, right)
+        session.store.add_evaluation(session.run.id, found)
+    assert promote(session.ref, 1)["promoted"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -92,3 +94,16 @@ def test_of_a_success_the_actions_that_led_on_are_imitated(session: Session) -> 
         (row,) = lesson.rows(policy_weight=1.0)
         assert imitated_text(session, row) == "".join(call(session, d) + "<|end|>" for d in moves[2:])
         assert row.per_token(row.nll_weight).max() == session.settings.finetune.bc_weight
+
+
+def test_what_is_imitated_has_the_weight_of_its_own_draw(session: Session) -> None:
+    fresh = attempts_of(session, 1)
+    remember(session.store, session.run.id, session.rubric, 1)
+    drawn = draw(session, 1, session.store.newest_promoted(session.run.id))
+    rare = [replace(group, importance_weight=0.2) for group in drawn]
+    told = {one.stored.id: one for one in lessons(session, 1, fresh, rare) if one.nll_weight}
+    assert [one.nll_weight for one in told.values()] == [0.2 * session.settings.finetune.bc_weight] * len(told)
+    assert {one.importance_weight for one in told.values()} == {1.0}  # they are compared among fresh siblings too
+    alone = [one for one in lessons(session, 1, [], rare) if one.nll_weight]
+    assert [(one.nll_weight, one.importance_weight) for one in alone] == [(0.2, 0.2)] * len(told)
+    assert max(row.per_token(row.nll_weight).max() for one in alone for row in one.rows(1.0)) == np.float32(0.2)

@@ -46,6 +46,7 @@ def test_overrides_take_toml_values_or_words(tmp_path: Path) -> None:
         ("[generate]\nattempts = 0", [], r"setting 'generate.attempts': .*greater than or equal to 1, got 0"),
         ("[replay.quota]\nexprt = 1", [], r"unknown kind 'exprt': did you mean 'expert'\?"),
         ("[curriculum]\nstrategy = 'ucp'", [], r"'curriculum.strategy': .*'passes', 'ucb' or 'thompson', got 'ucp'"),
+        ("[finetune]\nloss = 'cispo'", [], r"'finetune.epsilon_high': .*0.28 is below 1, but loss 'cispo'.* try 5.0"),
         ("", ["run.seed"], r"--set 'run.seed' is not NAME=VALUE"),
         ("run = 3", ["run.seed=1"], r"'run' is a value, not a table"),
     ],

@@ -333,3 +333,26 @@ def test_a_gradient_that_is_not_finite_is_not_followed(policy, segments_of):
     with pytest.raises(JourneymanError, match="gradient's norm is"):
         learner.update([row], seed=0)
     assert torch.equal(weights(learner), before)
+
+
+def test_tokens_without_an_advantage_take_no_share_of_the_most_uncertain(policy, segments_of):
+    """Positives that are only imitated are not counted, though they are in the policy loss and have gradients."""
+    compared, *told = [s for s in segments_of(4, groups=6) if s.loss_mask.sum() > 1]
+    config = replace(SETTINGS, loss="dapo", top_entropy=0.5)
+    alone, beside = Learner(policy, config), Learner(policy, config)
+    silent = [TrainingRow(s, 0.0) for s in told]
+    imitated = [TrainingRow(s, 0.0, nll_weight=1e-12) for s in told]
+    for learner, rows in ((alone, silent), (beside, imitated)):
+        learner.optimizer = torch.optim.SGD(learner.model.parameters())
+        learner.update([TrainingRow(compared, 1.0), *rows], seed=0)
+    assert not torch.equal(weights(alone), weights(Learner(policy, config)))
+    torch.testing.assert_close(weights(beside), weights(alone), rtol=1e-5, atol=1e-7)
+
+
+def test_a_kl_by_k3_is_finite_where_imitated_tokens_are_unlikely(policy, segments_of):
+    segments = [s for s in segments_of(3, groups=4) if s.loss_mask.any()]
+    rows = [TrainingRow(segments[0], 1.0)]
+    rows += [TrainingRow(s, in_policy_loss=False, nll_weight=1.0) for s in segments[1:]]
+    learner = Learner(policy, replace(SETTINGS, beta=0.1, kl="k3", temperature=0.002), reference=policy)
+    assert min(logprobs.min() for logprobs in learner.logprobs(segments[1:])) < -100
+    assert np.isfinite(learner.update(rows, seed=0).stats["loss"])

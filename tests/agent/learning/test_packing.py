@@ -148,6 +148,18 @@ def test_the_layout_follows_the_work():
     assert sizes(2, 400) == {1}  # attention between the completions would cost more than a second prompt
 
 
+@given(
+    completions=st.lists(st.integers(1, 12) | st.integers(60, 100), min_size=2, max_size=12),
+    budget=st.integers(110, 400),
+)
+def test_completions_of_unequal_lengths_behind_one_prompt_stay_within_the_budget(completions, budget):
+    prompt = np.arange(10, dtype=np.int32)
+    segments = [Segment(prompt, np.arange(n, dtype=np.int32), np.ones(n, dtype=bool), None) for n in completions]
+    work = WorkModel(token=1e9, pair=1.0, shares_prompts=True, window=None)
+    for rows in plan(segments, range(len(segments)), work, budget):
+        assert len(rows) * max(row.length for row in rows) <= budget
+
+
 def test_an_empty_prompt_is_refused():
     work = WorkModel(1, 1, shares_prompts=True, window=None)
     with pytest.raises(ValueError, match="empty prompt"):
