@@ -66,7 +66,7 @@ class ChatTimeoutError(SamplerError):
 
 def suggestion(name: str, choices: Iterable[str]) -> str:
     """A question with the nearest choice where there is one, else the list of choices."""
-    listed = list(choices)
+    listed = [choice for choice in choices if choice != name]
     near = difflib.get_close_matches(name, listed, n=1)
     if near:
         return f"did you mean {near[0]!r}?"

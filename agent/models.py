@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from journeyman.agent.data import PolicyRef
-from journeyman.agent.errors import UnknownNameError
+from journeyman.agent.errors import SettingsError, UnknownNameError
 
 if TYPE_CHECKING:
     import torch
@@ -108,6 +108,7 @@ def resolve_model(name: str) -> str:
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise UnknownNameError("model", name, [TINY], "the folder holds no config.json: save the model into it")
+        _check_folder(folder)
         return str(folder)
     from huggingface_hub import HfApi, try_to_load_from_cache
 
@@ -119,6 +120,20 @@ def resolve_model(name: str) -> str:
         remedy = f"there is no such folder, and the hub cannot give it ({why}); give a folder that holds config.json"
         raise UnknownNameError("model", name, [TINY], remedy) from None
     return name
+
+
+def _check_folder(folder: Path) -> None:
+    """Raises SettingsError where the folder's configuration or tokenizer cannot be read, or weights are missing."""
+    from transformers import AutoConfig
+
+    try:
+        AutoConfig.from_pretrained(folder)
+        load_tokenizer(str(folder))
+    except Exception as error:  # transformers raises errors of many kinds, some of several lines
+        why = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+        raise SettingsError(f"model {str(folder)!r} cannot be loaded ({why}): save it and its tokenizer") from None
+    if not any([*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")]):
+        raise SettingsError(f"model {str(folder)!r} has no weights (*.safetensors): save the model into the folder")
 
 
 def load_tokenizer(path: str) -> Any:

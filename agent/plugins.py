@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from importlib import metadata
 from typing import Any
@@ -46,7 +46,7 @@ def load_plugin(group: str, name: str, options: Mapping[str, Json]) -> Any:
     if not (inspect.isclass(factory) and is_dataclass(factory)):
         if options:
             raise SettingsError(f"{kind} {name!r} takes no options, but {sorted(options)} are set")
-        return factory() if callable(factory) else factory
+        return _made(kind, name, factory) if callable(factory) else factory
     known = [f.name for f in fields(factory) if f.init]
     for option in options:
         if option not in known:
@@ -57,6 +57,14 @@ def load_plugin(group: str, name: str, options: Mapping[str, Json]) -> Any:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise SettingsError(f"{kind} {name!r}, option {where!r}: {first['msg']}, got {first['input']!r}") from None
+
+
+def _made(kind: str, name: str, factory: Callable[[], Any]) -> Any:
+    try:
+        return factory()
+    except Exception as error:  # whatever was named: a function that wants arguments, say
+        why = f"{type(error).__name__}: {error}"
+        raise SettingsError(f"{kind} {name!r} cannot be made ({why}): name a class of the kind") from error
 
 
 def _resolve(kind: str, group: str, name: str) -> Any:

@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,6 +24,7 @@ BUSY_TIMEOUT_S = 60.0
 """How long a SQLite connection waits for another writer before the caller hears of it."""
 _CHUNK = 500  # values in one IN list: below every database's limit
 _NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "glusterfs", "lustre", "ceph")
+_UNREADABLE: Sequence[str] = []  # the engine will say what is wrong with the file
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -43,6 +44,8 @@ class Database:
         self.engine = _engine(self.url)
         with self.read() as connection:
             ready = migrate.check_revision(connection, may_upgrade=upgrade)
+            if must_exist and migrate.revision(connection) is None:
+                raise self._foreign([])
         if not ready:
             with self.write() as connection:
                 migrate.upgrade(connection)
@@ -84,17 +87,29 @@ class Database:
     def refused(self, error: DBAPIError) -> StoreError:
         """The error as one that says what to do about it."""
         place = self.url.render_as_string(hide_password=True)
-        return StoreError(f"the database {place} refused: {error.orig}; {_remedy(error)}")
+        why = " ".join(str(error.orig).split())
+        return StoreError(f"the database {place} refused: {why}; {_remedy(error)}")
 
     def close(self) -> None:
         """Closes all connections."""
         self.engine.dispose()
 
+    def _foreign(self, tables: Sequence[str]) -> StoreError:
+        """That the database is another program's, or nobody's yet where there has to be one."""
+        place = self.url.render_as_string(hide_password=True)
+        holds = f"; it holds {', '.join(tables[:5])}" if tables else ""
+        return StoreError(f"{place} is no database of Journeyman{holds}: name another with --store or store.url")
+
     def _prepare_file(self, *, must_exist: bool) -> None:
         file = Path(self.url.database or "")
+        if file.is_dir():
+            raise SettingsError(f"the database {file} is a folder: name a file in it, e.g. {file / 'journeyman.db'}")
         if must_exist and not file.is_file():
             remedy = "`journeyman run` makes one; --store URL names another"
             raise UnknownNameError("database", str(file), [p.name for p in file.parent.glob("*.db")], remedy)
+        tables = _tables_in(file)
+        if "trajectory_group" not in tables and (tables or (must_exist and tables is not _UNREADABLE)):
+            raise self._foreign(tables)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -117,13 +132,17 @@ def parse_url(url: str) -> URL:
         if parsed.password or "password" in parsed.query:
             raise SettingsError("store.url holds a password, which would reach the tables: set PGPASSWORD instead")
         parsed.get_dialect().import_dbapi()
-    except (ArgumentError, NoSuchModuleError) as error:
+    except (ValueError, ArgumentError, NoSuchModuleError) as error:
         raise SettingsError(f"store.url {url!r} is not a database URL ({error}); {example}") from None
     except ModuleNotFoundError as error:
         remedy = "pip install 'journeyman[postgresql]'" if error.name == "psycopg" else example
         raise SettingsError(f"store.url {url!r} needs the package {error.name!r}: {remedy}") from None
     if parsed.get_backend_name() not in ("sqlite", "postgresql"):
         raise SettingsError(f"store.url {url!r} is neither SQLite nor PostgreSQL; {example}")
+    if parsed.get_dialect().is_async:
+        raise SettingsError(f"store.url {url!r} has an asynchronous driver; {example}")
+    if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise SettingsError(f"store.url {url!r} names no file, and a run needs one that stays; {example}")
     return parsed
 
 
@@ -174,7 +193,7 @@ _REMEDIES = {
     "readonly": "make the file and its folder writable for this user",
     "permission denied": "ask the database's owner to grant it, or name another user in the URL",
     "unable to open": "check that the folder exists and is writable",
-    "malformed": "the file is damaged: `journeyman db check` says where; restore a copy",
+    "malformed": "the file is damaged: `journeyman db check` may say where; restore a copy",
     "not a database": "the file is no SQLite database: name another one",
     "is locked": f"another process has been writing for {BUSY_TIMEOUT_S:.0f} s: stop it, or use PostgreSQL",
     "failed to resolve": "correct the host in store.url",
@@ -203,6 +222,19 @@ def _engine(url: URL) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
     return engine
+
+
+def _tables_in(file: Path) -> Sequence[str]:
+    """The tables of a SQLite file, which is not changed by asking; none where it is not there."""
+    import sqlite3
+
+    if not file.is_file():
+        return ()
+    try:
+        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            return [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    except sqlite3.Error:
+        return _UNREADABLE
 
 
 def _enter_wal(connection: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any, NamedTuple
@@ -29,7 +29,8 @@ _Key = tuple[str, int]
 def import_rows(store: ReplayStore, run_id: str, rows: Iterable[Mapping[str, Any]]) -> int:
     """Stores exported rows in a run; how many. Attempts that the run has already are left as they are.
 
-    Their policy versions become versions of the run without weights. Raises DataError for a row that is no such row.
+    Their policy versions become versions of the run without weights. Raises DataError for a row that is no such row,
+    which `check_rows` finds before anything is stored.
     Labels come last, since one may compare an attempt with a later one; they are held in memory till then.
     """
     count = 0
@@ -39,11 +40,52 @@ def import_rows(store: ReplayStore, run_id: str, rows: Iterable[Mapping[str, Any
             _import_page(store, run_id, page, count)
             labels += [_read_label(row, label) for row in page for label in row["labels"]]
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            why = f"{type(error).__name__}: {error}"
-            raise DataError(f"rows {count + 1} to {count + len(page)} are no exported trajectories ({why})") from error
+            raise _no_rows(error, count, page) from error
         count += len(page)
     _import_labels(store, run_id, labels)
     return count
+
+
+def check_rows(rows: Iterable[Mapping[str, Any]]) -> None:
+    """Raises the DataError that `import_rows` would, and one where there are no rows; nothing is stored."""
+    keys: set[_Key] = set()
+    compared: dict[_Key, _Key] = {}
+    count = 0
+    for page in pages(rows, _PAGE):
+        try:
+            keys |= {(row["group"], row["attempt"]) for row in page}
+            for row in page:
+                _check_row(row, keys)
+                read = (_read_label(row, label) for label in row["labels"])
+                compared |= {label.other: label.key for label in read if label.other is not None}
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise _no_rows(error, count, page) from error
+        count += len(page)
+    for other, key in compared.items():
+        if other not in keys:
+            raise DataError(f"a label compares {key} with {other}, which is not among the rows")
+    if not count:
+        raise DataError("there are no rows to import")
+
+
+def _check_row(row: Mapping[str, Any], keys: Collection[_Key]) -> None:
+    if row["format"] != FORMAT:
+        raise ValueError(f"format {row['format']}, not {FORMAT}")
+    _task(row["task"])
+    _read_trajectory(row)
+    for score in row["scores"]:
+        _record(score)
+        score["attempt"], score["retracted"]
+    for use in row["uses"]:
+        use["policy"], [use[name] for name in USE]
+    row["iteration"], row["policy"], row["relabeller"]
+    if row["parent"] and tuple(row["parent"]) not in keys:
+        raise ValueError(f"the parent {row['parent']} is not among the rows before")
+
+
+def _no_rows(error: Exception, before: int, page: Sequence[Any]) -> DataError:
+    why = f"{type(error).__name__}: {error}"
+    return DataError(f"rows {before + 1} to {before + len(page)} are no exported trajectories ({why})")
 
 
 def pages(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:
@@ -64,9 +106,6 @@ def _segment(row: Mapping[str, Any]) -> Segment:
 
 
 def _import_page(store: ReplayStore, run_id: str, page: Sequence[Mapping[str, Any]], before: int) -> None:
-    for row in page:
-        if row["format"] != FORMAT:
-            raise ValueError(f"format {row['format']}, not {FORMAT}")
     tasks = {row["task"]["hash"]: _task(row["task"]) for row in page}
     store.add_tasks(run_id, tasks.values(), origin="imported", first_ordinal=before)
     trained = {use["policy"] for row in page for use in row["uses"]}
@@ -108,7 +147,13 @@ def _task(row: Mapping[str, Any]) -> Task:
 def _trajectory(
     row: Mapping[str, Any], policies: Mapping[int, str], parents: Mapping[tuple[str, int], str]
 ) -> NewTrajectory:
-    trajectory = Trajectory(
+    parent = parents[tuple(row["parent"])] if row["parent"] else None
+    policy = None if row["policy"] is None else policies[row["policy"]]
+    return NewTrajectory(row["group"], _read_trajectory(row), row["iteration"], policy, parent, row["relabeller"])
+
+
+def _read_trajectory(row: Mapping[str, Any]) -> Trajectory:
+    return Trajectory(
         row["task"]["hash"],
         Source(row["source"]),
         tuple(turn_from_row(turn) for turn in row["turns"]),
@@ -118,9 +163,6 @@ def _trajectory(
         row["error"],
         row["seconds"],
     )
-    parent = parents[tuple(row["parent"])] if row["parent"] else None
-    policy = None if row["policy"] is None else policies[row["policy"]]
-    return NewTrajectory(row["group"], trajectory, row["iteration"], policy, parent, row["relabeller"])
 
 
 def _record(row: Mapping[str, Any]) -> ScoreRecord:

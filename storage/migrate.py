@@ -38,6 +38,8 @@ def check_revision(connection: Connection, *, may_upgrade: bool) -> bool:
         if may_upgrade:
             return False
         raise StoreError(f"the database has schema {found}, this version needs {HEAD}: run `journeyman db upgrade`")
+    if "trajectory" not in inspect(connection).get_table_names():
+        raise StoreError("the database is another program's, which has migrations too: name another one")
     raise StoreError(
         f"the database has schema {found}, made by a newer Journeyman (this one knows up to {HEAD}): upgrade Journeyman"
     )

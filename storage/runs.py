@@ -130,9 +130,9 @@ class RunStore:
 
     def run(self, wanted: str) -> RunInfo:
         """The run whose id ends in `wanted`, or the newest of that name; raises UnknownNameError."""
-        runs = self.runs()
+        runs, end = self.runs(), wanted.lower().replace("-", "")
         for run in reversed(runs):
-            if run.name == wanted or (len(wanted) >= 6 and run.id.endswith(wanted)):
+            if run.name == wanted or (len(end) >= 6 and run.id.replace("-", "").endswith(end)):
                 return run
         raise UnknownNameError("run", wanted, {r.name for r in runs}, "`journeyman status` lists the runs")
 

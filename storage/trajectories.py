@@ -132,7 +132,9 @@ class TrajectoryStore:
         Raises UnknownNameError where there is none, or more than one.
         """
         with self.database.read() as connection:
-            ids = [i for i in connection.scalars(select(TrajectoryRow.id)) if i.endswith(wanted.lower())]
+            known = connection.scalars(select(TrajectoryRow.id))
+            end = wanted.lower().replace("-", "")  # queries show ids without dashes where the database keeps them so
+            ids = [i for i in known if i.replace("-", "").endswith(end)]
         if len(ids) != 1:
             remedy = "`journeyman inspect` without an id lists the newest ones"
             raise UnknownNameError("trajectory", wanted, ids[:5], remedy)

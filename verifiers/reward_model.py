@@ -52,6 +52,12 @@ class RewardModel:
                 raise SettingsError(f"option {option!r} must be above 0, got {value}")
         object.__setattr__(self, "version", version_with_models(self.version, self.model))
 
+    def check(self) -> None:
+        """Raises UnknownNameError or SettingsError where there is no such model."""
+        from journeyman.agent.models import resolve_model
+
+        resolve_model(self.model)
+
     def verify_all(self, attempts: Sequence[tuple[Task, Trajectory]]) -> list[Verdict]:
         """One verdict for each, in order. The first call loads the model; what that raises is raised."""
         with _LOADING:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from journeyman.agent.chance import keyed_seed
-from journeyman.agent.data import Source, Split, Task
-from journeyman.agent.protocols import Environment
+from journeyman.agent.data import Source, Split, StopReason, Task, Trajectory
+from journeyman.agent.errors import SettingsError
+from journeyman.agent.protocols import Environment, Sampler
 from journeyman.agent.rollout import Attempt, Limits, run_rollout
 from journeyman.storage.rows import NewTrajectory
 from journeyman.storage.runs import PolicyInfo
@@ -62,7 +63,7 @@ def success_rate(session: Session, path: str, tasks: Sequence[Task]) -> float:
     seed, temperature = session.settings.run.seed, session.settings.evaluate.temperature
     attempts = [Attempt(task, 0, keyed_seed(seed, "check", task.hash)) for task in tasks]
     sampler, limits = session.sampler_at(path), session.limits(temperature)
-    trajectories = run_rollout(attempts, session.open_environment, sampler, session.renderer, limits)
+    trajectories = _acted(session, attempts, session.open_environment, sampler, limits)
     rubric = session.rubric
     scores = rubric.score_all(list(zip(tasks, trajectories, strict=True)))
     verdicts = [{score.verifier: score.verdict for score in given} for given in scores]
@@ -86,14 +87,23 @@ def make_chunk(
         for task in tasks
         for number in range(plan.attempts)
     ]
-    trajectories = run_rollout(
-        attempts,
-        plan.open_environment,
-        session.sampler(policy),
-        session.renderer,
-        plan.limits,
-    )
+    trajectories = _acted(session, attempts, plan.open_environment, session.sampler(policy), plan.limits)
     return [NewTrajectory(_group(iteration, t.task_hash, policy), t, iteration, policy.id) for t in trajectories]
+
+
+def _acted(
+    session: Session,
+    attempts: Sequence[Attempt],
+    open_environment: Callable[[Task], Environment],
+    sampler: Sampler,
+    limits: Limits,
+) -> list[Trajectory]:
+    """The rollout; raises SettingsError where no attempt had room for a single answer."""
+    made = run_rollout(attempts, open_environment, sampler, session.renderer, limits)
+    if made and all(t.stop_reason is StopReason.LENGTH and not t.turns for t in made):
+        context = session.settings.sampler.max_context
+        raise SettingsError(f"sampler.max_context is {context}: none of {len(made)} prompts leaves room for an answer")
+    return made
 
 
 def _group(iteration: int, task_hash: str, policy: PolicyInfo) -> str:

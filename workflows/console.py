@@ -37,9 +37,11 @@ class Reporter:
 
     @contextmanager
     def progress(self, label: str, total: int) -> Iterator[Advance]:
-        """A bar of `total` steps on a terminal; nothing elsewhere, where the stage's line says it all."""
+        """A bar of `total` steps on a terminal; elsewhere a line that says what begins."""
         columns = (TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         disabled = self.console.quiet or not self.console.is_terminal
+        if disabled:
+            self.line(f"  {label}: {total}")
         with Progress(*columns, console=self.console, transient=True, disable=disabled) as bars:
             bar = bars.add_task(label, total=total)
             yield lambda steps=1: bars.advance(bar, steps)

@@ -74,7 +74,10 @@ def read_principles(file: Path) -> list[str]:
     """
     if not file.is_file():
         raise DataError(f"there is no file of principles {file}")
-    lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    try:
+        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file}: not UTF-8 text ({error.reason} at byte {error.start})") from None
     found = [line for line in lines if line and not line.startswith("#")]
     if not found:
         raise DataError(f"{file} holds no principles: write one a line")

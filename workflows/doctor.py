@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
+from pathlib import Path
 
 from journeyman.agent import sandbox
 from journeyman.agent.errors import SandboxError, UsageError
@@ -90,10 +91,11 @@ def _disk(_store: str) -> Iterator[Finding]:
 def _database(store: str) -> Iterator[Finding]:
     url = parse_url(store)
     if url.get_backend_name() == "sqlite":
-        folder = os.path.dirname(url.database or "") or "."  # noqa: PTH120 (an empty folder is this one)
-        place = folder if os.path.isdir(folder) else "."  # noqa: PTH112
-        writable = os.access(place, os.W_OK)
-        yield Finding("database", writable, str(url.database), f"make {folder} writable, or pass --store")
+        file = Path(url.database or "").absolute()
+        place = next(folder for folder in file.parents if folder.exists())
+        usable = place.is_dir() and os.access(place, os.W_OK) and not file.is_dir()
+        remedy = f"make {place} writable, or name another file by --store"
+        yield Finding("database", usable, str(url.database), remedy)
     else:
         yield Finding("database", ok=True, says=url.render_as_string(hide_password=True))
 

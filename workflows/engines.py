@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from journeyman.agent.data import Json, Split
-from journeyman.agent.errors import DataError, SettingsError, suggestion
+from journeyman.agent.data import Json
+from journeyman.agent.errors import SettingsError
 from journeyman.agent.plugins import ENVIRONMENTS, load_plugin
-from journeyman.agent.protocols import StepVerifier, TaskSet
+from journeyman.agent.protocols import TaskSet
 from journeyman.agent.sampling.settings import SamplerSettings
 from journeyman.agent.tool_calls import ToolFormat
 from journeyman.storage.runs import TermInfo
@@ -47,7 +47,8 @@ def _task_set(environment: Mapping[str, Json], where: str) -> TaskSet:
     options = dict(environment)
     name = options.pop("name", None)
     if not isinstance(name, str):
-        raise SettingsError(f"setting '{where}.name' is missing: `journeyman plugins` lists the environments")
+        problem = "is missing" if name is None else f"is {name!r}, not a text"
+        raise SettingsError(f"setting '{where}.name' {problem}: `journeyman plugins` lists the environments")
     task_set = load_plugin(ENVIRONMENTS, name, options)
     if not isinstance(task_set, TaskSet):
         raise SettingsError(f"environment {name!r} is no TaskSet: see journeyman.agent.protocols")
@@ -167,46 +168,3 @@ def learner_settings(settings: Settings) -> LearnerSettings:
         lora_alpha=model.lora_alpha,
         seed=settings.run.seed,
     )
-
-
-def check(settings: Settings) -> None:
-    """Raises the error that a run with these settings would meet later: unknown names, bad options, missing data."""
-    from journeyman.agent.models import resolve_model
-    from journeyman.agent.sampling.factory import resolve_kind
-
-    task_set = open_task_set(settings)
-    rubric = open_rubric(settings, task_set)
-    _check_steps(settings, rubric)
-    held_out, guards = open_held_out(settings, rubric), open_guards(settings)
-    for one in (rubric, held_out, *(guard.rubric for guard in guards)):
-        if one is not None:
-            one.check()
-    for guard in guards:
-        if next(iter(guard.task_set.tasks(Split.VALIDATION, settings.run.seed)), None) is None:
-            name = guard.settings.environment["name"]
-            raise DataError(f"guard {guard.settings.name!r}: environment {name!r} has no validation tasks to draw from")
-    for split, count in settings.tasks.model_dump().items():
-        if count and next(iter(task_set.tasks(Split(split), settings.run.seed)), None) is None:
-            raise DataError(
-                f"environment {settings.environment['name']!r} has no {split} tasks: set tasks.{split} to 0"
-            )
-    if settings.warm_start.file and not Path(settings.warm_start.file).is_file():
-        raise DataError(f"setting 'warm_start.file': there is no file {settings.warm_start.file}")
-    resolve_kind(settings.sampler.kind)
-    if settings.model.name != "tiny":
-        resolve_model(settings.model.name)
-
-
-def _check_steps(settings: Settings, rubric: Rubric) -> None:
-    """Whether the verdicts of `finetune.step_verifier` will be stored, and score steps."""
-    name = settings.finetune.step_verifier
-    verifiers = {c.recipe.name: c.verifier for c in rubric.criteria}
-    if name is None:
-        return
-    if name not in verifiers:
-        raise SettingsError(
-            f"setting 'finetune.step_verifier': {name!r} is not in the rubric, so that its step scores are not stored: "
-            f"{suggestion(name, verifiers)}; to have it watched only, add to [rubric] its name with weight 0"
-        )
-    if not isinstance(verifiers[name], StepVerifier):
-        raise SettingsError(f"setting 'finetune.step_verifier': {name!r} scores no steps (it has no steps_of)")

@@ -11,11 +11,11 @@ from typing import Any
 
 from journeyman.agent.errors import DataError, UsageError
 from journeyman.storage.exporting import export_rows
-from journeyman.storage.importing import import_rows, pages
+from journeyman.storage.importing import check_rows, import_rows, pages
 from journeyman.storage.store import ReplayStore
 from journeyman.storage.training_sets import preference_rows, sft_rows
 from journeyman.workflows.engines import open_rubric, open_task_set
-from journeyman.workflows.settings import load_settings, settings_of
+from journeyman.workflows.settings import load_settings, parse_settings, settings_of
 
 _PAGE = 1000
 _NESTED = ("task", "turns", "scores", "labels", "uses", "parent", "messages", "prompt", "chosen", "rejected")
@@ -55,6 +55,8 @@ def import_(options: argparse.Namespace) -> None:
         raise DataError(f"there is no file {file}")
     read = _reader(file)
     given = load_settings(options.settings).anchored(str(Path.cwd())) if options.settings else None
+    parse_settings({"run": {"name": options.run}}, "--run")
+    check_rows(read(file))
     store = ReplayStore(options.store)
     try:
         run = store.create_run(options.run, given.model_dump(mode="json") if given else {})
@@ -77,11 +79,11 @@ def write_jsonl(file: Path, rows: Iterable[Any]) -> int:
 
 def read_jsonl(file: Path) -> Iterator[Any]:
     """The rows of `write_jsonl`; raises DataError for a line that is no JSON."""
-    with file.open(encoding="utf-8") as lines:
+    with file.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             try:
                 yield json.loads(line)
-            except ValueError as error:
+            except ValueError as error:  # no JSON, or not UTF-8
                 raise DataError(f"{file}, line {number}: {error}") from None
 
 

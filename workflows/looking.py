@@ -41,6 +41,9 @@ def status(options: argparse.Namespace) -> None:
         print(json.dumps({"runs": rows, "versions": versions, "watched": watched}, indent=2))
         return
     reporter = Reporter(stdout=True)
+    if not runs:
+        reporter.line(f"no runs in {options.store}: `journeyman run SETTINGS.toml` makes one")
+        return
     reporter.table(f"runs in {options.store}", rows)
     if versions:
         reporter.table(f"policy versions of run {runs[-1].id} ({runs[-1].name})", versions)

@@ -11,6 +11,7 @@ from journeyman.agent.data import Json, Split
 from journeyman.agent.errors import UsageError
 from journeyman.storage.runs import NewPolicy, PolicyInfo
 from journeyman.storage.store import ReplayStore
+from journeyman.workflows.cli import DEFAULT_STORE
 from journeyman.workflows.console import Reporter
 from journeyman.workflows.evaluate import as_row, measure
 from journeyman.workflows.prepare import prepare
@@ -27,6 +28,8 @@ def evaluate(options: argparse.Namespace) -> None:
     """`journeyman evaluate RUN|SETTINGS`."""
     split = Split(options.split)
     if options.target.endswith(".toml"):
+        if options.policy or options.store != DEFAULT_STORE:
+            raise UsageError("--policy and --store go with a run; a settings file says itself: --set store.url=URL")
         row = _evaluate_base(options, split)
     elif options.model or options.overrides:
         raise UsageError(
@@ -86,6 +89,8 @@ def _evaluate_base(options: argparse.Namespace, split: Split) -> Json:
     """A run without a loop, for a model as it is found; it is stored like any other."""
     overrides = [*options.overrides, "run.iterations=0", *([f"model.name={options.model}"] if options.model else [])]
     settings = load_settings(options.target, overrides)
+    if not settings.tasks.model_dump()[split]:
+        raise UsageError(f"there is nothing to evaluate on: tasks.{split} is 0")
     ref = start_run(
         settings.model_copy(update={"run": settings.run.model_copy(update={"name": f"{settings.run.name}.base"})})
     )

@@ -24,13 +24,13 @@ def report(ref: RunRef) -> Json:
     `seconds` is the wall time from the run's first row to its end, pauses before a resumption included.
     """
     with borrow(ref) as session:
-        session.store.finish_run(session.run.id)
         summary = summarise(session)
         folder = Path(session.settings.run.output) / f"{session.run.name}-{session.run.id[-8:]}"
         folder.mkdir(parents=True, exist_ok=True)
         _plot(session, folder / "progress.png")
         summary |= {"plot": str(folder / "progress.png"), "summary": str(folder / "summary.json")}
         (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        session.store.finish_run(session.run.id)  # last: a run whose summary could not be written can be resumed
         return summary
 
 

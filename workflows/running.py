@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import argparse
 import os
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any
 
 from journeyman.agent.errors import UsageError
 from journeyman.storage.store import ReplayStore
+from journeyman.workflows.checking import check, check_folders
 from journeyman.workflows.cli import DEFAULT_STORE
 from journeyman.workflows.console import Reporter
-from journeyman.workflows.engines import check, rubric_terms
+from journeyman.workflows.engines import rubric_terms
 from journeyman.workflows.session import RunRef
 from journeyman.workflows.settings import Settings, load_settings, parse_settings
+
+_ANSWER_LIMIT_S = 10.0
 
 
 def run(options: argparse.Namespace) -> None:
@@ -31,6 +36,8 @@ def resume(options: argparse.Namespace) -> None:
     ref, settings = unfinished_run(options.store, options.run)
     if options.engine:
         settings = settings.model_copy(update={"run": settings.run.model_copy(update={"engine": options.engine})})
+    if settings.run.engine == "prefect":
+        check_prefect()
     reporter = Reporter()
     reporter.line(f"resuming run {ref.run_id} ({settings.run.name}, seed {settings.run.seed}) in {settings.store.url}")
     show(execute(settings, ref, reporter), reporter, as_json=options.json)
@@ -59,6 +66,9 @@ def start_run(settings: Settings) -> RunRef:
     It is stored with absolute paths, so that it can be resumed, joined and looked at from any folder.
     """
     check(settings)
+    if settings.run.engine == "prefect":
+        check_prefect()
+    check_folders(settings)
     stored = settings.anchored(str(Path.cwd()))
     store = ReplayStore(settings.store.url)
     try:
@@ -95,6 +105,21 @@ def execute(settings: Settings, ref: RunRef, reporter: Reporter) -> dict[str, An
 
     summary: dict[str, Any] = journeyman_flow(settings, ref.run_id)
     return summary
+
+
+def check_prefect() -> None:
+    """Raises UsageError where PREFECT_API_URL names a server that does not answer."""
+    url = os.environ.get("PREFECT_API_URL")
+    if url is None:
+        return
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=_ANSWER_LIMIT_S):  # noqa: S310 (the user's own address)
+            return
+    except urllib.error.HTTPError:
+        return  # something answers; what it makes of a key, Prefect will say
+    except (OSError, ValueError) as error:
+        remedy = "start one (`prefect server start`), correct the address or unset it, or pass --engine none to `run`"
+        raise UsageError(f"no Prefect server answers at PREFECT_API_URL {url!r} ({error}): {remedy}") from None
 
 
 def prepare_prefect() -> None:

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from journeyman.agent.errors import UsageError
-from journeyman.workflows.engines import check
-from journeyman.workflows.running import prepare_prefect
+from journeyman.workflows.checking import check
+from journeyman.workflows.running import check_prefect, prepare_prefect
 from journeyman.workflows.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -35,7 +35,9 @@ _START_LIMIT_S = 180.0
 def serve(options: argparse.Namespace) -> None:
     """`journeyman serve SETTINGS`: schedules it and runs it in this process's children until it is stopped."""
     settings = scheduled(load_settings(options.settings, options.overrides))
+    _check_cron(options.cron)
     check(settings)
+    check_prefect()
     prepare_prefect()
     with _server():
         from prefect import serve as prefect_serve
@@ -48,9 +50,11 @@ def serve(options: argparse.Namespace) -> None:
 def deploy(options: argparse.Namespace) -> None:
     """`journeyman deploy SETTINGS --pool POOL`: any machine with this package and a worker on the pool can run it."""
     settings = scheduled(load_settings(options.settings, options.overrides))
+    _check_cron(options.cron)
     check(settings)
     if "PREFECT_API_URL" not in os.environ:
         raise UsageError("deploy needs a Prefect server: set PREFECT_API_URL, e.g. http://127.0.0.1:4200/api")
+    check_prefect()
     prepare_prefect()
     from prefect.client.orchestration import get_client
     from prefect.exceptions import ObjectNotFound
@@ -88,8 +92,18 @@ def _deployment(settings: Settings, cron: str | None, pool: str | None = None) -
             entrypoint_type=EntrypointType.MODULE_PATH,
             concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
         )
-    except ValueError as error:  # pydantic's ValidationError is one
-        raise UsageError(f'--cron {cron!r} is not a schedule, e.g. "0 2 * * *": {error}') from None
+    except ValueError:  # pydantic's ValidationError is one; its text is many lines
+        raise _no_schedule(cron) from None
+
+
+def _check_cron(cron: str | None) -> None:
+    """Before a server is started; what the fields say, Prefect looks at later."""
+    if cron is not None and len(cron.split()) != 5:
+        raise _no_schedule(cron)
+
+
+def _no_schedule(cron: str | None) -> UsageError:
+    return UsageError(f'--cron {cron!r} is not a schedule: write minute, hour, day, month, weekday, e.g. "0 2 * * *"')
 
 
 @contextmanager

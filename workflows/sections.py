@@ -29,7 +29,7 @@ Terms: TypeAlias = Annotated[Mapping[str, Term], BeforeValidator(_numbers_are_we
 class Section(BaseModel):
     """A table of the settings file."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class RunSettings(Section):
@@ -37,7 +37,7 @@ class RunSettings(Section):
 
     name: str = Field(default="journeyman", min_length=1, max_length=100, pattern=r"^[\w.-]+$")
     """Of the run; letters, digits, ".", "_" and "-"."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     """Key of all random numbers, and of the `tiny` model's weights."""
     iterations: int = Field(default=8, ge=0)
     """Turns of the loop after the warm start."""
@@ -90,7 +90,7 @@ class ModelSettings(Section):
     name: str = "tiny"
     """`tiny`, a folder, or a Hugging Face name."""
     hidden: int = Field(default=128, ge=16)
-    """Width of `tiny`."""
+    """Width of `tiny`: an even number below 64, or a multiple of 32."""
     layers: int = Field(default=4, ge=1)
     """Depth of `tiny`."""
     tool_format: Literal["auto", "hermes", "positional"] = "auto"
@@ -101,6 +101,13 @@ class ModelSettings(Section):
     """Scale of the adapter, over its rank."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of weights and activations; `auto` is bfloat16 on a GPU, else float32."""
+
+    @field_validator("hidden")
+    @classmethod
+    def _has_heads(cls, hidden: int) -> int:
+        if hidden % 32 and (hidden > 64 or hidden % 2):
+            raise ValueError("attention heads are 32 wide: write an even number below 64, or a multiple of 32")
+        return hidden
 
 
 class SamplerSettings(Section):
@@ -231,6 +238,8 @@ class ReplaySettings(Section):
                 raise ValueError(f"unknown kind {kind!r}: {suggestion(kind, [str(k) for k in Kind])}")
             if share < 0:
                 raise ValueError(f"the share of {kind!r} is below 0")
+        if not any(quota.values()):
+            raise ValueError("no kind has a share above 0: set replay.groups to 0 to draw nothing")
         return quota
 
     max_age: int = Field(default=8, ge=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from journeyman.agent.data import Json
 from journeyman.agent.errors import SettingsError, UsageError, suggestion
+from journeyman.storage.database import parse_url
 from journeyman.storage.runs import RunInfo
 from journeyman.verifiers.rubric import Term
 from journeyman.workflows.sections import (
@@ -78,8 +80,8 @@ class Settings(Section):
         """The same settings with every path of ours absolute, relative ones taken from `folder`."""
         store, run, start, model = self.store, self.run, self.warm_start, self.model
         url = store.url
-        if url.startswith("sqlite:///"):
-            url = f"sqlite:///{Path(folder, url.removeprefix('sqlite:///'))}"
+        if (parsed := parse_url(url)).get_backend_name() == "sqlite":
+            url = parsed.set(database=str(Path(folder, parsed.database or ""))).render_as_string()
         file = start.file and str(Path(folder, start.file))
         changes: dict[str, Any] = {
             "environment": _anchored(self.environment, folder),
@@ -132,7 +134,7 @@ def load_settings(path: str, overrides: Sequence[str] = ()) -> Settings:
 def parse_settings(values: Mapping[str, Any], where: str) -> Settings:
     """Checked settings; `where` is what an error says they come from."""
     try:
-        return Settings.model_validate(values)
+        return Settings.model_validate_json(json.dumps(values, default=str), strict=True)
     except ValidationError as error:
         raise SettingsError("; ".join(_explain(problem, where) for problem in error.errors()[:5])) from None
 

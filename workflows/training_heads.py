@@ -49,10 +49,10 @@ def head_settings(session: Session, options: HeadOptions) -> HeadSettings:
     """How the model is trained: by the options, else as the run trains its policy."""
     from journeyman.agent.learning.head_training import HeadSettings
 
-    start, model = session.settings.warm_start, session.settings.model
+    start, tune, model = session.settings.warm_start, session.settings.finetune, session.settings.model
     return HeadSettings(
-        learning_rate=options.learning_rate or session.settings.finetune.learning_rate,
-        batch=options.batch or start.batch,
+        learning_rate=tune.learning_rate if options.learning_rate is None else options.learning_rate,
+        batch=start.batch if options.batch is None else options.batch,
         max_epochs=options.epochs,
         lora_rank=model.lora_rank if options.lora_rank is None else options.lora_rank,
         lora_alpha=model.lora_alpha,

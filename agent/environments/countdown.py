@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from pydantic import Field
 
 from journeyman.agent.chance import keyed_seed
 from journeyman.agent.data import (
@@ -32,11 +34,11 @@ _BLOCK = 64  # tasks drawn from one generator before the next is made
 class Countdown:
     """The task set. Sizes are inclusive; every task has a solution."""
 
-    count: int = 3
-    """How many numbers a task has; the solver is exhaustive, so at most 5 is sensible."""
-    max_value: int = 20
+    count: Annotated[int, Field(ge=2, le=6)] = 3
+    """How many numbers a task has; the solver is exhaustive, so 6 is slow."""
+    max_value: Annotated[int, Field(ge=1)] = 20
     """Numbers are from 1 to this."""
-    max_target: int = 100
+    max_target: Annotated[int, Field(ge=1)] = 100
     """Targets are from 1 to this, relabelled ones too."""
     rubric: Mapping[str, float] = field(default_factory=lambda: {"goal": 1.0})
     max_turns: ClassVar[int] = 1

@@ -12,7 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import accumulate, combinations
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
+
+from pydantic import Field
 
 from journeyman.agent.data import Json, Message, Split, Task, Trajectory, canonical_hash
 from journeyman.agent.environments.countdown import Countdown
@@ -29,11 +31,11 @@ _STEP = re.compile(r"([0-9]{1,9})([-+*/])([0-9]{1,9})", re.ASCII)
 class CountdownSteps:
     """The task set. Sizes are inclusive; every task has a solution."""
 
-    count: int = 3
-    """How many numbers a task has; the solver is exhaustive, so at most 5 is sensible."""
-    max_value: int = 10
+    count: Annotated[int, Field(ge=2, le=6)] = 3
+    """How many numbers a task has; the solver is exhaustive, so 6 is slow."""
+    max_value: Annotated[int, Field(ge=1)] = 10
     """Numbers are from 1 to this."""
-    max_target: int = 100
+    max_target: Annotated[int, Field(ge=1)] = 100
     """Targets are from 1 to this, relabelled ones too."""
     rubric: Mapping[str, float] = field(default_factory=lambda: {"goal": 1.0})
 

@@ -150,9 +150,10 @@ class Dataset:
         if not self.answer_pattern:
             return answer.strip() if isinstance(answer, str) else answer
         match = re.search(self.answer_pattern, str(answer))
-        if match is None:
+        found = match and next((group for group in (*match.groups(), match[0]) if group is not None), None)
+        if found is None:
             raise DataError(f"{where}: answer_pattern {self.answer_pattern!r} finds nothing in column {self.answer!r}")
-        return match[1 if match.re.groups else 0].strip()
+        return found.strip()
 
 
 class SingleTurn:

@@ -33,7 +33,7 @@ def one_writer(folder: Path) -> Iterator[None]:
         lock = FileLock(folder.with_name(f".{folder.name}.lock"))
         lock.acquire()
     except OSError as error:
-        raise StoreError(f"{folder} cannot be written: {error}; make room or name another store.artifacts") from error
+        raise StoreError(f"{folder} cannot be written: {error}; make room there, or name another folder") from error
     try:
         yield
     finally:
@@ -56,7 +56,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         yield partial
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
-        raise StoreError(f"{folder} cannot be written: {error}; make room or name another store.artifacts") from error
+        raise StoreError(f"{folder} cannot be written: {error}; make room there, or name another folder") from error
     if folder.exists():
         folder.rename(old)
     partial.rename(folder)

@@ -75,7 +75,7 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     content = bytearray(file.read_bytes())
     content[4096:] = b"\x5a" * (len(content) - 4096)
     file.write_bytes(bytes(content))
-    with pytest.raises(StoreError, match="malformed; the file is damaged: `journeyman db check` says where"):
+    with pytest.raises(StoreError, match="malformed; the file is damaged: `journeyman db check` may say where"):
         ReplayStore(f"sqlite:///{file}").create_run("toy", {})
 
 

@@ -9,7 +9,7 @@ import pytest
 from journeyman.agent.data import ScoreRecord, Split, Status, Verdict
 from journeyman.agent.errors import SettingsError, UnknownNameError, UsageError
 from journeyman.workflows.audit import audit, audited
-from journeyman.workflows.engines import check
+from journeyman.workflows.checking import check
 from journeyman.workflows.evaluate import evaluate
 from journeyman.workflows.generate import generate
 from journeyman.workflows.promote import promote

@@ -7,7 +7,7 @@ import pytest
 from journeyman.agent.data import Source, Split
 from journeyman.agent.errors import DataError, SettingsError, UsageError
 from journeyman.storage.evaluations import EvaluationInfo
-from journeyman.workflows.engines import check
+from journeyman.workflows.checking import check
 from journeyman.workflows.evaluate import evaluate
 from journeyman.workflows.promote import promote
 from journeyman.workflows.report import iteration_row

@@ -25,8 +25,9 @@ from journeyman.storage.rows import NewTrajectory
 from journeyman.storage.store import ReplayStore
 from journeyman.storage.trajectories import StoredTrajectory
 from journeyman.workflows.attempts import attempts_of
+from journeyman.workflows.checking import check
 from journeyman.workflows.console import Reporter
-from journeyman.workflows.engines import check, open_task_set
+from journeyman.workflows.engines import open_task_set
 from journeyman.workflows.expert_iteration import expert_iteration
 from journeyman.workflows.lessons import Lesson, lessons
 from journeyman.workflows.running import start_run

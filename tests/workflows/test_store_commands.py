@@ -78,11 +78,22 @@ def test_an_imported_run_with_settings_makes_the_same_data_sets(copy, small: str
     assert here == there != []
 
 
-def test_a_bad_file_leaves_nothing_to_resume(copy) -> None:
-    (copy.folder / "bad.jsonl").write_text('{"format": 1}\n')
-    assert "no exported trajectories" in copy("import", "bad.jsonl", "--run", "bad", code=2).stderr
-    states = {run["name"]: run["state"] for run in json.loads(copy("status", "--json").stdout)["runs"]}
-    assert states == {"small": "finished", "bad": "finished"}
+def test_a_bad_file_leaves_no_run(copy) -> None:
+    copy("export", "small", "good.jsonl")
+    rows = lines(copy.folder / "good.jsonl")
+    orphan = next(row for row in rows if row["parent"])
+    wrong = {
+        "bad": (b'{"format": 1}\n', "rows 1 to 1 are no exported trajectories"),
+        "text": (b"not json\n", "text.jsonl, line 1: Expecting value"),
+        "latin": (b'{"a": "\xe9"}\n', "latin.jsonl, line 1: 'utf-8' codec can't decode"),
+        "empty": (b"", "there are no rows to import"),
+        "orphan": (json.dumps(orphan).encode(), "is not among the rows before"),
+    }
+    for name, (content, says) in wrong.items():
+        (copy.folder / f"{name}.jsonl").write_bytes(content)
+        assert says in copy("import", f"{name}.jsonl", "--run", name, code=2).stderr
+    assert "--run: setting 'run.name'" in copy("import", "good.jsonl", "--run", "../../h", code=2).stderr
+    assert [run["name"] for run in json.loads(copy("status", "--json").stdout)["runs"]] == ["small"]
 
 
 def test_data_sets_for_other_trainers(copy) -> None:
