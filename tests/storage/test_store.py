@@ -173,6 +173,10 @@ def test_names_are_found_or_suggested(store: ReplayStore, run_id: str, task_of, 
     store.add_trajectories(run_id, [new(trajectory_of(task_of(1)))])
     (row,) = store.trajectories(run_id)
     assert store.find(row.id[-12:]).key == "k/0"
+    assert (
+        store.find(row.id.replace("-", "")).key == store.find(row.id).key == "k/0"
+    )  # as queries show it, and as we do
+    assert store.run(run_id.replace("-", "")).id == run_id
     with pytest.raises(UnknownNameError, match="unknown trajectory 'zzz'"):
         store.find("zzz")
 

@@ -10,7 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from journeyman.agent.errors import SettingsError
 from journeyman.workflows.cli import main
+from journeyman.workflows.console import Reporter
+from journeyman.workflows.evaluate import evaluate
+from journeyman.workflows.report import report
+from journeyman.workflows.running import start_run
+from journeyman.workflows.session import lend
 
 Mistaken = Callable[..., str]
 
@@ -127,3 +133,31 @@ def test_doctor_knows_databases_that_cannot_be_made(tmp_path: Path, capsys: pyte
         rows = json.loads(capsys.readouterr().out)
         found[name] = next(row["ok"] for row in rows if row["what"] == "database")
     assert found == {"folder": False, "folder/a.db": True, "file/a.db": False}
+
+
+def test_prompts_that_fill_the_context_are_named(watched) -> None:
+    numbers = {"name": "watched_plugins:Sums", "offset": 10**12}
+    session = watched.open(environment=numbers, sampler={"kind": "transformers", "max_context": 16})
+    watched.candidate(session, 0, lambda a, b: f"answer {a + b}")
+    with pytest.raises(SettingsError, match="context is 16: none of 8 prompts leaves room"):
+        evaluate(session.ref, 0)
+
+
+def test_a_run_whose_summary_cannot_be_written_is_not_finished(watched) -> None:
+    session = watched.open()
+    watched.candidate(session, 0, lambda a, b: f"answer {a + b}")
+    evaluate(session.ref, 0)
+    folder = Path(session.settings.run.output, f"{session.run.name}-{session.run.id[-8:]}")
+    folder.touch()
+    with pytest.raises(FileExistsError):
+        report(session.ref)
+    assert not session.store.run(session.run.id).finished
+    folder.unlink()
+    assert Path(report(session.ref)["summary"]).is_file()
+    assert session.store.run(session.run.id).finished
+
+
+def test_an_error_in_a_session_is_no_lock(watched) -> None:
+    ref = start_run(watched.settings())
+    with pytest.raises(BlockingIOError, match="fork"), lend(ref, Reporter(quiet=True)):
+        raise BlockingIOError(11, "fork")

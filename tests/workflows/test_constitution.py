@@ -246,6 +246,9 @@ def test_mistakes_are_named(tmp_path, chat_server, judged, capsys) -> None:
     run.principles.write_text("# none\n")
     run.revise(*judged, code=2)
     assert "holds no principles: write one a line" in capsys.readouterr().err
+    run.principles.write_bytes(b"na\xefve\n")
+    run.revise(*judged, code=2)
+    assert "principles.txt: not UTF-8 text" in capsys.readouterr().err
     run.principles.unlink()
     run.revise(*judged, code=2)
     assert "there is no file of principles" in capsys.readouterr().err

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import load_file
 
 from journeyman.agent.data import Message, ToolCall
 from journeyman.agent.environments.gridworld import MOVE
@@ -16,6 +17,7 @@ from journeyman.agent.environments.gridworld_maps import MOVES
 from journeyman.agent.learning.learner import TrainingRow
 from journeyman.agent.sampling.scripted import ScriptedSampler
 from journeyman.workflows.attempts import attempts_of
+from journeyman.workflows.finetune import finetune
 from journeyman.workflows.generate import generate
 from journeyman.workflows.imitation import leading_on
 from journeyman.workflows.lessons import lessons
@@ -107,3 +109,12 @@ def test_what_is_imitated_has_the_weight_of_its_own_draw(session: Session) -> No
     alone = [one for one in lessons(session, 1, [], rare) if one.nll_weight]
     assert [(one.nll_weight, one.importance_weight) for one in alone] == [(0.2, 0.2)] * len(told)
     assert max(row.per_token(row.nll_weight).max() for one in alone for row in one.rows(1.0)) == np.float32(0.2)
+
+
+def test_an_update_of_one_step_has_the_whole_learning_rate(session: Session) -> None:
+    session.base_learner().save(session.artifacts / "x", 1)
+    assert finetune(session.ref, 1)["steps"] == 1
+    paths = [session.artifacts / policy.path / "model.safetensors" for policy in session.store.policies(session.run.id)]
+    before, after = map(load_file, paths)
+    moved = max(float(np.abs(after[name] - before[name]).max()) for name in before)
+    assert moved == pytest.approx(session.settings.finetune.learning_rate, rel=0.05)  # AdamW's first step

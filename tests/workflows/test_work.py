@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from journeyman.storage.store import ReplayStore
+from journeyman.workflows.work import work_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("resume")]  # shares the small run
 
@@ -130,3 +131,13 @@ def test_a_worker_with_nothing_to_do(small_run, cli) -> None:
         cli(*elsewhere, "--kinds", "score")
     finally:
         moved.rename(artifacts)
+
+
+def test_work_of_another_rubric_is_left_to_who_knows_it(watched) -> None:
+    """A run that was killed while a verifier's older version scored: neither `--once` nor a finished run waits."""
+    session = watched.open()
+    session.store.enqueue(session.run.id, "score/1/0123456789abcdef", ["a", "b"])
+    assert work_for(session, ["generate", "score"], once=True) == {}
+    session.store.finish_run(session.run.id)
+    assert work_for(session, ["generate", "score"], once=False) == {}
+    assert session.store.progress(session.run.id, "score/1/0123456789abcdef").open == 2

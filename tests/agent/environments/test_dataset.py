@@ -150,6 +150,7 @@ GOOD = '{"question": "q", "answer": "a"}'
         ([GOOD], {"answer": "gold"}, r"data.jsonl:1: no column 'gold': known are question, answer"),
         ([GOOD], {"prompt": "{questio}"}, r"no column 'questio': did you mean 'question'\?"),
         ([GOOD], {"answer_pattern": "#### (.*)"}, r"data.jsonl:1: answer_pattern '#### \(\.\*\)' finds nothing"),
+        ([GOOD], {"answer_pattern": "(no)|(never)"}, r"data.jsonl:1: answer_pattern '\(no\)\|\(never\)' finds nothing"),
         (['{"question": "q", "answer": "a", "s": 5}'], {"solution": "s"}, r"column 's' must be a str, got int"),
         ([], {}, r"environment 'dataset' has no test rows: set its option 'test'"),
         ([GOOD], {"messages": "messages"}, r"no column 'messages'"),
@@ -251,3 +252,10 @@ def test_hub_reads_splits_of_a_folder(tmp_path, monkeypatch):
     wrong = dataset(hub=str(tmp_path / "data"), train="trian")
     with pytest.raises(DataError, match=r"cannot load split 'trian' of"):
         wrong.tasks(Split.TRAIN, 0)
+
+
+def test_the_answer_is_the_first_group_that_took_part(tmp_path):
+    path = write(tmp_path / "data.jsonl", ['{"question": "q", "answer": "it is 12 m"}'])
+    options = {"test": path, "answer_pattern": "([a-z]+):|([0-9]+)"}
+    (task,) = load_plugin(ENVIRONMENTS, "dataset", options).tasks(Split.TEST, 0)
+    assert task.goal == "12"
