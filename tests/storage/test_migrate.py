@@ -103,6 +103,6 @@ def test_somebody_elses_tables_are_left_alone(tmp_path: Path) -> None:
     engine = create_engine(url)
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE trajectory (id INTEGER)"))
-    with pytest.raises(StoreError, match="that no migration of Journeyman made"):
+    with pytest.raises(StoreError, match="is no database of Journeyman; it holds trajectory"):
         Database(url)
     assert inspect(engine).get_table_names() == ["trajectory"]
