@@ -41,7 +41,7 @@ class Reporter:
         columns = (TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         disabled = self.console.quiet or not self.console.is_terminal
         if disabled:
-            self.line(f"  {label}: {total}")
+            self.line(f"  {label} ({total})")
         with Progress(*columns, console=self.console, transient=True, disable=disabled) as bars:
             bar = bars.add_task(label, total=total)
             yield lambda steps=1: bars.advance(bar, steps)
