@@ -130,7 +130,7 @@ def _check_folder(folder: Path) -> None:
         AutoConfig.from_pretrained(folder)
         load_tokenizer(str(folder))
     except Exception as error:  # transformers raises errors of many kinds, some of several lines
-        why = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+        why = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
         raise SettingsError(f"model {str(folder)!r} cannot be loaded ({why}): save it and its tokenizer") from None
     if not any([*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")]):
         raise SettingsError(f"model {str(folder)!r} has no weights (*.safetensors): save the model into the folder")
