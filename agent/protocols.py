@@ -117,7 +117,7 @@ class Verifier(Protocol):
 class BatchVerifier(Protocol):
     """A verifier that judges many attempts at once, in the caller's process: models, and judges asked over a network.
 
-    It keeps its own limits of time. All other verifiers run in worker processes (verifiers/pool.py).
+    It keeps its own limits of time. All other verifiers run in worker processes (verifiers/isolation/pool.py).
     """
 
     name: str

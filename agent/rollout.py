@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from journeyman.agent.chance import keyed_seed
+from journeyman.agent.chat.rendering import Renderer, Transcript
 from journeyman.agent.data import (
     Message,
     Observation,
@@ -28,7 +29,6 @@ from journeyman.agent.data import (
 )
 from journeyman.agent.errors import JourneymanError
 from journeyman.agent.protocols import Environment, Sampler
-from journeyman.agent.rendering import Renderer, Transcript
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from journeyman.agent.chat.tool_calls import CLOSE
 from journeyman.agent.data import Trajectory
-from journeyman.agent.tool_calls import CLOSE
 
 StepSplit: TypeAlias = Literal["newline", "blank_line", "turn", "tool_call"]
 """Where a step ends, beside the end of each turn: at a line's end, at blank lines, nowhere, or after a tool call."""

@@ -19,12 +19,12 @@ from pathlib import Path
 from journeyman.agent.chance import keyed_seed
 from journeyman.agent.data import Json, Split
 from journeyman.agent.learning.schedule import warmup_then_decay
-from journeyman.storage.runs import NewPolicy
-from journeyman.workflows.attempts import success_rate
+from journeyman.storage.runs.policies import NewPolicy
+from journeyman.workflows.attempts.attempts import success_rate
 from journeyman.workflows.console import Reporter
-from journeyman.workflows.evaluate import measure
-from journeyman.workflows.session import RunRef, Session, lend
-from journeyman.workflows.warm_start import cloning_rows, verified_demonstrations
+from journeyman.workflows.session.session import RunRef, Session, lend
+from journeyman.workflows.stages.evaluate import measure
+from journeyman.workflows.stages.warm_start import cloning_rows, verified_demonstrations
 
 CONTROL = 1000
 """Version number of the control, above any iteration's."""
@@ -66,17 +66,19 @@ def more_cloning(ref: RunRef, seconds: float) -> tuple[float, int]:
     """Test pass@1 of the control after `seconds` of further BC, and its epochs."""
     with lend(ref, Reporter()) as session:
         path, epochs = keep_cloning(session, seconds)
-        first = session.store.policy(ref.run_id, 1)
-        last = max(p.iteration for p in session.store.policies(ref.run_id))
+        first = session.store.policies.numbered(ref.run_id, 1)
+        last = max(p.iteration for p in session.store.policies.of(ref.run_id))
         new = NewPolicy(CONTROL, first.id, last, "control", path, {"epochs": epochs}, promoted=False)
-        session.store.add_policy(ref.run_id, new)
-        return measure(session, session.store.policy(ref.run_id, CONTROL), Split.TEST, last).pass_at_1, epochs
+        session.store.policies.add(ref.run_id, new)
+        return measure(
+            session, session.store.policies.numbered(ref.run_id, CONTROL), Split.TEST, last
+        ).pass_at_1, epochs
 
 
 def keep_cloning(session: Session, seconds: float) -> tuple[str, int]:
     """The best weights on validation, among the warm start's and all that came within the time."""
-    settings, tasks = session.settings.warm_start, session.store.tasks(session.run.id, Split.VALIDATION)
-    first, path = session.store.policy(session.run.id, 1), f"{session.run.id}/control"
+    settings, tasks = session.settings.warm_start, session.store.tasks.of(session.run.id, Split.VALIDATION)
+    first, path = session.store.policies.numbered(session.run.id, 1), f"{session.run.id}/control"
     learner, rows = session.learner(first), cloning_rows(verified_demonstrations(session))
     best = success_rate(session, first.path, tasks)
     learner.save(session.artifacts / path, CONTROL)

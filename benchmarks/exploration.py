@@ -23,8 +23,8 @@ from sqlalchemy import create_engine, text
 
 from journeyman.workflows.console import Reporter
 from journeyman.workflows.expert_iteration import expert_iteration
-from journeyman.workflows.running import start_run
-from journeyman.workflows.settings import load_settings
+from journeyman.workflows.session.runs import start_run
+from journeyman.workflows.settings.loading import load_settings
 
 BASE = (
     "run.engine=none",

@@ -21,8 +21,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from journeyman.agent.models import load_tokenizer, make_tiny
 from journeyman.workflows.console import Reporter
 from journeyman.workflows.expert_iteration import Stage, expert_iteration
-from journeyman.workflows.running import start_run
-from journeyman.workflows.settings import parse_settings
+from journeyman.workflows.session.runs import start_run
+from journeyman.workflows.settings.loading import parse_settings
 
 SHAPES = {
     "0.5B": {

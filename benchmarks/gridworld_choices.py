@@ -25,8 +25,8 @@ from journeyman.agent.environments.gridworld_maps import HOLE
 from journeyman.agent.learning.scoring import Scorer
 from journeyman.agent.learning.step_tokens import turns_of_tokens
 from journeyman.agent.models import load_causal_lm
-from journeyman.storage.loading import StoredTrajectory
 from journeyman.storage.store import ReplayStore
+from journeyman.storage.trajectories.loading import StoredTrajectory
 
 
 def main() -> None:
@@ -38,10 +38,10 @@ def main() -> None:
     parser.add_argument("--attempts", type=int, default=300)
     options = parser.parse_args()
     store = ReplayStore(options.store, must_exist=True)
-    run = store.run(options.run)
-    attempts = store.trajectories(run.id, source=Source.POLICY, split=Split.TRAIN, iterations=[options.iteration])
+    run = store.runs.find(options.run)
+    attempts = store.trajectories.of(run.id, source=Source.POLICY, split=Split.TRAIN, iterations=[options.iteration])
     attempts = attempts[: options.attempts]
-    paths = {policy.number: options.artifacts / policy.path for policy in store.policies(run.id)}
+    paths = {policy.number: options.artifacts / policy.path for policy in store.policies.of(run.id)}
     store.close()
     before, after = (logprobs(paths[n], attempts) for n in (attempts[0].policy_number, options.iteration + 1))
     found: dict[str, list[tuple[float, float]]] = defaultdict(list)

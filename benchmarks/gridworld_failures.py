@@ -17,8 +17,8 @@ from collections import Counter, defaultdict
 from journeyman.agent.data import Source, Split
 from journeyman.agent.environments.gridworld import Gridworld, read_direction, read_layout
 from journeyman.agent.environments.gridworld_maps import HOLE
-from journeyman.storage.loading import StoredTrajectory
 from journeyman.storage.store import ReplayStore
+from journeyman.storage.trajectories.loading import StoredTrajectory
 
 ENDINGS = ("success", "hole", "form", "other")
 IN_DEAD_ENDS = ("back", "hole", "wall", "no move")
@@ -33,8 +33,8 @@ def main() -> None:
     endings: dict[int, Counter[str]] = defaultdict(Counter)
     dead_ends: dict[int, Counter[str]] = defaultdict(Counter)
     store = ReplayStore(options.store, must_exist=True)
-    run = store.run(options.run)
-    for stored in store.trajectories(run.id, source=Source.POLICY, split=options.split, tokens=False):
+    run = store.runs.find(options.run)
+    for stored in store.trajectories.of(run.id, source=Source.POLICY, split=options.split, tokens=False):
         version = stored.policy_number or 0
         endings[version][ending(stored)] += 1
         dead_ends[version].update(in_dead_ends(stored))

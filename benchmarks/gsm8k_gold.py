@@ -18,16 +18,16 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
+from journeyman.agent.chat.rendering import Renderer
+from journeyman.agent.chat.tool_calls import ToolFormat
 from journeyman.agent.data import Message, Split, StopReason, Task, Trajectory
 from journeyman.agent.environments.calculator import calculate, format_number
 from journeyman.agent.environments.gsm8k import GSM8K, marks
 from journeyman.agent.environments.rows import jsonl_rows
 from journeyman.agent.models import load_tokenizer, make_tiny
-from journeyman.agent.rendering import Renderer
 from journeyman.agent.rollout import replay
-from journeyman.agent.tool_calls import ToolFormat
-from journeyman.verifiers.answers import FinalNumber
-from journeyman.verifiers.math_answers import MathAnswer
+from journeyman.verifiers.mathematics.answers import MathAnswer
+from journeyman.verifiers.mathematics.final_number import FinalNumber
 
 VERIFIERS = (FinalNumber(), MathAnswer())
 

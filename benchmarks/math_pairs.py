@@ -23,7 +23,7 @@ from math_pairs import by_hand, generated  # type: ignore[import-not-found]
 from math_verify import parse, verify
 
 from journeyman.agent.data import Message, Source, Split, StopReason, Task, Trajectory, Turn
-from journeyman.verifiers.math_answers import MathAnswer
+from journeyman.verifiers.mathematics.answers import MathAnswer
 
 
 def main() -> int:

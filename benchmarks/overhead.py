@@ -21,8 +21,10 @@ from typing import Any
 import journeyman.workflows.expert_iteration as algorithm
 from journeyman.workflows.console import Reporter
 from journeyman.workflows.expert_iteration import Stage
-from journeyman.workflows.running import prepare_prefect, start_run
-from journeyman.workflows.settings import Settings, load_settings
+from journeyman.workflows.session.prefect_server import prepare_prefect
+from journeyman.workflows.session.runs import start_run
+from journeyman.workflows.settings.loading import load_settings
+from journeyman.workflows.settings.settings import Settings
 
 STAGES_OUTSIDE = 6
 """prepare, warm_start, the warm start's evaluate and audit, test and report."""
@@ -126,7 +128,7 @@ def plain(settings: Settings) -> float:
 
 
 def as_flow(settings: Settings) -> float:
-    from journeyman.workflows.prefect_flow import journeyman_flow
+    from journeyman.workflows.flows import journeyman_flow
 
     ref = start_run(settings)
     started = time.perf_counter()

@@ -24,17 +24,17 @@ import numpy as np
 
 from journeyman.agent.data import Source, Split, Task, Trajectory
 from journeyman.agent.environments.countdown_steps import CountdownStepsEpisode, still_reachable
-from journeyman.agent.learning.step_training import area_under_curve
+from journeyman.agent.learning.heads.steps import area_under_curve
 from journeyman.agent.search import best_of_n, majority
 from journeyman.agent.steps import split_steps
-from journeyman.storage.trajectories import StoredTrajectory
-from journeyman.verifiers.prm.process_reward import ProcessReward
+from journeyman.storage.trajectories.trajectories import StoredTrajectory
+from journeyman.verifiers.models.prm.process_reward import ProcessReward
+from journeyman.workflows.commands.run import execute
+from journeyman.workflows.commands.train_prm import PrmOptions, make_prm
 from journeyman.workflows.console import Reporter
-from journeyman.workflows.policies import chosen_version
-from journeyman.workflows.running import execute, start_run
-from journeyman.workflows.session import Session, lend
-from journeyman.workflows.settings import load_settings
-from journeyman.workflows.train_prm import PrmOptions, make_prm
+from journeyman.workflows.session.runs import chosen_version, start_run
+from journeyman.workflows.session.session import Session, lend
+from journeyman.workflows.settings.loading import load_settings
 
 
 def main() -> None:
@@ -71,7 +71,7 @@ def one_seed(path: str, seed: int, overrides: Sequence[str], targets: Literal["h
 def scored(session: Session, folder: Path) -> dict[str, object]:
     """The benchmark's figures on the newest promoted policy's attempts at test tasks."""
     number = chosen_version(session, None).number
-    stored = session.store.trajectories(
+    stored = session.store.trajectories.of(
         session.run.id, source=Source.POLICY, split=Split.TEST, policy_number=number, tokens=False
     )
     verifier = ProcessReward(str(folder))

@@ -37,14 +37,14 @@ from journeyman.agent.data import (
     Verdict,
     VerifierId,
 )
-from journeyman.storage.arrays import pack_segment
-from journeyman.storage.exporting import export_rows
-from journeyman.storage.replay import Mix
-from journeyman.storage.replay_pools import Kind
-from journeyman.storage.rows import NewTrajectory
-from journeyman.storage.runs import NewPolicy
-from journeyman.storage.schema_trajectories import Score, SegmentRow, TokenBlob, TrajectoryGroup, TrajectoryRow, TurnRow
+from journeyman.storage.files.exporting import export_rows
+from journeyman.storage.replay.pools import Kind
+from journeyman.storage.replay.sampler import Mix
+from journeyman.storage.runs.policies import NewPolicy
+from journeyman.storage.schema.trajectories import Score, SegmentRow, TokenBlob, TrajectoryGroup, TrajectoryRow, TurnRow
 from journeyman.storage.store import ReplayStore
+from journeyman.storage.trajectories.arrays import pack_segment
+from journeyman.storage.trajectories.rows import NewTrajectory
 
 GROUP = 8
 PROMPT, COMPLETION = 128, 384
@@ -131,8 +131,8 @@ def attempts(count: int) -> list[NewTrajectory]:
 
 def new_store(url: str, count: int) -> tuple[ReplayStore, str]:
     store = ReplayStore(url)
-    run = store.create_run("bench", {}).id
-    store.add_tasks(run, [task_of(i) for i in range(count // GROUP)], origin="generated")
+    run = store.runs.create("bench", {}).id
+    store.tasks.add(run, [task_of(i) for i in range(count // GROUP)], origin="generated")
     return store, run
 
 
@@ -181,7 +181,7 @@ def write_by_store(url: str, rows: list[NewTrajectory]) -> float:
 
     def work() -> None:
         for chunk in chunked(rows):
-            store.add_trajectories(run, chunk)
+            store.trajectories.add(run, chunk)
 
     taken = seconds(work)
     store.close()
@@ -269,7 +269,7 @@ def size(urls: dict[str, Callable[[], str]], count: int) -> None:
         store, run = new_store(url(), count)
         empty = stored_bytes(store, kind)
         for chunk in chunked(rows):
-            store.add_trajectories(run, chunk)
+            store.trajectories.add(run, chunk)
         used = stored_bytes(store, kind) - empty
         as_json = sum(len(json.dumps(row)) + 1 for row in export_rows(store, run))
         store.close()
@@ -301,7 +301,7 @@ def sample(urls: dict[str, Callable[[], str]], _: int) -> None:
             for (store, run), found in zip(stores, taken, strict=True):
                 rng = np.random.default_rng(number)
                 started = time.perf_counter()
-                drawn = store.sample(run, mix, JUDGE, rng, policy=1, iteration=2)
+                drawn = store.replay.sample(run, mix, JUDGE, rng, policy=1, iteration=2)
                 found.append(time.perf_counter() - started)
                 assert len(drawn) == DRAWN
         few, many = (statistics.median(found[1:]) for found in taken)  # the first ones fill the caches
@@ -316,8 +316,8 @@ def sample(urls: dict[str, Callable[[], str]], _: int) -> None:
 
 def filled(url: str, count: int) -> tuple[ReplayStore, str]:
     store, run = new_store(url, count)
-    store.add_policy(run, NewPolicy(1, None, 0, "warm_start", "x", {}, promoted=True))
-    policy = store.policy(run, 1).id
+    store.policies.add(run, NewPolicy(1, None, 0, "warm_start", "x", {}, promoted=True))
+    policy = store.policies.numbered(run, 1).id
     ids = np.arange(16, dtype=np.int32)
     segment = Segment(ids[:8], ids[8:], np.ones(8, np.bool_), np.zeros(8, np.float32))
     turn = Turn(Message("assistant", "(9-3)*8"), (), 0.0)
@@ -328,10 +328,10 @@ def filled(url: str, count: int) -> tuple[ReplayStore, str]:
             made = Trajectory(task.hash, Source.POLICY, (turn,), (segment,), StopReason.TERMINATED, attempt=i % GROUP)
             score = ScoreRecord(GOAL, Verdict(Status.OK, float(i % 3 == 0)), 0.2)
             rows.append(NewTrajectory(f"policy/1/{task.hash}/v1", made, 1, policy, scores=(score,)))
-        store.add_trajectories(run, rows)
+        store.trajectories.add(run, rows)
         keys = [row.group for row in rows[::GROUP]]
         for drawn_as in (Kind.SUCCESS, Kind.POLICY):
-            store.enter(run, drawn_as, keys)
+            store.replay.enter(run, drawn_as, keys)
     with store.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("ANALYZE")  # as autovacuum does in time
     return store, run

@@ -23,8 +23,8 @@ import numpy as np
 from sqlalchemy import text
 from store import GROUP, JUDGE, attempts, databases, task_of
 
-from journeyman.storage.replay import Mix
-from journeyman.storage.replay_pools import Kind
+from journeyman.storage.replay.pools import Kind
+from journeyman.storage.replay.sampler import Mix
 from journeyman.storage.store import ReplayStore
 
 WRITERS, SAMPLERS, KILLED_WORKERS = 8, 2, 4
@@ -61,8 +61,8 @@ def spawn(role: str, *arguments: Any) -> subprocess.Popen[str]:
 
 def crowd(kind: str, url: str, duration: float) -> None:
     store = ReplayStore(url)
-    run = store.create_run("crowd", {}).id
-    store.add_tasks(run, [task_of(i) for i in range(64)], origin="generated")
+    run = store.runs.create("crowd", {}).id
+    store.tasks.add(run, [task_of(i) for i in range(64)], origin="generated")
     end = time.time() + duration + 5  # the processes need some seconds to start
     workers = [spawn("writer", url, run, number, end) for number in range(WRITERS)]
     workers += [spawn("sampler", url, run, number, end) for number in range(SAMPLERS)]
@@ -77,7 +77,7 @@ def crowd(kind: str, url: str, duration: float) -> None:
     print(
         f"crowd {kind}: {written} attempts written, {stored} stored in {distinct} groups of {GROUP} "
         f"({entered} with places of their own), draws {draws}, "
-        f"{len(failed)} processes failed, {len(store.check())} problems"
+        f"{len(failed)} processes failed, {len(store.upkeep.check())} problems"
     )
     for errors in failed:
         print(errors.splitlines()[-1])
@@ -91,8 +91,8 @@ def writer(url: str, run: str, number: str, end: str) -> None:
         first = (count // GROUP) % 64 * GROUP
         group = [rename(row, f"w{number}/{count}") for row in rows[first : first + GROUP]]
         for _ in range(2 if (count // GROUP) % 10 == 0 else 1):
-            store.add_trajectories(run, group)
-            store.enter(run, Kind.SUCCESS, [group[0].group])
+            store.trajectories.add(run, group)
+            store.replay.enter(run, Kind.SUCCESS, [group[0].group])
         count += GROUP
     store.close()
     print(count)
@@ -110,7 +110,7 @@ def sampler(url: str, run: str, number: str, end: str) -> None:
     mix = Mix(64, {"success": 1.0}, max_age=1)
     while time.time() < float(end):
         rng = np.random.default_rng([int(number), draws])
-        for drawn in store.sample(run, mix, JUDGE, rng, policy=1, iteration=1):
+        for drawn in store.replay.sample(run, mix, JUDGE, rng, policy=1, iteration=1):
             assert [len(t.trajectory.segments) for t in drawn.members] == [1] * GROUP
         draws += 1
     store.close()
@@ -124,9 +124,9 @@ def kill(kind: str, url: str, kills: int) -> None:
     rng = random.Random(0)
     tasks = max(4 * kills, 64)
     store = ReplayStore(url)
-    run = store.create_run("kill", {}).id
-    store.add_tasks(run, [task_of(i) for i in range(tasks)], origin="generated")
-    store.enqueue(run, KIND, [task_of(i).hash for i in range(tasks)])
+    run = store.runs.create("kill", {}).id
+    store.tasks.add(run, [task_of(i) for i in range(tasks)], origin="generated")
+    store.queue.enqueue(run, KIND, [task_of(i).hash for i in range(tasks)])
     workers = [spawn("worker", url, run, tasks) for _ in range(KILLED_WORKERS)]
     problems, done = 0, 0
     while done < kills:
@@ -134,10 +134,10 @@ def kill(kind: str, url: str, kills: int) -> None:
         victim = rng.randrange(KILLED_WORKERS)
         if workers[victim].poll() is not None:
             break  # nothing is left to do
-        if (begun := store.progress(run, KIND)).claimed or begun.done:
+        if (begun := store.queue.progress(run, KIND)).claimed or begun.done:
             os.kill(workers[victim].pid, signal.SIGKILL)
             workers[victim].communicate()
-            problems += len(store.check())
+            problems += len(store.upkeep.check())
             workers[victim] = spawn("worker", url, run, tasks)
             done += 1
     failed = [worker.communicate()[1] for worker in workers]
@@ -150,7 +150,7 @@ def kill(kind: str, url: str, kills: int) -> None:
     print(
         f"kill {kind}: {done} kills, {len(groups)} of {tasks} tasks done, {twice} more than once, "
         f"{rows} attempts ({GROUP * tasks} expected), {again} leases taken over, {len(failed)} workers failed, "
-        f"{problems + len(store.check())} problems"
+        f"{problems + len(store.upkeep.check())} problems"
     )
     for errors in failed:
         print(errors.splitlines()[-1])
@@ -165,8 +165,8 @@ def worker(url: str, run: str, tasks: str) -> None:
     by_task: dict[str, list[Any]] = {}
     for row in rows:
         by_task.setdefault(row.trajectory.task_hash, []).append(row)
-    while not store.progress(run, KIND).finished:
-        claim = store.claim(run, KIND, str(os.getpid()), limit=2, seconds=LEASE_S)
+    while not store.queue.progress(run, KIND).finished:
+        claim = store.queue.claim(run, KIND, str(os.getpid()), limit=2, seconds=LEASE_S)
         if claim is None:
             time.sleep(0.1)
             continue
@@ -174,7 +174,7 @@ def worker(url: str, run: str, tasks: str) -> None:
         chunk = [rename(row, f"{name}/{row.group}") for subject in claim.subjects for row in by_task[subject]]
         time.sleep(random.uniform(0, 0.2))
         try:
-            store.add_trajectories(run, chunk, finishes=claim)
+            store.trajectories.add(run, chunk, finishes=claim)
         except LeaseLostError:
             continue
     store.close()

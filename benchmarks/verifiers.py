@@ -21,8 +21,8 @@ from math_verify import parse, verify
 from sympy import Rational, Symbol, expand, factor, latex, sqrt
 
 from journeyman.agent.data import Message, Source, Split, StopReason, Task, Trajectory, Turn
-from journeyman.verifiers.pool import PoolLimits, VerifierPool
-from journeyman.verifiers.worker import Recipe
+from journeyman.verifiers.isolation.pool import PoolLimits, VerifierPool
+from journeyman.verifiers.isolation.worker import Recipe
 
 MATH, EXACT = Recipe("math", "{}"), Recipe("exact", "{}")
 X = Symbol("x")

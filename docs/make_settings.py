@@ -8,7 +8,7 @@ from typing import get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from journeyman.workflows.settings import Settings
+from journeyman.workflows.settings.settings import Settings
 
 HEAD = """# Settings
 

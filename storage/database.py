@@ -17,8 +17,8 @@ from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
 
 from journeyman.agent.errors import SettingsError, StoreError, UnknownNameError
-from journeyman.storage import migrate
-from journeyman.storage.schema import Base
+from journeyman.storage.schema import migrate
+from journeyman.storage.schema.base import Base
 
 BUSY_TIMEOUT_S = 60.0
 """How long a SQLite connection waits for another writer before the caller hears of it."""

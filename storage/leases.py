@@ -15,7 +15,8 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, selec
 
 from journeyman.agent.errors import LeaseLostError
 from journeyman.storage.database import Database, chunks, insert_new
-from journeyman.storage.schema import Lease, new_id, now
+from journeyman.storage.schema.base import new_id, now
+from journeyman.storage.schema.runs import Lease
 
 _ANY = true()
 _UNDONE = {"state": "open", "token": None, "worker": None, "expires_at": None}
@@ -48,7 +49,8 @@ class Progress:
 class WorkQueue:
     """The part of the replay store that hands out work."""
 
-    database: Database
+    def __init__(self, database: Database) -> None:
+        self.database = database
 
     def enqueue(self, run_id: str, kind: str, subjects: Iterable[str]) -> None:
         """Adds work; what is there already, done or not, is left as it is."""

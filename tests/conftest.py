@@ -23,7 +23,7 @@ from typing import Any
 import httpx
 import pytest
 
-from journeyman.agent import chat_client
+from journeyman.agent.chat import client as chat_client
 
 # several workers share the cores: threads that wait awake for others of another process would take them from those
 os.environ.setdefault("OMP_NUM_THREADS", "1")

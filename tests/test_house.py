@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import Counter
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,9 @@ ROOMS = ("agent", "verifiers", "storage", "workflows")
 FLOOR = {"agent": 1, "verifiers": 2, "storage": 2, "workflows": 3}
 SOURCES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 HEAVY = ("torch", "transformers", "vllm", "prefect", "sqlalchemy", "pydantic", "matplotlib", "sympy")
+
+MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in SOURCES}
+FOLDERS = sorted({path.parent for path in SOURCES})
 
 ids = [str(path.relative_to(ROOT)) for path in SOURCES]
 
@@ -40,6 +45,46 @@ def test_imports_go_down_only(path: Path) -> None:
             assert rest[0] == room or FLOOR[rest[0]] < FLOOR[room], f"{path} imports {module}"
         if package == "prefect":
             assert room == "workflows", f"{path}: Prefect lives in workflows/ only"
+
+
+def own_imports(path: Path) -> set[str]:
+    """The modules of ours that the file imports, e.g. `storage.leases`; the command line's table counts as imports."""
+    found = set()
+    for name in imported(path):
+        parts = name.removeprefix("journeyman.").split(".")
+        found |= {".".join(parts[:n]) for n in range(1, len(parts) + 1)} & MODULES
+    if path == ROOT / "workflows" / "cli.py":
+        from journeyman.workflows import cli
+
+        found |= {f"workflows.commands.{home}" for home in cli._HOMES.values()}
+        assert found <= MODULES
+    return found
+
+
+def test_imports_make_no_circle() -> None:
+    """Neither of files nor of folders; a room's own files, which name its parts, are no folder of that room."""
+    needs = {".".join(path.relative_to(ROOT).with_suffix("").parts): own_imports(path) for path in SOURCES}
+    assert set(TopologicalSorter(needs).static_order()) == MODULES  # raises CycleError, which names the circle
+    folders: dict[str, set[str]] = {}
+    for module, others in needs.items():
+        folder = module.rpartition(".")[0]
+        folders.setdefault(folder, set()).update({other.rpartition(".")[0] for other in others} - {folder, *ROOMS})
+    assert list(TopologicalSorter(folders).static_order())
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=[str(folder.relative_to(ROOT)) for folder in FOLDERS])
+def test_a_listing_shows_the_system(folder: Path) -> None:
+    """A family of files has a folder of its own, and a folder is no heap."""
+    files = [path.stem for path in SOURCES if path.parent == folder]
+    families = Counter(stem.split("_")[0] for stem in files)
+    assert len(files) <= 18
+    assert max(families.values()) < 4, families.most_common(1)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("test_*.py")), ids=lambda path: path.stem)
+def test_tests_mirror_the_folders(path: Path) -> None:
+    folder = path.parent.relative_to(ROOT / "tests")
+    assert (ROOT / folder).is_dir(), f"no folder {folder} for {path.name} to be about"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=ids)

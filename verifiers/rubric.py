@@ -20,9 +20,9 @@ from journeyman.agent.data import Json, ScoreRecord, Status, Task, Trajectory, V
 from journeyman.agent.errors import SettingsError
 from journeyman.agent.plugins import VERIFIERS, load_plugin
 from journeyman.agent.protocols import BatchVerifier, Verifier
-from journeyman.verifiers.boundary import judged_together
-from journeyman.verifiers.pool import PoolLimits, VerifierPool, distinct_attempts, shared_pool
-from journeyman.verifiers.worker import Recipe
+from journeyman.verifiers.isolation.boundary import judged_together
+from journeyman.verifiers.isolation.pool import PoolLimits, VerifierPool, distinct_attempts, shared_pool
+from journeyman.verifiers.isolation.worker import Recipe
 
 
 @dataclass(frozen=True)

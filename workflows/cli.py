@@ -13,33 +13,32 @@ import sys
 from collections.abc import Sequence
 
 from journeyman.agent.errors import JourneymanError
-
-DEFAULT_STORE = "sqlite:///runs/journeyman.db"
+from journeyman.workflows.settings.defaults import DEFAULT_STORE
 
 _HOMES = {
-    "run": "running",
-    "resume": "running",
+    "run": "run",
+    "resume": "run",
     "work": "work",
-    "serve": "scheduling",
-    "deploy": "scheduling",
+    "serve": "schedule",
+    "deploy": "schedule",
     "evaluate": "policies",
     "export-policy": "policies",
     "train-prm": "train_prm",
     "train-reward-model": "train_reward_model",
-    "status": "looking",
-    "inspect": "looking",
-    "plugins": "looking",
+    "status": "look",
+    "inspect": "look",
+    "plugins": "look",
     "doctor": "doctor",
-    "db": "keeping",
-    "verify": "verifying",
-    "rescore": "judging",
-    "retract": "judging",
-    "label": "judging",
-    "revise": "constitution",
-    "export": "exchanging",
-    "import": "exchanging",
+    "db": "database",
+    "verify": "verify",
+    "rescore": "judge",
+    "retract": "judge",
+    "label": "judge",
+    "revise": "revise",
+    "export": "exchange",
+    "import": "exchange",
 }
-"""Command -> the module of workflows/ with the function of its name."""
+"""Command -> the module of workflows/commands/ with the function of its name."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # vLLM's native code warns of how it binds memory
     try:
-        module = importlib.import_module(f"journeyman.workflows.{_HOMES[options.command]}")
+        module = importlib.import_module(f"journeyman.workflows.commands.{_HOMES[options.command]}")
         name = options.command.replace("-", "_")
         getattr(module, f"{name}_" if keyword.iskeyword(name) else name)(options)
         return 0

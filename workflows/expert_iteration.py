@@ -14,19 +14,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from journeyman.agent.data import Json
-from journeyman.workflows.audit import audit
 from journeyman.workflows.console import Reporter
-from journeyman.workflows.dagger import dagger
-from journeyman.workflows.evaluate import evaluate, test
-from journeyman.workflows.finetune import finetune
-from journeyman.workflows.generate import generate
-from journeyman.workflows.prepare import prepare
-from journeyman.workflows.promote import promote
-from journeyman.workflows.relabel import relabel
-from journeyman.workflows.report import iteration_row, report
-from journeyman.workflows.score import score
-from journeyman.workflows.session import RunRef, lend
-from journeyman.workflows.warm_start import warm_start
+from journeyman.workflows.session.session import RunRef, lend
+from journeyman.workflows.stages.audit import audit
+from journeyman.workflows.stages.dagger import dagger
+from journeyman.workflows.stages.evaluate import evaluate, test
+from journeyman.workflows.stages.finetune import finetune
+from journeyman.workflows.stages.generate import generate
+from journeyman.workflows.stages.prepare import prepare
+from journeyman.workflows.stages.promote import promote
+from journeyman.workflows.stages.relabel import relabel
+from journeyman.workflows.stages.report import iteration_row, report
+from journeyman.workflows.stages.score import score
+from journeyman.workflows.stages.warm_start import warm_start
 
 Stage = Callable[..., Json]
 Wrap = Callable[[Stage], Stage]

@@ -17,11 +17,11 @@ import numpy as np
 from pydantic import Field
 
 from journeyman.agent.chance import keyed_rng
-from journeyman.agent.constraints import Constraint, canonical_constraints, satisfied, sentence_of
+from journeyman.agent.constraints.constraints import Constraint, canonical_constraints, satisfied, sentence_of
+from journeyman.agent.constraints.text_units import words_of
 from journeyman.agent.data import Achieved, Episode, Json, Message, Split, Task, Trajectory, canonical_hash
 from journeyman.agent.environments.dataset import SingleTurn
 from journeyman.agent.errors import SettingsError
-from journeyman.agent.text_units import words_of
 
 _FAMILIES = ("length", "use", "use", "avoid", "starts_with", "ends_with", "case", "form", "sentences")
 """What a task draws from without replacement: members of different families do not contradict one another."""

@@ -16,7 +16,7 @@ from torch import Tensor
 from journeyman.agent.chance import keyed_rng
 from journeyman.agent.data import Segment
 from journeyman.agent.learning import losses
-from journeyman.agent.learning.packing import MicroBatch
+from journeyman.agent.learning.layouts import MicroBatch
 from journeyman.agent.learning.settings import LearnerSettings
 
 _TIE = 1e-5

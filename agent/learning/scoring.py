@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from journeyman.agent.data import Segment
 from journeyman.agent.errors import JourneymanError
-from journeyman.agent.learning.packing import MicroBatch, Row, WorkModel, collate, plan
+from journeyman.agent.learning.layouts import MicroBatch, Row, WorkModel, collate, plan
 
 LOGIT_ELEMENTS = 2**25
 """Logits held at once, in elements; above it the projection is done in chunks, recomputed in the backward pass."""

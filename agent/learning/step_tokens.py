@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from journeyman.agent.chat.rendering import choices_of
 from journeyman.agent.data import Trajectory
-from journeyman.agent.rendering import choices_of
 from journeyman.agent.steps import StepSpan
 
 Decode = Callable[[Sequence[int]], str]

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from journeyman.agent.chat.rendering import Renderer
 from journeyman.agent.data import Completion, PolicyRef, SamplingParams
 from journeyman.agent.errors import SamplerError
-from journeyman.agent.rendering import Renderer
 
 Reply = Callable[[str, int], str]
 """(the prompt's text, the request's seed) -> what to say."""

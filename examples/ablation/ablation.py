@@ -19,7 +19,7 @@ from pathlib import Path
 
 from journeyman.agent.data import Split
 from journeyman.storage.store import ReplayStore
-from journeyman.workflows.settings import parse_settings
+from journeyman.workflows.settings.loading import parse_settings
 
 HERE = Path(__file__).parent
 ENVIRONMENTS = ("countdown", "gridworld", "bit_flipping")
@@ -103,13 +103,13 @@ def complete(job: Job, folder: Path, overrides: Sequence[str]) -> str:
     """Runs what is left to do of the job, in a process that may have done others before."""
     from journeyman.workflows.console import Reporter
     from journeyman.workflows.expert_iteration import expert_iteration
-    from journeyman.workflows.running import start_run
-    from journeyman.workflows.session import RunRef
-    from journeyman.workflows.settings import load_settings
+    from journeyman.workflows.session.runs import start_run
+    from journeyman.workflows.session.session import RunRef
+    from journeyman.workflows.settings.loading import load_settings
 
     url = store_url(folder)
     store = ReplayStore(url)
-    known = store.runs(job.name)
+    known = store.runs.all(job.name)
     store.close()
     if known and known[-1].finished:
         return f"{job.name}: there already"
@@ -125,15 +125,17 @@ def complete(job: Job, folder: Path, overrides: Sequence[str]) -> str:
 
 def outcome(store: ReplayStore, job: Job) -> Outcome | None:
     """None where the run is not finished."""
-    runs = [run for run in store.runs(job.name) if run.finished]
+    runs = [run for run in store.runs.all(job.name) if run.finished]
     if not runs:
         return None
     run = runs[-1]
     settings = parse_settings(run.settings, job.name)
     rollouts = settings.generate.tasks * settings.generate.attempts
-    validation = [(e.iteration * rollouts, e.pass_at_1) for e in store.evaluations(run.id, Split.VALIDATION)]
-    tested = sorted(store.evaluations(run.id, Split.TEST), key=lambda e: e.policy_number)  # one, if none was promoted
-    return Outcome(tested[0].pass_at_1, tested[-1].pass_at_1, validation, store.seconds(run.id))
+    validation = [(e.iteration * rollouts, e.pass_at_1) for e in store.evaluations.of(run.id, Split.VALIDATION)]
+    tested = sorted(
+        store.evaluations.of(run.id, Split.TEST), key=lambda e: e.policy_number
+    )  # one, if none was promoted
+    return Outcome(tested[0].pass_at_1, tested[-1].pass_at_1, validation, store.runs.seconds(run.id))
 
 
 def print_table(store: ReplayStore, environment: str, arms: Sequence[str], seeds: Sequence[int]) -> None:

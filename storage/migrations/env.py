@@ -5,8 +5,8 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import Connection
 
-from journeyman.storage import schema_trajectories  # noqa: F401 (its tables join the metadata)
-from journeyman.storage.schema import Base
+from journeyman.storage.schema import trajectories  # noqa: F401 (its tables join the metadata)
+from journeyman.storage.schema.base import Base
 
 
 def run(connection: Connection) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from journeyman.agent.chance import keyed_seed
+from journeyman.agent.chat.rendering import Renderer, choices_of, render_episode
 from journeyman.agent.data import (
     Episode,
     Message,
@@ -20,7 +21,6 @@ from journeyman.agent.data import (
 )
 from journeyman.agent.errors import SamplerError, SettingsError
 from journeyman.agent.models import load_tokenizer, make_tiny
-from journeyman.agent.rendering import Renderer, choices_of, render_episode
 from journeyman.agent.rollout import Attempt, Limits, replay, rollout, run_rollout
 from journeyman.agent.sampling.scripted import ScriptedSampler
 from journeyman.agent.sampling.settings import SamplerSettings

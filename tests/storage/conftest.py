@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from journeyman.agent.data import Message, Segment, Source, Split, StopReason, Task, Trajectory, Turn
-from journeyman.storage.runs import NewPolicy
+from journeyman.storage.runs.policies import NewPolicy
 from journeyman.storage.store import ReplayStore
 
 
@@ -68,11 +68,11 @@ def store(url: str) -> Iterator[ReplayStore]:
 @pytest.fixture
 def run_id(store: ReplayStore) -> str:
     """A run with training tasks 0..9, validation tasks 100, 101, test task 200, and policy v1."""
-    run = store.create_run("toy", {"a": 1})
-    store.add_tasks(run.id, [make_task(i) for i in range(10)], origin="generated")
-    store.add_tasks(run.id, [make_task(i, Split.VALIDATION) for i in (100, 101)], origin="generated")
-    store.add_tasks(run.id, [make_task(200, Split.TEST)], origin="generated")
-    store.add_policy(run.id, NewPolicy(1, None, 0, "warm_start", "x/v0001", {}, promoted=True))
+    run = store.runs.create("toy", {"a": 1})
+    store.tasks.add(run.id, [make_task(i) for i in range(10)], origin="generated")
+    store.tasks.add(run.id, [make_task(i, Split.VALIDATION) for i in (100, 101)], origin="generated")
+    store.tasks.add(run.id, [make_task(200, Split.TEST)], origin="generated")
+    store.policies.add(run.id, NewPolicy(1, None, 0, "warm_start", "x/v0001", {}, promoted=True))
     return run.id
 
 

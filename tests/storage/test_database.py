@@ -16,23 +16,23 @@ from sqlalchemy import create_engine, text
 from journeyman.agent.errors import SettingsError, StoreError
 from journeyman.storage import database
 from journeyman.storage.database import filesystem_of
-from journeyman.storage.rows import NewTrajectory
 from journeyman.storage.store import ReplayStore
+from journeyman.storage.trajectories.rows import NewTrajectory
 
 
 def test_a_full_disk_loses_nothing(tmp_path: Path, task_of, trajectory_of) -> None:
     store = ReplayStore(f"sqlite:///{tmp_path}/a.db")
-    run = store.create_run("toy", {}).id
-    store.add_tasks(run, [task_of(i) for i in range(600)], origin="generated")
-    store.add_trajectories(run, [NewTrajectory("first", trajectory_of(task_of(0)), 1, None)])
+    run = store.runs.create("toy", {}).id
+    store.tasks.add(run, [task_of(i) for i in range(600)], origin="generated")
+    store.trajectories.add(run, [NewTrajectory("first", trajectory_of(task_of(0)), 1, None)])
     with store.database.engine.connect() as connection:  # as many pages as there are, and a few
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 2}")
     many = [NewTrajectory(f"g{i}", trajectory_of(task_of(i)), 1, None) for i in range(600)]
     with pytest.raises(StoreError, match=r"disk is full; make room on the disk, then `journeyman resume`"):
-        store.add_trajectories(run, many)
-    assert [t.group for t in store.trajectories(run)] == ["first"]
-    assert store.check() == []
+        store.trajectories.add(run, many)
+    assert [t.group for t in store.trajectories.of(run)] == ["first"]
+    assert store.upkeep.check() == []
     store.close()
 
 
@@ -63,7 +63,7 @@ def test_a_read_only_database_is_named(tmp_path: Path) -> None:
     with store.database.engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA query_only = ON")
     with pytest.raises(StoreError, match="make the file and its folder writable for this user"):
-        store.create_run("toy", {})
+        store.runs.create("toy", {})
     store.close()
 
 
@@ -76,7 +76,7 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     content[4096:] = b"\x5a" * (len(content) - 4096)
     file.write_bytes(bytes(content))
     with pytest.raises(StoreError, match="malformed; the file is damaged: `journeyman db check` may say where"):
-        ReplayStore(f"sqlite:///{file}").create_run("toy", {})
+        ReplayStore(f"sqlite:///{file}").runs.create("toy", {})
 
 
 def test_postgresql_says_what_is_missing(postgresql: str) -> None:
@@ -95,7 +95,7 @@ def test_postgresql_without_permission(postgresql: str, task_of) -> None:
         connection.execute(text(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}"))
     store = ReplayStore(admin.url.set(username=role).render_as_string())
     with pytest.raises(StoreError, match="ask the database's owner to grant it"):
-        store.create_run("toy", {})
+        store.runs.create("toy", {})
     store.close()
     with admin.connect() as connection:
         connection.execute(text(f"DROP OWNED BY {role}"))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from journeyman.verifiers.pool import PoolLimits, VerifierPool
+from journeyman.verifiers.isolation.pool import PoolLimits, VerifierPool
 
 sys.path.append(str(Path(__file__).parent))
 

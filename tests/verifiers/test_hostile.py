@@ -13,8 +13,8 @@ import pytest
 from hostile import Case, cases
 
 from journeyman.agent.data import Status
-from journeyman.verifiers.pool import PoolLimits, VerifierPool
-from journeyman.verifiers.worker import Recipe
+from journeyman.verifiers.isolation.pool import PoolLimits, VerifierPool
+from journeyman.verifiers.isolation.worker import Recipe
 
 SECONDS = 5.0
 """Wall-clock limit of one verdict."""

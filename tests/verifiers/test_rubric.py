@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from journeyman.agent.data import Message, Source, Split, Status, StopReason, Task, Trajectory, Turn, Verdict
 from journeyman.agent.errors import SettingsError, UnknownNameError
-from journeyman.verifiers.pool import VerifierPool
+from journeyman.verifiers.isolation.pool import VerifierPool
 from journeyman.verifiers.rubric import Rubric, Term
 
 TASK = Task("toy", "yes", (Message("user", "?"),), Split.TRAIN, "h")

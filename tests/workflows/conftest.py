@@ -16,12 +16,13 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from journeyman.agent.sampling.scripted import ScriptedSampler
-from journeyman.storage.runs import NewPolicy
+from journeyman.storage.runs.policies import NewPolicy
 from journeyman.workflows.console import Reporter
-from journeyman.workflows.prepare import prepare
-from journeyman.workflows.running import start_run
-from journeyman.workflows.session import Session, lend
-from journeyman.workflows.settings import Settings, parse_settings
+from journeyman.workflows.session.runs import start_run
+from journeyman.workflows.session.session import Session, lend
+from journeyman.workflows.settings.loading import parse_settings
+from journeyman.workflows.settings.settings import Settings
+from journeyman.workflows.stages.prepare import prepare
 
 ROOT = Path(__file__).parents[2]
 SMALL = ROOT / "examples" / "small.toml"
@@ -156,8 +157,8 @@ class Watched:
         ref = start_run(self.settings(**sections))
         session = self.stack.enter_context(lend(ref, Reporter(quiet=True)))
         prepare(ref)
-        session.store.begin_iteration(ref.run_id, 0)
-        session.store.add_policy(ref.run_id, NewPolicy(1, None, 0, "warm_start", "x", {}, promoted=True))
+        session.store.runs.begin_iteration(ref.run_id, 0)
+        session.store.policies.add(ref.run_id, NewPolicy(1, None, 0, "warm_start", "x", {}, promoted=True))
         return session
 
     def candidate(self, session: Session, iteration: int, answer: Callable[[int, int], str]) -> None:
@@ -169,10 +170,10 @@ class Watched:
 
         session.sampler = lambda policy: ScriptedSampler(session.renderer, reply)
         if iteration:
-            parent = session.store.newest_promoted(session.run.id)
-            session.store.begin_iteration(session.run.id, iteration)
+            parent = session.store.policies.newest_promoted(session.run.id)
+            session.store.runs.begin_iteration(session.run.id, iteration)
             new = NewPolicy(iteration + 1, parent.id, iteration, "finetune", f"x{iteration}", {})
-            session.store.add_policy(session.run.id, new)
+            session.store.policies.add(session.run.id, new)
 
 
 @pytest.fixture

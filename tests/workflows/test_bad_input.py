@@ -13,10 +13,10 @@ import pytest
 from journeyman.agent.errors import SettingsError
 from journeyman.workflows.cli import main
 from journeyman.workflows.console import Reporter
-from journeyman.workflows.evaluate import evaluate
-from journeyman.workflows.report import report
-from journeyman.workflows.running import start_run
-from journeyman.workflows.session import lend
+from journeyman.workflows.session.runs import start_run
+from journeyman.workflows.session.session import lend
+from journeyman.workflows.stages.evaluate import evaluate
+from journeyman.workflows.stages.report import report
 
 Mistaken = Callable[..., str]
 
@@ -151,10 +151,10 @@ def test_a_run_whose_summary_cannot_be_written_is_not_finished(watched) -> None:
     folder.touch()
     with pytest.raises(FileExistsError):
         report(session.ref)
-    assert not session.store.run(session.run.id).finished
+    assert not session.store.runs.find(session.run.id).finished
     folder.unlink()
     assert Path(report(session.ref)["summary"]).is_file()
-    assert session.store.run(session.run.id).finished
+    assert session.store.runs.find(session.run.id).finished
 
 
 def test_an_error_in_a_session_is_no_lock(watched) -> None:

@@ -22,14 +22,14 @@ from journeyman.agent.data import (
 )
 from journeyman.agent.environments.countdown import countdown_task
 from journeyman.agent.errors import StoreError
-from journeyman.storage.rows import NewTrajectory
 from journeyman.storage.store import ReplayStore
-from journeyman.workflows.attempts import attempts_of
+from journeyman.storage.trajectories.rows import NewTrajectory
+from journeyman.workflows.attempts.attempts import attempts_of
+from journeyman.workflows.attempts.curriculum import choose_tasks, tasks_of
 from journeyman.workflows.console import Reporter
-from journeyman.workflows.curriculum import choose_tasks, tasks_of
-from journeyman.workflows.novelty import novelty_bonuses
-from journeyman.workflows.session import RunRef, Session
-from journeyman.workflows.settings import parse_settings
+from journeyman.workflows.session.session import RunRef, Session
+from journeyman.workflows.settings.loading import parse_settings
+from journeyman.workflows.updates.novelty import novelty_bonuses
 
 OFTEN, SELDOM, NONE = "2+3+4", "2*3+4", "hm"
 """Answers that reach 9, 10 and nothing."""
@@ -44,8 +44,8 @@ def opened(tmp_path: Path) -> Iterator[Open]:
     def open_session(**sections) -> Session:
         environment = {"name": "journeyman.agent.environments.countdown:Countdown"}
         values = {"environment": environment, "generate": {"tasks": 4}} | sections
-        run = store.create_run("r", parse_settings(values, "here").model_dump(mode="json"))
-        store.add_tasks(run.id, [task(i) for i in range(12)], origin="generated")
+        run = store.runs.create("r", parse_settings(values, "here").model_dump(mode="json"))
+        store.tasks.add(run.id, [task(i) for i in range(12)], origin="generated")
         return Session(RunRef("", run.id), store, Reporter(quiet=True), "the test")
 
     yield open_session
@@ -66,7 +66,7 @@ def store_group(session: Session, iteration: int, number: int, answers: str | li
         made = Trajectory(task(number).hash, Source.POLICY, (turn,), (), StopReason.TERMINATED, attempt)
         scores = (ScoreRecord(criterion, Verdict(Status.OK, float(attempt < solved)), 0.0),)
         rows.append(NewTrajectory(f"policy/{iteration}/{number}", made, iteration, None, scores=scores))
-    session.store.add_trajectories(session.run.id, rows)
+    session.store.trajectories.add(session.run.id, rows)
 
 
 def hashes(session: Session, iteration: int) -> list[str]:
@@ -90,10 +90,10 @@ def test_what_was_chosen_stands_whatever_the_verdicts_become(opened: Open) -> No
     chosen = hashes(session, 2)
     with pytest.raises(StoreError, match=r"iteration 2 of run .* has not begun"):
         tasks_of(session, 2)
-    session.store.begin_iteration(session.run.id, 2, chosen)
-    session.store.retract("goal", "1", "took 1 for 7")
+    session.store.runs.begin_iteration(session.run.id, 2, chosen)
+    session.store.verdicts.retract("goal", "1", "took 1 for 7")
     assert hashes(session, 2) != chosen
-    session.store.begin_iteration(session.run.id, 2, hashes(session, 2))
+    session.store.runs.begin_iteration(session.run.id, 2, hashes(session, 2))
     assert [t.hash for t in tasks_of(session, 2)] == chosen
 
 
@@ -177,7 +177,7 @@ def test_switched_off_is_zero(opened: Open) -> None:
 
 def test_an_iteration_in_which_a_pass_ends_has_as_many_tasks_as_the_others(opened: Open) -> None:
     session = opened(generate={"tasks": 5})
-    every = {t.hash for t in session.store.tasks(session.run.id, Split.TRAIN)}
+    every = {t.hash for t in session.store.tasks.of(session.run.id, Split.TRAIN)}
     chosen = [hashes(session, iteration) for iteration in range(1, 9)]
     assert {len(set(names)) for names in chosen} == {min(5, len(every))}
     assert set().union(*chosen) == every

@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from journeyman.agent.data import Json, Message, Source, Split, Status, StopReason, Task, Trajectory, Turn, Verdict
-from journeyman.verifiers.pool import PoolLimits, VerifierPool, shared_pool
+from journeyman.verifiers.isolation.pool import PoolLimits, VerifierPool, shared_pool
 from journeyman.verifiers.rubric import Rubric
 
 GARBAGE = ("", " \n", "\0\ufffd", "?!", "lorem ipsum", "}{", "I do not know.")

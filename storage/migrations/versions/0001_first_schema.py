@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from journeyman.storage.schema import AnyText, UtcDateTime
+from journeyman.storage.schema.base import AnyText, UtcDateTime
 
 revision = "0001"
 down_revision = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from journeyman.storage.schema import AnyText
+from journeyman.storage.schema.base import AnyText
 
 revision = "0002"
 down_revision = "0001"

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from journeyman.agent.constraints import satisfied
+from journeyman.agent.constraints.constraints import satisfied
+from journeyman.agent.constraints.text_units import words_of
 from journeyman.agent.data import Message, Source, Split, StopReason, Task, Trajectory, Turn
 from journeyman.agent.environments.instructions import Instructions, compose, instruction_task, least_words
 from journeyman.agent.errors import SettingsError, UnknownNameError
 from journeyman.agent.plugins import ENVIRONMENTS, load_plugin
 from journeyman.agent.protocols import GoalEnvironment, TaskSet
-from journeyman.agent.text_units import words_of
-from journeyman.verifiers.constraints import ConstraintsSatisfied
+from journeyman.verifiers.texts.constraints import ConstraintsSatisfied
 
 NAME = "journeyman.agent.environments.instructions:Instructions"
 WORLD = Instructions()

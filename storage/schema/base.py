@@ -1,0 +1,100 @@
+"""What all tables are made of: their parent, ids, times, texts and references.
+
+Natural keys are unique, ids UUIDv7 made by the client, times UTC.
+
+    run -> rubric_term, iteration, task, policy_version -> evaluation, audit
+    task -> trajectory_group -> trajectory -> turn, segment -> token_blob
+                                trajectory -> score, training_use, label
+    lease: who is at work on what        retraction: whose verdicts no longer count
+    replay_pool -> replay_entry: which groups may be drawn for training
+
+Those of the first line, leases and retractions are in `runs`, the others in `trajectories`; `views` is what people
+query.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, LargeBinary, MetaData, Text, Uuid
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from journeyman.agent.chance import uuid7
+
+
+def new_id() -> str:
+    """A time-ordered id as text."""
+    return str(uuid7())
+
+
+def now() -> datetime:
+    """The present time, UTC."""
+    return datetime.now(UTC)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A time that comes back as it went in: aware and in UTC, on SQLite too, which stores no zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Gives the zone back."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class AnyText(TypeDecorator[str]):
+    """Text of any origin: a NUL character, which PostgreSQL cannot hold, becomes U+FFFD on every database."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[str]:
+        """Sorts by code point, as SQLite does, whatever the server's language is."""
+        return dialect.type_descriptor(Text(collation="C") if dialect.name == "postgresql" else Text())
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Replaces what cannot be stored; lone surrogates too, which are no UTF-8."""
+        if value is None or (value.isascii() and "\0" not in value):
+            return value
+        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
+class Base(DeclarativeBase):
+    """Parent of all tables: naming convention and the types of annotations."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012
+        datetime: UtcDateTime,
+        bytes: LargeBinary,
+        str: AnyText,
+        Any: JSON,
+        dict[str, Any]: JSON,
+    }
+
+
+def make_id() -> Mapped[str]:
+    """A primary key."""
+    return mapped_column(Uuid(as_uuid=False), primary_key=True, default=new_id)
+
+
+def reference(column: str, *, index: bool = False, primary_key: bool = False) -> Mapped[str]:
+    """A foreign key that is always there."""
+    return mapped_column(Uuid(as_uuid=False), ForeignKey(column), index=index, primary_key=primary_key)
+
+
+def maybe_reference(column: str, *, index: bool = False) -> Mapped[str | None]:
+    """A foreign key that may be missing."""
+    return mapped_column(Uuid(as_uuid=False), ForeignKey(column), index=index)

@@ -1,0 +1,65 @@
+"""Demonstrations from a file of chat messages."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from journeyman.agent.data import Source, Split
+from journeyman.storage.store import ReplayStore
+from journeyman.workflows.session.runs import start_run
+from journeyman.workflows.settings.loading import parse_settings
+from journeyman.workflows.stages.prepare import prepare
+from journeyman.workflows.stages.warm_start import warm_start
+
+
+def chat(question: str, answer: str) -> str:
+    messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    return json.dumps({"messages": messages, "answer": answer})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Rows of a dataset, the last four for testing, and demonstrations of some of both."""
+    rows = [json.dumps({"question": f"{i} + 1?", "answer": str(i + 1)}) for i in range(24)]
+    (tmp_path / "train.jsonl").write_text("\n".join(rows[:20]))
+    (tmp_path / "test.jsonl").write_text("\n".join(rows[20:]))
+    shown = [chat("0 + 1?", "1"), chat(" 21 +  1?", "22"), chat("30 + 1?", "31")]
+    (tmp_path / "shown.jsonl").write_text("\n".join(shown))
+    return tmp_path
+
+
+def test_held_out_prompts_are_left_out_and_what_was_learned_from_is_kept(folder: Path) -> None:
+    settings = parse_settings(
+        {
+            "store": {"url": f"sqlite:///{folder}/store.db", "artifacts": str(folder / "artifacts")},
+            "environment": {
+                "name": "dataset",
+                "train": str(folder / "train.jsonl"),
+                "test": str(folder / "test.jsonl"),
+                "validation_fraction": 0.2,
+            },
+            "tasks": {"train": 4, "validation": 1, "test": 4},
+            "model": {"hidden": 16, "layers": 1},
+            "sampler": {"kind": "transformers"},
+            "warm_start": {"file": str(folder / "shown.jsonl"), "max_epochs": 1, "check_every": 1},
+            "generate": {"max_tokens": 8},
+        },
+        "the test",
+    )
+    ref = start_run(settings)
+    prepare(ref)
+    learned_from = warm_start(ref)["demonstrations"]
+    store = ReplayStore(settings.store.url)
+    held_out = {
+        t.prompt[0].content for split in (Split.VALIDATION, Split.TEST) for t in store.tasks.of(ref.run_id, split)
+    }
+    assert "21 + 1?" in held_out
+    experts = {t.task.prompt[0].content: t for t in store.trajectories.of(ref.run_id, source=Source.EXPERT)}
+    assert set(experts) == {"0 + 1?", "30 + 1?"} - held_out
+    assert len(experts) == learned_from
+    (learned,) = store.trajectories.uses_of(experts["30 + 1?"].id)
+    assert (learned[0], learned[1].reward, learned[1].advantage, learned[1].nll_weight) == (1, 1.0, None, 1.0)
+    store.close()

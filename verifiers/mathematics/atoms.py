@@ -1,0 +1,246 @@
+r"""Atoms of mathematics: numbers, symbols, what stands in brackets or bars, and LaTeX's commands."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from fractions import Fraction
+
+from journeyman.verifiers.mathematics.nodes import Node, bracketed, matrix_of, negative, number, quotient
+from journeyman.verifiers.mathematics.tokens import Token, Unreadable
+from journeyman.verifiers.mathematics.words import (
+    CLOSERS,
+    CONSTANTS,
+    ENDS,
+    FUNCTIONS,
+    GREEK,
+    INVERSES,
+    NO_FACTORS,
+    SAME,
+    Cursor,
+)
+
+
+class Atoms(Cursor):
+    """Reads one atom; what may stand inside it, and after it, is the operators' to read (`parse`)."""
+
+    @abstractmethod
+    def joined(self) -> Node:
+        """Parts joined by commas, "and" or "or"."""
+
+    @abstractmethod
+    def sum(self) -> Node:
+        """A sum of products."""
+
+    @abstractmethod
+    def power(self) -> Node:
+        """An atom with what is written behind it."""
+
+    def starts_factor(self) -> bool:
+        """Whether a factor follows without a sign; numbers do not, `2 3` would be a guess."""
+        text = self.peek()
+        if not text or self.kind() == "number" or text in ENDS or text.startswith("\\end{"):
+            return False
+        if text in {"|", "\\|"}:
+            return self.bars == 0
+        if self.kind() == "name":
+            return True
+        if self.kind() == "sign":
+            return text in {"(", "[", "{", "\\{"}
+        return text not in NO_FACTORS
+
+    def atom(self) -> Node:
+        """The next atom; raises Unreadable where none begins."""
+        if self.at >= len(self.tokens):
+            raise Unreadable("it ends too soon")
+        token = self.tokens[self.at]
+        if token.kind == "number":
+            return self.mixed()
+        if token.kind == "name":
+            self.at += 1
+            return self.symbol(token.text)
+        if token.text in {"|", "\\lvert", "\\|"}:
+            return self.bar()
+        if token.text in CLOSERS or (token.text == "]" and self.at == 0):
+            return self.bracket()
+        if token.kind == "word":
+            self.at += 1
+            return self.command(token.text)
+        raise Unreadable(f"{token.text[:20]!r} is not expected there")
+
+    def mixed(self) -> Node:
+        """A number, with a fraction right after a whole number it is a mixed one."""
+        token = self.tokens[self.at]
+        self.at += 1
+        whole = number(token.value)
+        if token.value.denominator != 1 or "." in token.text:
+            return whole
+        start = self.at
+        if self.peek() == "\\frac":
+            self.at += 1
+            part = self.fraction()
+            if all(a.op == "number" for a in (part.args[0], part.args[1].args[0])):
+                return Node("add", (whole, part))
+        elif (
+            self.kind() == "number" and self.tokens[self.at].spaced and self.peek(1) == "/" and self.kind(2) == "number"
+        ):
+            top, bottom = self.tokens[self.at].value, self.tokens[self.at + 2].value
+            if top.denominator == bottom.denominator == 1 and bottom:
+                self.at += 3
+                return number(token.value + top / bottom)
+        self.at = start
+        return whole
+
+    def symbol(self, name: str) -> Node:
+        """A letter with its index, or one of the constants e and i."""
+        if name in {"e", "i"} and self.peek() != "_":
+            return Node(name)
+        if self.take("_"):
+            self.deeper(1)
+            group = self.group()
+            self.deeper(-1)
+            if group.op not in {"number", "symbol", "mul", "add", "i", "e"}:
+                raise Unreadable("that index is not read")
+            name = f"{name}_{group}"
+        return Node("symbol", (), name)
+
+    def group(self) -> Node:
+        """What `{...}` holds, or one token as LaTeX takes it (a number is cut into digits)."""
+        if self.take("{"):
+            self.deeper(1)
+            node = self.sum()
+            self.deeper(-1)
+            self.want("}")
+            return node
+        token = self.tokens[self.at] if self.at < len(self.tokens) else Token("", "")
+        if token.kind == "number" and token.text.isdigit():
+            rest = token.text[1:]
+            first = number(int(token.text[0]))
+            self.tokens[self.at : self.at + 1] = [Token("number", rest, Fraction(rest))] if rest else []
+            return first
+        return self.atom()
+
+    def bar(self) -> Node:
+        """What stands in bars: an absolute value, of a matrix the determinant."""
+        opened = self.peek()
+        self.at += 1
+        self.bars += opened != "\\lvert"
+        self.deeper(1)
+        node = self.sum()
+        self.deeper(-1)
+        self.want("\\rvert" if opened == "\\lvert" else opened)
+        self.bars -= opened != "\\lvert"
+        return Node("determinant", (node,)) if node.op == "matrix" else Node("call", (node,), "abs")
+
+    def bracket(self) -> Node:
+        """Whatever stands in brackets: a group, a tuple, an interval, a set, rows of a matrix."""
+        opened = self.peek()
+        self.at += 1
+        self.deeper(1)
+        bars, self.bars = self.bars, 0
+        if opened == "\\{" and (built := self.builder()):
+            return self.leave(bars, built)
+        if opened in {"{", "\\{"} and self.take("}", "\\}"):
+            return self.leave(bars, Node("empty"))
+        inner = self.joined()
+        closers = CLOSERS.get(opened, "[")
+        closed = self.want(*(closers if opened in {"(", "["} else [closers]))
+        return self.leave(bars, bracketed(opened, inner, closed))
+
+    def leave(self, bars: int, node: Node) -> Node:
+        """The node, with the bars open that were open outside."""
+        self.bars = bars
+        self.deeper(-1)
+        return node
+
+    def builder(self) -> Node | None:
+        r"""The rest of `\{x : x > 0\}`, where that is what it is."""
+        start = self.at
+        if self.kind() == "name":
+            self.at += 1
+            if self.take("\\in"):
+                self.atom()
+            if self.take(":", "\\mid", "|"):
+                condition = self.joined()
+                self.want("\\}")
+                return Node("builder", (condition,))
+        self.at = start
+        return None
+
+    def command(self, word: str) -> Node:  # noqa: PLR0911 - one return for each kind
+        """What a word that begins with a backslash stands for; raises Unreadable for those that are not known."""
+        if word in CONSTANTS:
+            return Node(CONSTANTS[word])
+        name = SAME.get(word[1:], word[1:])
+        if name == "frac":
+            return self.fraction()
+        if name == "binom":
+            return Node("call", (self.group(), self.group()), "binomial")
+        if name == "mathbb" and (self.take("R") or (self.take("{") and self.take("R") and self.take("}"))):
+            return Node("reals")
+        if name.startswith("begin{"):
+            return self.matrix(name[6:-1])
+        if name in {"sqrt", "cbrt", "surd"}:
+            return self.root(name)
+        if name in GREEK:
+            return self.symbol(name)
+        if name in FUNCTIONS or name == "lg":
+            return self.function(name)
+        raise Unreadable(f"{word[:20]} is not read")
+
+    def fraction(self) -> Node:
+        """The rest of a `frac`."""
+        return quotient(self.group(), self.group())
+
+    def root(self, name: str) -> Node:
+        """The rest of a `sqrt`, with or without a degree, `cbrt` or `surd`."""
+        self.deeper(1)
+        degree = number(3) if name == "cbrt" else number(2)
+        if self.take("["):
+            degree = self.sum()
+            self.want("]")
+        radicand = self.atom() if name == "surd" else self.group()
+        node = Node("call", (radicand, degree), "root")
+        self.deeper(-1)
+        return node
+
+    def function(self, name: str) -> Node:
+        r"""`\sin^2 2x`, `sin(2x)`, `\log_2 8`: without brackets the argument is the product that follows."""
+        self.deeper(1)
+        base = self.group() if self.take("_") else number(10) if name == "lg" else None
+        exponent = self.group() if self.take("^", "**") else None
+        if exponent == number(-1) and name in INVERSES:
+            name, exponent = INVERSES[name], None
+        if self.peek() in {"(", "{", "["}:
+            argument = self.bracket()
+        else:
+            sign = self.take("-")
+            factors = [self.power()]
+            while self.starts_factor() and self.peek()[1:] not in FUNCTIONS and self.peek() not in {"(", "["}:
+                factors.append(self.power())
+            argument = factors[0] if len(factors) == 1 else Node("mul", tuple(factors))
+            argument = negative(argument) if sign else argument
+        if argument.op in {"tuple", "interval", "set", "list"}:
+            raise Unreadable(f"{name} of several arguments")
+        node = Node("call", (argument,), "ln" if name in {"log", "lg"} else name)
+        if base is not None:
+            node = quotient(node, Node("call", (base,), "ln"))
+        self.deeper(-1)
+        return node if exponent is None else Node("power", (node, exponent))
+
+    def matrix(self, kind: str) -> Node:
+        """The rest of a `begin` of that kind."""
+        if kind not in {"matrix", "pmatrix", "bmatrix", "vmatrix", "Bmatrix", "smallmatrix", "array"}:
+            raise Unreadable(f"begin{{{kind[:20]}}} is not read")
+        end = f"\\end{{{kind}}}"
+        rows: list[list[Node]] = [[]]
+        while True:
+            rows[-1].append(self.sum())
+            if self.take("\\\\"):
+                if self.peek() == end:
+                    break
+                rows.append([])
+            elif not self.take("&"):
+                break
+        self.want(end)
+        node = matrix_of(rows)
+        return Node("determinant", (node,)) if kind == "vmatrix" else node

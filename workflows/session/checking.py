@@ -1,0 +1,82 @@
+"""What a run would stumble over later is looked for before anything is stored."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from journeyman.agent.data import Split
+from journeyman.agent.environments.rows import read_chat_demonstrations
+from journeyman.agent.errors import DataError, SettingsError, suggestion
+from journeyman.agent.protocols import StepVerifier
+from journeyman.verifiers.rubric import Rubric, Term, criterion
+from journeyman.workflows.session.engines import open_guards, open_held_out, open_rubric, open_task_set
+from journeyman.workflows.settings.settings import Settings
+
+
+def check(settings: Settings) -> None:
+    """Raises the error that a run with these settings would meet later: unknown names, bad options, missing data."""
+    from journeyman.agent.models import TINY, resolve_model
+    from journeyman.agent.sampling.factory import resolve_kind
+
+    _check_verifiers(settings)
+    _check_tasks(settings)
+    if settings.warm_start.file:
+        if not Path(settings.warm_start.file).is_file():
+            raise DataError(f"setting 'warm_start.file': there is no file {settings.warm_start.file}")
+        read_chat_demonstrations(settings.warm_start.file)
+    resolve_kind(settings.sampler.kind)
+    if settings.model.name != TINY:
+        resolve_model(settings.model.name)
+
+
+def check_folders(settings: Settings) -> None:
+    """Makes the folders of weights and of summaries; raises SettingsError where nothing can be written there."""
+    for setting, folder in (("store.artifacts", settings.store.artifacts), ("run.output", settings.run.output)):
+        try:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise SettingsError(f"{setting}: {folder} cannot be written: {error.strerror}") from error
+
+
+def _check_verifiers(settings: Settings) -> None:
+    """Those of the rubric, of the audit and of the guards, and those that are given options though nobody asks them."""
+    for name, options in settings.verifiers.items():
+        criterion(name, options, Term())
+    rubric = open_rubric(settings, open_task_set(settings))
+    _check_steps(settings, rubric)
+    held_out, guards = open_held_out(settings, rubric), open_guards(settings)
+    for one in (rubric, held_out, *(guard.rubric for guard in guards)):
+        if one is not None:
+            one.check()
+
+
+def _check_tasks(settings: Settings) -> None:
+    """Whether there is a task for every split and guard that asks for some."""
+    for guard in open_guards(settings):
+        if next(iter(guard.task_set.tasks(Split.VALIDATION, settings.run.seed)), None) is None:
+            name = guard.settings.environment["name"]
+            raise DataError(f"guard {guard.settings.name!r}: environment {name!r} has no validation tasks to draw from")
+    task_set = open_task_set(settings)
+    for split, count in settings.tasks.model_dump().items():
+        if count and next(iter(task_set.tasks(Split(split), settings.run.seed)), None) is None:
+            raise DataError(
+                f"environment {settings.environment['name']!r} has no {split} tasks: set tasks.{split} to 0"
+            )
+
+
+def _check_steps(settings: Settings, rubric: Rubric) -> None:
+    """Whether the verdicts of `finetune.step_verifier` will be stored, and score steps."""
+    name = settings.finetune.step_verifier
+    verifiers = {c.recipe.name: c.verifier for c in rubric.criteria}
+    if name is None:
+        return
+    if name not in verifiers:
+        raise SettingsError(
+            f"setting 'finetune.step_verifier': {name!r} is not in the rubric, so that its step scores are not stored: "
+            f"{suggestion(name, verifiers)}; to have it watched only, add to [rubric] its name with weight 0"
+        )
+    if not isinstance(verifiers[name], StepVerifier):
+        raise SettingsError(f"setting 'finetune.step_verifier': {name!r} scores no steps (it has no steps_of)")

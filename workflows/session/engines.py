@@ -1,0 +1,170 @@
+"""From settings to the parts they name, with every name and option checked before a run begins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from journeyman.agent.chat.tool_calls import ToolFormat
+from journeyman.agent.data import Json
+from journeyman.agent.errors import SettingsError
+from journeyman.agent.plugins import ENVIRONMENTS, load_plugin
+from journeyman.agent.protocols import TaskSet
+from journeyman.agent.sampling.settings import SamplerSettings
+from journeyman.storage.runs.runs import TermInfo
+from journeyman.verifiers.isolation.pool import PoolLimits, VerifierPool, shared_pool
+from journeyman.verifiers.rubric import Rubric
+from journeyman.workflows.settings.judgement import GuardSettings
+from journeyman.workflows.settings.settings import Settings
+
+if TYPE_CHECKING:
+    from journeyman.agent.chat.rendering import Renderer
+    from journeyman.agent.learning.learner import LearnerSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A guard of the settings, opened: its tasks are acted out by its own task set and judged by its own rubric."""
+
+    settings: GuardSettings
+    task_set: TaskSet
+    rubric: Rubric
+
+    @property
+    def origin(self) -> str:
+        """What its tasks are told by in the store."""
+        return f"guard/{self.settings.name}"
+
+
+def open_task_set(settings: Settings) -> TaskSet:
+    """The environment plugin that the settings name, with its options."""
+    return _task_set(settings.environment, "environment")
+
+
+def _task_set(environment: Mapping[str, Json], where: str) -> TaskSet:
+    options = dict(environment)
+    name = options.pop("name", None)
+    if not isinstance(name, str):
+        problem = "is missing" if name is None else f"is {name!r}, not a text"
+        raise SettingsError(f"setting '{where}.name' {problem}: `journeyman plugins` lists the environments")
+    task_set = load_plugin(ENVIRONMENTS, name, options)
+    if not isinstance(task_set, TaskSet):
+        raise SettingsError(f"environment {name!r} is no TaskSet: see journeyman.agent.protocols")
+    return task_set
+
+
+def open_rubric(settings: Settings, task_set: TaskSet) -> Rubric:
+    """The rubric of the settings, or the environment's own."""
+    return Rubric.build(settings.rubric or task_set.rubric, settings.verifiers, verifier_pool(settings))
+
+
+def open_guards(settings: Settings) -> tuple[Guard, ...]:
+    """The guards of the settings."""
+    guards = []
+    for guard in settings.guard:
+        task_set = _task_set(guard.environment, f"guard.{guard.name}.environment")
+        rubric = Rubric.build(guard.rubric or task_set.rubric, settings.verifiers, verifier_pool(settings))
+        guards.append(Guard(guard, task_set, rubric))
+    return tuple(guards)
+
+
+def rubric_terms(settings: Settings) -> list[TermInfo]:
+    """What each verifier counts for, in the run's rubric and in its guards'."""
+    rubrics = {"": open_rubric(settings, open_task_set(settings))}
+    rubrics |= {guard.settings.name: guard.rubric for guard in open_guards(settings)}
+    return [
+        TermInfo(c.id.name, c.term.weight, c.term.gate, c.term.shaping, guard)
+        for guard, rubric in rubrics.items()
+        for c in rubric.criteria
+    ]
+
+
+def open_held_out(settings: Settings, rubric: Rubric) -> Rubric | None:
+    """The verifier of `audit.verifier`, as a rubric of its own; raises SettingsError where updates learn from it."""
+    name = settings.audit.verifier
+    if name is None:
+        return None
+    held_out = Rubric.build({name: 1.0}, settings.verifiers, verifier_pool(settings))
+    steps = settings.finetune.step_verifier
+    if held_out.criteria[0].id in {c.id for c in rubric.criteria if c.term.counts or c.recipe.name == steps}:
+        raise SettingsError(
+            f"setting 'audit.verifier': {name!r} counts in the rubric or scores steps, so that the policy learns to "
+            "please it: name another, or give it weight 0 there"
+        )
+    return held_out
+
+
+def verifier_pool(settings: Settings) -> VerifierPool:
+    """The workers that verify within the settings' limits; shared by all of this process that have the same."""
+    return shared_pool(PoolLimits(**settings.verification.model_dump()))
+
+
+def base_model(settings: Settings) -> str:
+    """Folder or name of the model a run begins with; `tiny` is made on the spot, among the artifacts."""
+    from journeyman.agent.learning.checkpoint import one_writer, whole_folder
+    from journeyman.agent.models import make_tiny, resolve_model
+
+    model = settings.model
+    if model.name != "tiny":
+        return resolve_model(model.name)
+    folder = Path(settings.store.artifacts) / f"tiny-{model.hidden}x{model.layers}-seed{settings.run.seed}"
+    heads = max(model.hidden // 32, 1)
+    if not folder.exists():
+        with one_writer(folder):  # runs may share their artifacts
+            if not folder.exists():
+                with whole_folder(folder) as partial:
+                    make_tiny(partial, settings.run.seed, hidden=model.hidden, layers=model.layers, heads=heads)
+    return str(folder)
+
+
+def open_renderer(settings: Settings) -> Renderer:
+    """Messages to tokens and back, by the base model's tokenizer."""
+    from journeyman.agent.chat.rendering import Renderer
+    from journeyman.agent.models import load_tokenizer
+
+    wanted = settings.model.tool_format
+    return Renderer(load_tokenizer(base_model(settings)), None if wanted == "auto" else ToolFormat(wanted))
+
+
+def sampler_settings(settings: Settings) -> SamplerSettings:
+    """What the sampler's engine is told."""
+    sampler, model = settings.sampler, settings.model
+    return SamplerSettings(
+        dtype=model.dtype,
+        context_tokens=sampler.max_context,
+        max_batch=sampler.batch,
+        lora_rank=model.lora_rank,
+        gpu_memory=sampler.gpu_memory,
+    )
+
+
+def learner_settings(settings: Settings) -> LearnerSettings:
+    """What the learner is told; it learns the distribution that was sampled at."""
+    import torch
+
+    from journeyman.agent.learning.learner import LearnerSettings
+
+    model, tune, optimizer = settings.model, settings.finetune, settings.optimizer
+    dtype = model.dtype if model.dtype != "auto" else "bfloat16" if torch.cuda.is_available() else "float32"
+    return LearnerSettings(
+        learning_rate=tune.learning_rate,
+        betas=(optimizer.beta1, optimizer.beta2),
+        weight_decay=optimizer.weight_decay,
+        max_grad_norm=optimizer.max_grad_norm,
+        loss=tune.loss,
+        ratio_level=tune.ratio,
+        eps=tune.epsilon,
+        eps_high=tune.epsilon_high,
+        max_completion=settings.generate.max_tokens * open_task_set(settings).max_turns,
+        beta=tune.kl_weight,
+        kl=tune.kl_estimator,
+        top_entropy=tune.top_entropy,
+        correction_max=tune.importance_cap,
+        temperature=settings.generate.temperature,
+        dtype=dtype,
+        lora_rank=model.lora_rank,
+        lora_alpha=model.lora_alpha,
+        seed=settings.run.seed,
+    )

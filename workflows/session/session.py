@@ -1,0 +1,242 @@
+"""One run's open engines: the store, the environment, the sampler and the learner, lent by the flow to its stages.
+
+A stage takes a `RunRef` and calls `borrow(ref)`: inside a flow it gets the flow's session, alone it opens its own.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from journeyman.agent.data import PolicyRef, Task
+from journeyman.agent.errors import SettingsError, UsageError
+from journeyman.agent.protocols import Environment, Sampler, TaskSet
+from journeyman.agent.rollout import Limits, run_sync
+from journeyman.storage.runs.policies import PolicyInfo
+from journeyman.storage.runs.runs import RunInfo
+from journeyman.storage.store import ReplayStore
+from journeyman.verifiers.rubric import Rubric
+from journeyman.workflows.console import Reporter
+from journeyman.workflows.session.engines import (
+    Guard,
+    base_model,
+    learner_settings,
+    open_guards,
+    open_held_out,
+    open_renderer,
+    open_rubric,
+    open_task_set,
+    sampler_settings,
+)
+from journeyman.workflows.settings.loading import settings_of
+from journeyman.workflows.settings.settings import Settings
+
+if TYPE_CHECKING:
+    from journeyman.agent.chat.rendering import Renderer
+    from journeyman.agent.learning.learner import Learner
+
+DRIVER = "driver"
+"""Name of the worker that drives the run; all others are called after their machine and process."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRef:
+    """All that a stage needs to find its run."""
+
+    store_url: str
+    run_id: str
+
+
+class Session:
+    """The engines of one run; each is made when it is first asked for."""
+
+    def __init__(self, ref: RunRef, store: ReplayStore, reporter: Reporter, worker: str) -> None:
+        self.ref, self.store, self.reporter = ref, store, reporter
+        self.run: RunInfo = store.runs.find(ref.run_id)
+        self.worker = worker
+        """Name under which this process claims work."""
+        self.settings: Settings = settings_of(self.run)
+        self._sampler: Sampler | None = None
+        self._sampler_holds: str | None = None
+        self._learner: Learner | None = None
+        self._learner_holds: str | None = None
+
+    @cached_property
+    def task_set(self) -> TaskSet:
+        """The environment plugin with its options."""
+        return open_task_set(self.settings)
+
+    @cached_property
+    def rubric(self) -> Rubric:
+        """The verifiers with their weights; raises UsageError where one is retracted, whose verdicts count no more."""
+        return self._standing(open_rubric(self.settings, self.task_set))
+
+    @cached_property
+    def held_out(self) -> Rubric | None:
+        """The verifier that no policy learns from, as a rubric of its own; None where the settings name none."""
+        held_out = open_held_out(self.settings, self.rubric)
+        return held_out and self._standing(held_out)
+
+    @cached_property
+    def guards(self) -> tuple[Guard, ...]:
+        """The tasks of other kinds that a policy may not get worse at."""
+        guards = open_guards(self.settings)
+        for guard in guards:
+            self._standing(guard.rubric)
+        return guards
+
+    def _standing(self, rubric: Rubric) -> Rubric:
+        """The rubric; raises UsageError where one of its verifiers is retracted."""
+        for verifier, reason in self.store.verdicts.retracted([criterion.id for criterion in rubric.criteria]):
+            raise UsageError(
+                f"verifier {verifier.name}/{verifier.version} is retracted ({reason}): give the mended one another "
+                "version, or take it out of the rubric"
+            )
+        return rubric
+
+    @cached_property
+    def artifacts(self) -> Path:
+        """Folder of the weights; a version's `path` is relative to it."""
+        return Path(self.settings.store.artifacts)
+
+    @cached_property
+    def base_model(self) -> str:
+        """Folder or name of the model the run began with."""
+        return base_model(self.settings)
+
+    @cached_property
+    def renderer(self) -> Renderer:
+        """Messages to tokens, by the base model's tokenizer."""
+        return open_renderer(self.settings)
+
+    def limits(self, temperature: float) -> Limits:
+        """Of one episode."""
+        settings = self.settings
+        return Limits(self.task_set.max_turns, settings.generate.max_tokens, settings.sampler.max_context, temperature)
+
+    def open_environment(self, task: Task) -> Environment:
+        """A fresh environment for one episode."""
+        return self.task_set.open(task)
+
+    def policy_ref(self, policy: PolicyInfo) -> PolicyRef:
+        """Where the version's weights are."""
+        return PolicyRef(0, self.base_model) if policy.kind == "base" else self._ref(policy.number, policy.path)
+
+    def sampler(self, policy: PolicyInfo) -> Sampler:
+        """The sampler with that version's weights in it; the engine is started once and never again."""
+        return self._sampler_with(self.policy_ref(policy), policy.id)
+
+    def sampler_at(self, path: str) -> Sampler:
+        """The sampler with the weights that are at `path` under the artifacts now."""
+        return self._sampler_with(self._ref(0, path), None)
+
+    def _ref(self, number: int, path: str) -> PolicyRef:
+        folder = str(self.artifacts / path)
+        if self.settings.model.lora_rank:
+            return PolicyRef(number, self.base_model, adapter=folder)
+        return PolicyRef(number, folder)
+
+    def _sampler_with(self, ref: PolicyRef, holds: str | None) -> Sampler:
+        from journeyman.agent.sampling.factory import open_sampler
+
+        if self._sampler is None:
+            self._sampler = open_sampler(self.settings.sampler.kind, ref, sampler_settings(self.settings))
+        elif holds is None or self._sampler_holds != holds:
+            run_sync(self._sampler.load_policy(ref))
+        self._sampler_holds = holds
+        return self._sampler
+
+    def base_learner(self) -> Learner:
+        """A learner with the base model's weights, to clone demonstrations: there is no policy yet to stay close to."""
+        from journeyman.agent.learning.learner import Learner
+
+        return Learner(PolicyRef(0, self.base_model), replace(learner_settings(self.settings), beta=0.0))
+
+    def learner(self, policy: PolicyInfo) -> Learner:
+        """The learner with that version's weights and optimizer in it; KL is to the run's first version."""
+        from journeyman.agent.learning.learner import Learner
+
+        ref = self.policy_ref(policy)
+        if self._learner is None:
+            settings = learner_settings(self.settings)
+            reference = self.policy_ref(self.store.policies.numbered(self.run.id, 1)) if settings.beta else None
+            self._learner = Learner(ref, settings, reference)
+        elif self._learner_holds != policy.id:
+            self._learner.restore(ref)
+        self._learner_holds = policy.id
+        return self._learner
+
+    def learner_became(self, policy: PolicyInfo) -> None:
+        """Says that the learner's weights were saved as this version."""
+        self._learner_holds = policy.id
+
+    def close(self) -> None:
+        """Frees the engines and the database."""
+        if self._sampler is not None:
+            self._sampler.close()
+        self.store.close()
+
+
+_lent: ContextVar[Session | None] = ContextVar("lent_session", default=None)
+
+
+@contextmanager
+def lend(ref: RunRef, reporter: Reporter) -> Iterator[Session]:
+    """Opens a run's session for the flow and all stages in it; one process at a time may hold a run."""
+    session = Session(ref, ReplayStore(ref.store_url), reporter, DRIVER)
+    try:
+        with _only_one(session.artifacts / ref.run_id):
+            token = _lent.set(session)
+            try:
+                yield session
+            finally:
+                _lent.reset(token)
+    finally:
+        session.close()
+
+
+@contextmanager
+def join(ref: RunRef, reporter: Reporter) -> Iterator[Session]:
+    """Opens a run's session for a worker, while another process holds the run; many may."""
+    session = Session(ref, ReplayStore(ref.store_url), reporter, f"{socket.gethostname()}-{os.getpid()}")
+    try:
+        yield session
+    finally:
+        session.close()
+
+
+@contextmanager
+def borrow(ref: RunRef) -> Iterator[Session]:
+    """The flow's session, or one of the stage's own."""
+    lent = _lent.get()
+    if lent is not None and lent.ref == ref:
+        yield lent
+    else:
+        with lend(ref, Reporter(quiet=not sys.stderr.isatty())) as session:
+            yield session
+
+
+@contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / "lock", os.O_CREAT | os.O_RDWR)
+    except OSError as error:
+        raise SettingsError(f"store.artifacts: {folder} cannot be written: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel lets go of it when the process dies
+        except BlockingIOError:
+            raise UsageError(f"run {folder.name} is held by another process: wait for it, or stop it first") from None
+        yield
+    finally:
+        os.close(handle)

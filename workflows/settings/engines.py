@@ -1,0 +1,61 @@
+"""Settings of what computes: the model, the sampler and the optimizer."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from journeyman.workflows.settings.section import Section
+
+
+class ModelSettings(Section):
+    """The model to begin with."""
+
+    name: str = "tiny"
+    """`tiny`, a folder, or a Hugging Face name."""
+    hidden: int = Field(default=128, ge=16)
+    """Width of `tiny`: an even number below 64, or a multiple of 32."""
+    layers: int = Field(default=4, ge=1)
+    """Depth of `tiny`."""
+    tool_format: Literal["auto", "hermes", "positional"] = "auto"
+    """How tool calls are written; `auto` is what the model's tokenizer says, else hermes."""
+    lora_rank: int = Field(default=0, ge=0)
+    """0 trains the full weights."""
+    lora_alpha: int = Field(default=32, ge=1)
+    """Scale of the adapter, over its rank."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of weights and activations; `auto` is bfloat16 on a GPU, else float32."""
+
+    @field_validator("hidden")
+    @classmethod
+    def _has_heads(cls, hidden: int) -> int:
+        if hidden % 32 and (hidden > 64 or hidden % 2):
+            raise ValueError("attention heads are 32 wide: write an even number below 64, or a multiple of 32")
+        return hidden
+
+
+class SamplerSettings(Section):
+    """The engine that generates."""
+
+    kind: Literal["auto", "vllm", "transformers"] = "auto"
+    """`auto` is vLLM where it is installed."""
+    batch: int = Field(default=256, ge=1)
+    """Completions under way at once."""
+    max_context: int = Field(default=1024, ge=16)
+    """Tokens of prompt and completion together."""
+    gpu_memory: float = Field(default=0.4, gt=0, le=1)
+    """Share of a GPU's memory that vLLM takes; the learner needs the rest."""
+
+
+class OptimizerSettings(Section):
+    """AdamW, for the warm start and for every update."""
+
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    """Decay of the gradient's mean."""
+    beta2: float = Field(default=0.999, ge=0, lt=1)
+    """Decay of its square's mean."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Of matrices only."""
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    """Longer gradients are cut to this."""
