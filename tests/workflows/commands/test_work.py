@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("resume")]  # shares the
 
 ONLY_WAITS = """
 import sys
-from journeyman.workflows.attempts.attempts import sharing
+from journeyman.workflows.attempts import sharing
 from journeyman.workflows.cli import main
 
 sharing.do_some = lambda session, work: False
@@ -39,7 +39,7 @@ sys.exit(main())
 LETS_ANOTHER_BEGIN = """
 import sys, time
 from pathlib import Path
-from journeyman.workflows.attempts.attempts import sharing
+from journeyman.workflows.attempts import sharing
 from journeyman.workflows.cli import main
 
 do_some = sharing.do_some
