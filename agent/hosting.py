@@ -11,15 +11,17 @@ import asyncio
 import ctypes
 import logging
 import os
+import resource
+import selectors
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from functools import cache
 from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
-from journeyman.agent.errors import InvalidAction, JourneymanError, Outage
+from journeyman.agent.errors import InvalidAction, JourneymanError, Outage, UsageError
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +31,9 @@ MAX_REASON_CHARS = 2000
 """Longest text kept of what was raised."""
 _GRACE_S = 1.0
 """How long a call that was given up may take to notice it."""
-_SPARE = 64
-"""Hosts kept for the next episodes; starting one takes about 0.2 ms."""
+_SPARE = 1024
+"""Most hosts kept for the next episodes."""
+_FILES = 65_536
 
 
 class Outcome(Generic[T]):
@@ -50,8 +53,7 @@ class Host:
     """A thread with an event loop, for the calls of one environment, one after another."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._loop.set_exception_handler(_note)
+        self._loop = _new_loop()
         self._task: asyncio.Task[None] | None = None
         self._stuck = False
         self._thread = threading.Thread(target=self._run, name="environment", daemon=True)
@@ -62,24 +64,14 @@ class Host:
 
         InvalidAction, and this package's own errors, are raised as they are.
         """
-        with _calls_of_this_loop().one_more(), suppress(TimeoutError):
-            answer = asyncio.wrap_future(self._begin(what, function))
-            return (await asyncio.wait_for(answer, seconds)).get()
-        try:
-            await asyncio.wait_for(asyncio.wrap_future(self._cancel()), _GRACE_S)
-        except TimeoutError:
-            self._abandon()
-        raise Outage(f"{what}: no answer within {seconds:g} s")
-
-    def call_now(self, what: str, function: Callable[[], Awaitable[T]], seconds: float) -> T:
-        """The same for callers that are not async."""
-        with suppress(TimeoutError):
-            return self._begin(what, function).result(seconds).get()
-        try:
-            self._cancel().result(_GRACE_S)
-        except TimeoutError:
-            self._abandon()
-        raise Outage(f"{what}: no answer within {seconds:g} s")
+        if self._stuck:
+            raise Outage(f"{what}: not called, since an earlier call has not ended")
+        with _calls_of_this_loop().one_more():
+            outcome = await self._in_thread(lambda: _outcome(what, function), seconds)
+        if outcome is None:
+            await self._give_up()
+            raise Outage(f"{what}: no answer within {seconds:g} s")
+        return outcome.get()
 
     def retire(self) -> None:
         """The environment is closed: the host is kept for another, or its thread ends."""
@@ -93,42 +85,48 @@ class Host:
         if not self._stuck:
             self._loop.call_soon_threadsafe(settle)
 
-    def _begin(self, what: str, function: Callable[[], Awaitable[T]]) -> Future[Outcome[T]]:
-        if self._stuck:
-            raise Outage(f"{what}: not called, since an earlier call has not ended")
-        future: Future[Outcome[T]] = Future()
+    async def _in_thread(self, function: Callable[[], Awaitable[T]], seconds: float) -> T | None:
+        """What it returns; None where that takes longer."""
+        here = asyncio.get_running_loop()
+        answer: asyncio.Future[T | None] = here.create_future()
+
+        def deliver(found: T | None) -> None:
+            if not answer.done():
+                answer.set_result(found)
 
         async def work() -> None:
-            outcome = await _outcome(what, function)
-            if future.set_running_or_notify_cancel():  # else nobody waits any more
-                future.set_result(outcome)
+            found = await function()
+            with suppress(RuntimeError):  # the caller's loop is closed: nobody waits any more
+                here.call_soon_threadsafe(deliver, found)
 
         def begin() -> None:
             self._task = self._loop.create_task(work())
 
+        late = here.call_later(seconds, deliver, None)
         self._loop.call_soon_threadsafe(begin)
-        return future
+        try:
+            return await answer
+        finally:
+            late.cancel()
 
-    def _cancel(self) -> Future[None]:
-        """Cancels the call under way; done when that has ended."""
-        ended: Future[None] = Future()
+    async def _give_up(self) -> None:
+        """Cancels the call under way; a thread that does not notice is asked to end, and never used again.
 
-        async def cancel() -> None:
-            if self._task is not None:
-                self._task.cancel()
-                await asyncio.wait([self._task])
-            if ended.set_running_or_notify_cancel():
-                ended.set_result(None)
+        Loops that Python runs end by it; a call to the system goes on until it returns.
+        """
+        task = self._task
 
-        self._loop.call_soon_threadsafe(lambda: self._loop.create_task(cancel()))
-        return ended
+        async def cancel() -> bool:
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
+            return True
 
-    def _abandon(self) -> None:
-        """Asks the thread to end: loops that Python runs do, a call to the system goes on until it returns."""
-        self._stuck = True
-        thread = ctypes.c_ulong(self._thread.ident or 0)
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(SystemExit))
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        if not await self._in_thread(cancel, _GRACE_S):
+            self._stuck = True
+            thread = ctypes.c_ulong(self._thread.ident or 0)
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(SystemExit))
+            self._loop.call_soon_threadsafe(self._loop.stop)
 
     def _run(self) -> None:
         with suppress(SystemExit):  # an abandoned thread is asked to end by it
@@ -138,6 +136,19 @@ class Host:
         self._loop.call_soon(self._loop.stop)
         self._loop.run_forever()  # one turn, in which they hear of it
         self._loop.close()
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    """An event loop that takes two file descriptors; UsageError where there are none left."""
+    try:
+        loop = asyncio.SelectorEventLoop(selectors.PollSelector())
+    except OSError as error:
+        raise UsageError(
+            f"no event loop for an environment: {error.strerror}; raise `ulimit -n` above three times the episodes "
+            "under way, or set generate.chunk lower"
+        ) from None
+    loop.set_exception_handler(_note)
+    return loop
 
 
 class _Calls:
@@ -201,10 +212,20 @@ def a_host() -> Host:
     """A host that nobody else uses; `retire` it at the end."""
     with suppress(IndexError):
         return _spare.pop()
+    _allow_many_files()
     return Host()
 
 
-def call_bounded(what: str, function: Callable[[], T], seconds: float) -> T:
+@cache
+def _allow_many_files() -> None:
+    """Hundreds of episodes go on at once: the limit of this process is raised to what the system allows it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+async def call_bounded(what: str, function: Callable[[], T], seconds: float) -> T:
     """What a plain function of a plugin returns; raises Outage where it raises or has no answer within `seconds`."""
 
     async def called() -> T:
@@ -212,7 +233,7 @@ def call_bounded(what: str, function: Callable[[], T], seconds: float) -> T:
 
     host = a_host()
     try:
-        return host.call_now(what, called, seconds)
+        return await host.call(what, called, seconds)
     finally:
         host.retire()
 

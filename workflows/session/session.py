@@ -139,7 +139,7 @@ class Session:
 
     def ask_environment(self, task: Task, what: str, question: Callable[[Environment], T]) -> T:
         """The answer of a fresh environment of the task to `question`; raises Outage where it breaks, or takes long."""
-        return call_bounded(what, lambda: question(self.open_environment(task)), self.step_seconds)
+        return run_sync(call_bounded(what, lambda: question(self.open_environment(task)), self.step_seconds))
 
     def replay(self, task: Task, actions: Sequence[Message], context: Sequence[Sequence[int]] = ()) -> Trajectory:
         """The actions acted out in the environment, after the turns of `context`; see `agent.rollout.replay`."""
