@@ -1,0 +1,105 @@
+"""What one attempt may leave behind in a worker's process, and what is put back before the next one.
+
+Put back: working directory, `sys.path`, environment, standard streams, umask, recursion limit, limits of resources,
+timers, and handlers of the signals that timers, terminals and users send. What cannot be put back, a thread or a
+process that is still there, makes the worker unfit for the next attempt.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+import resource
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+
+from journeyman.verifiers.isolation.processes import children
+
+_LIMITS = tuple(
+    getattr(resource, f"RLIMIT_{name}")
+    for name in ("AS", "CORE", "CPU", "DATA", "FSIZE", "NOFILE", "NPROC", "STACK")
+    if hasattr(resource, f"RLIMIT_{name}")
+)
+_SIGNALS = tuple(
+    getattr(signal, f"SIG{name}")
+    for name in ("ALRM", "CHLD", "HUP", "INT", "PIPE", "PROF", "TERM", "USR1", "USR2", "VTALRM", "XCPU")
+)
+_TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+
+
+class Surroundings:
+    """This process as it is between attempts."""
+
+    def __init__(self) -> None:
+        """As it is now, when nobody's code has run yet; standard input and output are the null device's from now on."""
+        self._null = os.open(os.devnull, os.O_RDWR)
+        self._streams = (sys.stdin, sys.stdout, sys.stderr)
+        self._plug()
+        self._folder = os.open(".", os.O_RDONLY)
+        self._added: list[str] = []
+        self.enter(sys.path)
+        self.keep()
+
+    def enter(self, path: Sequence[str]) -> None:
+        """Sets `sys.path` to a caller's, with what verifiers added to it when they were made."""
+        self._path = [*path, *self._added]
+        sys.path = list(self._path)
+
+    def keep(self) -> None:
+        """What there is now belongs to a verifier, which may have started and set what it needs when it was made.
+
+        But for the working directory, in which others could get lost.
+        """
+        added = [folder for folder in sys.path if folder not in self._path]
+        self._added += added
+        self._path += added
+        self._helpers = children()
+        self._threads = _thread._count()
+        self._environment = dict(os.environb)
+        self._umask = os.umask(0)
+        self._depth = sys.getrecursionlimit()
+        self._limits = [resource.getrlimit(what) for what in _LIMITS]
+        self._handlers = [signal.getsignal(one) for one in _SIGNALS]
+        self._blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        os.umask(self._umask)
+
+    def put_back(self) -> bool:
+        """Undoes what was changed since; False where something is left nonetheless."""
+        try:
+            for timer in _TIMERS:
+                signal.setitimer(timer, 0)
+            for one, handler in zip(_SIGNALS, self._handlers, strict=True):
+                if signal.getsignal(one) is not handler:
+                    signal.signal(one, handler)  # TypeError for one that was not set from Python
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._blocked)
+            for what, limits in zip(_LIMITS, self._limits, strict=True):
+                if resource.getrlimit(what) != limits:
+                    resource.setrlimit(what, limits)  # ValueError where the hard limit was lowered
+            sys.setrecursionlimit(self._depth)
+            self._plug()
+            os.fchdir(self._folder)
+            sys.path = list(self._path)
+            os.umask(self._umask)
+            if dict(os.environb) != self._environment:
+                os.environb.clear()
+                os.environb.update(self._environment)
+            if any(stream is not None and stream.closed for stream in self._streams):
+                return False
+        except (OSError, ValueError, TypeError):
+            return False
+        return _thread._count() <= self._threads and not self._has_new_children()
+
+    def _plug(self) -> None:
+        sys.stdin, sys.stdout, sys.stderr = self._streams
+        for stream in range(3):
+            os.dup2(self._null, stream)
+
+    def _has_new_children(self) -> bool:
+        """Beside its helpers; the dead are forgotten."""
+        with suppress(ChildProcessError):  # it has none at all
+            while os.waitpid(-1, os.WNOHANG) != (0, 0):
+                pass
+            return not children() <= self._helpers
+        return False
