@@ -1,9 +1,9 @@
 """The thread that drives a pool's workers: has them started, asks them, takes answers in, has them ended and replaced.
 
-A worker is asked one question at a time. What it says is taken in as it comes, by frames, and nothing is waited for
-longer than until the next deadline. A frame that is none, or answers what was not asked, ends the worker; the attempt
-that it was at is asked again in a fresh worker where an earlier one may have left the frame behind, and gets the blame
-otherwise. A verdict that ends a worker is given when nothing that its verifiers started is left.
+What a worker says is taken in as it comes, by frames, and nothing is waited for longer than until the next deadline. A
+frame that is none, or not the answer to the question it is at, ends the worker; the attempt that it was at is asked
+again in a fresh worker where an earlier one may have left the frame behind, and gets the blame otherwise. A verdict
+that ends a worker is given when nothing that its verifiers started is left.
 """
 
 from __future__ import annotations
@@ -27,12 +27,14 @@ from journeyman.agent.errors import JourneymanError
 from journeyman.verifiers.isolation import frames
 from journeyman.verifiers.isolation.crew import END_SECONDS, Crew
 from journeyman.verifiers.isolation.frames import LOADING, MADE, NOBODY, READY, NoFrameError, frame
-from journeyman.verifiers.isolation.guardian import Cause, Report, unpacked
-from journeyman.verifiers.isolation.link import Batch, Call, Link, Pair, settle
+from journeyman.verifiers.isolation.guardian import BROKEN, unpacked
+from journeyman.verifiers.isolation.link import CLOSED, UNGUARDED, Batch, Call, Link, Pair, ending, settle
 from journeyman.verifiers.isolation.worker import Recipe
 
 LOAD_SECONDS = 120.0
 """A worker may take so long to start, and then to import each verifier."""
+MOST_AT_ONCE = 64
+"""Calls that a worker is sent at once, at most."""
 START_TRIES = 3
 """Workers in a row that end before they are ready: then none can be started."""
 
@@ -124,20 +126,29 @@ class Dispatcher:
 
     def _ask_the_idle(self) -> None:
         for link in [link for link in self._links if link.is_idle]:
-            pair, link.first = link.first, None
-            if pair is None:
+            if link.first is not None:
+                pairs, link.first = [link.first], None
+            else:
                 with self._lock:
-                    pair = self._waiting.popleft() if self._waiting else None
-            if pair is not None:
-                self._ask(link, pair)
+                    share = min(MOST_AT_ONCE, -(-len(self._waiting) // (2 * self._size)))
+                    pairs = [self._waiting.popleft() for _ in range(share)]
+            if pairs:
+                self._ask(link, pairs)
 
-    def _ask(self, link: Link, pair: Pair) -> None:
-        link.asked, link.loading, link.token = pair, None, secrets.token_bytes(16)
-        link.asked_at = time.monotonic()
-        link.deadline = link.asked_at + self._seconds
-        question = (tuple(sys.path), tuple(pair[0].recipe), pair[0].packed)
-        link.outgoing = memoryview(frame(link.token, pickle.dumps(question)))
+    def _ask(self, link: Link, pairs: Sequence[Pair]) -> None:
+        link.given.extend((pair, secrets.token_bytes(16)) for pair in pairs)
+        self._turn(link)
+        path = tuple(sys.path)
+        questions = [
+            frame(token, pickle.dumps((path, tuple(call.recipe), call.packed))) for (call, _), token in link.given
+        ]
+        link.outgoing = memoryview(b"".join(questions))
         self._push(link)
+
+    def _turn(self, link: Link) -> None:
+        """It is the next one's turn."""
+        link.loading, link.asked_at = None, time.monotonic()
+        link.deadline = link.asked_at + self._seconds
 
     def _push(self, link: Link) -> None:
         try:
@@ -174,14 +185,14 @@ class Dispatcher:
             return
         if not is_open and not link.leaving:
             link.closed_itself = True
-            self._end(link, _CLOSED)
+            self._end(link, CLOSED)
 
     def _hear(self, link: Link, token: bytes, content: bytes) -> None:
         """Takes in one frame. Raises NoFrameError where it is not the worker's turn to say so."""
         now = time.monotonic()
         if not link.ready and (token, content) == (NOBODY, READY):
             link.ready, self._failed_starts = True, 0
-        elif link.asked is None or token != link.token:
+        elif not link.given or token != link.given[0][1]:
             raise NoFrameError("an answer that nobody asked for")
         elif content == LOADING and link.loading is None:
             link.loading, link.deadline = True, now + LOAD_SECONDS
@@ -195,15 +206,17 @@ class Dispatcher:
             if answer.last:
                 self._end(link, answer.verdict, answer.milliseconds)
             else:
-                pair, link.asked = link.asked, None
+                pair, _ = link.given.popleft()
+                self._turn(link)
                 settle(pair, answer.verdict, answer.milliseconds)
 
     def _accuse(self, link: Link, why: str) -> None:
         """Ends a worker that does not keep to the form; what it was at gets the blame where it was the first there."""
-        if link.asked is not None and link.judged and not link.asked[0].doubted:
-            self._ask_again(link.asked)
-            link.asked = None
-        self._end(link, Verdict(Status.ERROR, explanation=why))
+        if link.at is not None and link.judged and not link.at[0].doubted:
+            self._ask_again(link.given.popleft()[0])
+            self._end(link, None)
+        else:
+            self._end(link, Verdict(Status.ERROR, explanation=why))
 
     def _ask_again(self, pair: Pair) -> None:
         """In a fresh worker."""
@@ -213,11 +226,11 @@ class Dispatcher:
     def _end_the_late(self) -> None:
         now = time.monotonic()
         for link in [link for link in self._links if not link.is_idle and link.deadline <= now]:
-            if link.asked is None:
+            if link.at is None:
                 raise JourneymanError(f"a verifier's worker process did not start within {LOAD_SECONDS:g} s")
             if link.loading:
                 late = Verdict(Status.TIMEOUT, explanation=f"importing the verifier took over {LOAD_SECONDS:g} s")
-                self._give_up(link.asked[0].recipe, late, 1000 * (now - link.asked_at))
+                self._give_up(link.at[0].recipe, late, 1000 * (now - link.asked_at))
             else:
                 late = Verdict(Status.TIMEOUT, explanation=f"the verifier took over {self._seconds:g} s")
             self._end(link, late)
@@ -233,9 +246,13 @@ class Dispatcher:
         for pair in others:
             settle(pair, verdict, milliseconds)
 
-    def _end(self, link: Link, verdict: Verdict, milliseconds: float | None = None) -> None:
-        """Has the worker ended; what it is at gets the verdict when it has."""
-        link.verdict = verdict
+    def _end(self, link: Link, verdict: Verdict | None, milliseconds: float | None = None) -> None:
+        """Has the worker ended; what it is at gets the verdict when it has, and others do what it has not begun."""
+        begun = [link.given.popleft()] if link.given and verdict is not None else []
+        with self._lock:
+            self._waiting.extendleft(pair for pair, _ in reversed(link.given))
+        link.given = deque(begun)
+        link.verdict = verdict or link.verdict
         link.milliseconds = 1000 * (time.monotonic() - link.asked_at) if milliseconds is None else milliseconds
         link.deadline = time.monotonic() + END_SECONDS
         self._selector.unregister(link.channel)
@@ -256,40 +273,31 @@ class Dispatcher:
             self._serve(link, selectors.EVENT_READ)  # what it said before it ended
         if not link.leaving:
             link.closed_itself = True
-            self._end(link, _CLOSED)
+            self._end(link, CLOSED)
         self._selector.unregister(link.line)
         self._leaving.remove(link)
         link.close()
         if not link.ready:
-            self._start_another(link, report.code if report else -signal.SIGKILL)
-        elif link.asked is not None:
-            self._conclude(link, link.asked, report)
+            if link.first is not None:
+                self._doubted.append(link.first)
+            self._count_failed_start(report.code if report else -signal.SIGKILL)
+        elif link.at is not None:
+            broken = report is not None and report.code == BROKEN and link.judged > 0
+            self._conclude(link, link.at, link.verdict_after(report, self._limits[0]), retried=broken)
 
-    def _start_another(self, link: Link, code: int) -> None:
-        """For one that ended before it was ready, but not for ever."""
-        if link.first is not None:
-            self._doubted.append(link.first)
+    def _count_failed_start(self, code: int) -> None:
+        """Of a worker or warden that ended before it was ready: another one is started, but not for ever."""
         self._failed_starts += 1
         if self._failed_starts >= START_TRIES:
-            raise JourneymanError(f"a verifier's worker process cannot start: it {_how(code)}")
+            raise JourneymanError(f"a verifier's worker process cannot start: it {ending(code)}")
 
-    def _conclude(self, link: Link, pair: Pair, report: Report | None) -> None:
-        """Gives what the worker was at when it ended its verdict."""
-        verdict = link.verdict
-        if not link.closed_itself:
-            settle(pair, verdict, link.milliseconds)
-            return
-        if report is None or report.cause is Cause.SIGNAL:
-            verdict = _UNGUARDED
-        elif report.code == -signal.SIGXCPU:
-            why = f"the verifier used over {self._limits[0]} s of processor time"
-            verdict = Verdict(Status.TIMEOUT, explanation=why)
-        elif report.cause is Cause.ITSELF or report.code != -signal.SIGKILL:
-            verdict = Verdict(Status.ERROR, explanation=f"the verifier's process {_how(report.code)}")
-        if link.loading and not pair[0].doubted:  # it may have been killed from outside
+    def _conclude(self, link: Link, pair: Pair, verdict: Verdict, *, retried: bool) -> None:
+        """Gives what the worker was at when it ended its verdict, or has it `retried` where it may not be to blame."""
+        died_loading = link.closed_itself and bool(link.loading)  # killed from outside, perhaps
+        if (retried or died_loading) and not pair[0].doubted:
             self._ask_again(pair)
             return
-        if link.loading:
+        if died_loading:
             verdict = replace(verdict, explanation=f"{verdict.explanation}, while it was imported")
             self._give_up(pair[0].recipe, verdict, link.milliseconds)
         settle(pair, verdict, link.milliseconds)
@@ -298,19 +306,20 @@ class Dispatcher:
         """After the warden's end, or to bring it about: what was under way is asked again, but only once."""
         links, leaving, code = self._dismiss()
         for link in leaving:
-            if link.asked is not None:
-                settle(link.asked, link.verdict, link.milliseconds)
+            if link.at is not None:
+                settle(link.at, link.verdict, link.milliseconds)
         for link in links:
             if link.first is not None:
                 self._doubted.append(link.first)
-            elif link.asked is not None and link.asked[0].doubted:
-                settle(link.asked, _UNGUARDED, 1000 * (time.monotonic() - link.asked_at))
-            elif link.asked is not None:
-                self._ask_again(link.asked)
+            begun = link.given.popleft()[0] if link.given else None
+            if begun is not None and begun[0].doubted:
+                settle(begun, UNGUARDED, 1000 * (time.monotonic() - link.asked_at))
+            elif begun is not None:
+                self._ask_again(begun)
+            with self._lock:
+                self._waiting.extendleft(pair for pair, _ in reversed(link.given))
         if any(not link.ready for link in links):
-            self._failed_starts += 1
-            if self._failed_starts >= START_TRIES:
-                raise JourneymanError(f"a verifier's worker process cannot start: it {_how(code)}")
+            self._count_failed_start(code)
 
     def _dismiss(self) -> tuple[list[Link], list[Link], int]:
         """Ends all processes; returns the workers at work, those that were leaving, and the warden's code."""
@@ -334,16 +343,8 @@ class Dispatcher:
             self._waiting.clear()
             self._doubted.clear()
         self._failed_starts = 0
-        pairs += [pair for link in (*links, *leaving) for pair in (link.asked, link.first) if pair is not None]
+        for link in (*links, *leaving):
+            pairs += [pair for pair, _ in link.given] + ([link.first] if link.first else [])
         for _, batch in pairs:
             batch.failure = error
             batch.done.set()
-
-
-_CLOSED = Verdict(Status.ERROR, explanation="the verifier closed its process's pipe")
-_UNGUARDED = Verdict(Status.ERROR, explanation="the verifier ended the processes that guard its own")
-
-
-def _how(code: int) -> str:
-    """A process's end, of its exit code as subprocess has it."""
-    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"

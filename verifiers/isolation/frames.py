@@ -23,7 +23,8 @@ NOBODY = bytes(16)
 READY, LOADING, MADE = b"ready", b"loading", b"made"
 """A worker has started; it imports the verifier, which may take long and is no attempt's fault; it has it."""
 
-_HEAD = struct.Struct("!4sI16s")
+HEAD = struct.Struct("!4sI16s")
+"""Mark, length and token."""
 _MARK = b"jmv1"
 _FIELDS = ("status", "score", "raw", "step_scores", "extracted", "expected", "explanation")
 
@@ -43,15 +44,13 @@ class Answer(NamedTuple):
 
 def frame(token: bytes, content: bytes) -> bytes:
     """The bytes to send."""
-    return _HEAD.pack(_MARK, len(content), token) + content
+    return HEAD.pack(_MARK, len(content), token) + content
 
 
 class Inbox:
     """Makes frames of bytes, which may come in any pieces."""
 
-    def __init__(self, most: int) -> None:
-        """`most` bytes of content are taken."""
-        self._most = most
+    def __init__(self) -> None:
         self._bytes = bytearray()
 
     def __len__(self) -> int:
@@ -66,15 +65,15 @@ class Inbox:
         """Token and content of the next frame; None where it is not whole yet. Raises NoFrameError where it is none."""
         if not _MARK.startswith(self._bytes[: len(_MARK)]):
             raise NoFrameError("noise")
-        if len(self._bytes) < _HEAD.size:
+        if len(self._bytes) < HEAD.size:
             return None
-        _, length, token = _HEAD.unpack_from(self._bytes)
-        if length > self._most:
+        _, length, token = HEAD.unpack_from(self._bytes)
+        if length > MOST_BYTES:
             raise NoFrameError(f"a frame of {length} bytes")
-        end = _HEAD.size + length
+        end = HEAD.size + length
         if len(self._bytes) < end:
             return None
-        content = bytes(self._bytes[_HEAD.size : end])
+        content = bytes(self._bytes[HEAD.size : end])
         del self._bytes[:end]
         return token, content
 

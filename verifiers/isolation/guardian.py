@@ -22,6 +22,8 @@ from journeyman.verifiers.isolation.worker import serve
 
 _HIGH = 200
 """A worker's socket gets a number from here on: one that is closed or written to by mistake is a low one."""
+BROKEN = 70
+"""The code of a worker whose own code failed: what a verifier has done to it may have been an earlier attempt's."""
 _REPORT = struct.Struct("!ii")
 
 
@@ -73,7 +75,7 @@ def guard(warden: int, channel: int, line: socket.socket, cpu_seconds: int, memo
                 os.close(descriptor)
             _become_worker(guardian, channel, cpu_seconds, memory_bytes)
         finally:
-            os._exit(1)
+            os._exit(BROKEN)
     os.close(channel)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     end_with(warden, signal.SIGTERM)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import threading
+from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from journeyman.agent.data import Status, Verdict
-from journeyman.verifiers.isolation.frames import MOST_BYTES, Inbox
+from journeyman.verifiers.isolation.frames import Inbox
+from journeyman.verifiers.isolation.guardian import BROKEN, Cause, Report
 from journeyman.verifiers.isolation.worker import Recipe
 
+CLOSED = Verdict(Status.ERROR, explanation="the verifier closed its process's pipe")
+UNGUARDED = Verdict(Status.ERROR, explanation="the verifier ended the processes that guard its own")
 _UNMADE = Verdict(Status.ERROR, explanation="the verifier was not asked")
 
 
@@ -60,30 +65,34 @@ class Link:
     deadline: float
     """When it has taken too long, by the monotonic clock."""
     ready: bool = False
-    asked: Pair | None = None
-    """What it is at."""
+    given: deque[tuple[Pair, bytes]] = field(default_factory=deque)
+    """What it has not answered yet, in the order that it will, with the questions' tokens."""
     first: Pair | None = None
     """What a fresh worker is started for."""
-    token: bytes = b""
-    """Of what it was asked last."""
     asked_at: float = 0.0
+    """When it came to what it is at."""
     loading: bool | None = None
     """Whether it makes a verifier at the moment; None before it has said so for this question."""
     judged: int = 0
     """How many answers it has given."""
     verdict: Verdict = _UNMADE
-    """Of what it is at, when the worker is to end: given when it has."""
+    """Of what it is at, when the worker is to end; given when it has."""
     milliseconds: float = 0.0
     leaving: bool = False
     closed_itself: bool = False
     """Whether it is to end because its socket was closed at its end, by its own end perhaps."""
-    inbox: Inbox = field(default_factory=lambda: Inbox(MOST_BYTES))
+    inbox: Inbox = field(default_factory=Inbox)
     outgoing: memoryview = field(default_factory=lambda: memoryview(b""))
 
     @property
     def is_idle(self) -> bool:
         """Whether it may be asked."""
-        return self.ready and self.asked is None
+        return self.ready and not self.given
+
+    @property
+    def at(self) -> Pair | None:
+        """What it is at."""
+        return self.given[0][0] if self.given else None
 
     def push(self) -> None:
         """Sends as much as goes at once. Raises OSError where the worker has closed its end."""
@@ -109,7 +118,30 @@ class Link:
             self.line.shutdown(socket.SHUT_WR)
         self.channel.close()
 
+    def verdict_after(self, report: Report | None, cpu_seconds: int) -> Verdict:
+        """Of what it was at, when it has ended: by its guardian's report, where that is not why it was to end."""
+        if not self.closed_itself:
+            return self.verdict
+        if report is None or report.cause is Cause.SIGNAL:
+            return UNGUARDED
+        if report.code == BROKEN:
+            return Verdict(Status.ERROR, explanation="the verifier broke its worker process")
+        if report.code == -signal.SIGXCPU:
+            why = f"the verifier used over {cpu_seconds} s of processor time"
+            return Verdict(Status.TIMEOUT, explanation=why)
+        if report.cause is Cause.ITSELF or report.code != -signal.SIGKILL:
+            return Verdict(Status.ERROR, explanation=f"the verifier's process {ending(report.code)}")
+        return self.verdict
+
     def close(self) -> None:
         """When it has ended, or nobody waits for its end."""
         self.channel.close()
         self.line.close()
+
+
+def ending(code: int) -> str:
+    """A process's end, by its exit code as subprocess has it."""
+    if code >= 0:
+        return f"ended with code {code}"
+    named = -code in set(signal.Signals)
+    return f"was killed by {signal.Signals(-code).name if named else f'signal {-code}'}"

@@ -1,17 +1,22 @@
 """What one attempt may leave behind in a worker's process, and what is put back before the next one.
 
 Put back: working directory, `sys.path`, environment, standard streams, umask, recursion limit, limits of resources,
-timers, and handlers of the signals that timers, terminals and users send. What cannot be put back, a thread or a
+timers, handlers of the signals that timers, terminals and users send, and functions of the library's that everything
+stands on. What cannot be put back, a thread or a
 process that is still there, makes the worker unfit for the next attempt.
 """
 
 from __future__ import annotations
 
 import _thread
+import builtins
+import json
 import os
+import pickle
 import resource
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -26,6 +31,7 @@ _SIGNALS = tuple(
     getattr(signal, f"SIG{name}")
     for name in ("ALRM", "CHLD", "HUP", "INT", "PIPE", "PROF", "TERM", "USR1", "USR2", "VTALRM", "XCPU")
 )
+_MODULES = (builtins, json, os, pickle, time)
 _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 
 
@@ -58,6 +64,7 @@ class Surroundings:
         self._helpers = children()
         self._threads = _thread._count()
         self._environment = dict(os.environb)
+        self._names = [dict(vars(module)) for module in _MODULES]
         self._umask = os.umask(0)
         self._depth = sys.getrecursionlimit()
         self._limits = [resource.getrlimit(what) for what in _LIMITS]
@@ -68,28 +75,37 @@ class Surroundings:
     def put_back(self) -> bool:
         """Undoes what was changed since; False where something is left nonetheless."""
         try:
-            for timer in _TIMERS:
-                signal.setitimer(timer, 0)
-            for one, handler in zip(_SIGNALS, self._handlers, strict=True):
-                if signal.getsignal(one) is not handler:
-                    signal.signal(one, handler)  # TypeError for one that was not set from Python
-            signal.pthread_sigmask(signal.SIG_SETMASK, self._blocked)
+            self._put_back_library()
+            self._put_back_signals()
             for what, limits in zip(_LIMITS, self._limits, strict=True):
                 if resource.getrlimit(what) != limits:
-                    resource.setrlimit(what, limits)  # ValueError where the hard limit was lowered
+                    resource.setrlimit(what, limits)
             sys.setrecursionlimit(self._depth)
             self._plug()
             os.fchdir(self._folder)
-            sys.path = list(self._path)
             os.umask(self._umask)
-            if dict(os.environb) != self._environment:
-                os.environb.clear()
-                os.environb.update(self._environment)
-            if any(stream is not None and stream.closed for stream in self._streams):
-                return False
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError):  # a descriptor is closed, a hard limit lowered, a handler not Python's
+            return False
+        if any(stream is not None and stream.closed for stream in self._streams):
             return False
         return _thread._count() <= self._threads and not self._has_new_children()
+
+    def _put_back_library(self) -> None:
+        for module, names in zip(_MODULES, self._names, strict=True):
+            if vars(module) != names:
+                vars(module).update(names)
+        sys.path = list(self._path)
+        if dict(os.environb) != self._environment:
+            os.environb.clear()
+            os.environb.update(self._environment)
+
+    def _put_back_signals(self) -> None:
+        for timer in _TIMERS:
+            signal.setitimer(timer, 0)
+        for one, handler in zip(_SIGNALS, self._handlers, strict=True):
+            if signal.getsignal(one) is not handler:
+                signal.signal(one, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._blocked)
 
     def _plug(self) -> None:
         sys.stdin, sys.stdout, sys.stderr = self._streams

@@ -1,7 +1,7 @@
 """A worker process of the pool: verifies what it is sent, one attempt after the other, and answers each at once.
 
 Nothing in this process is out of a verifier's reach, so what the pool makes of its answers does not depend on good
-conduct here: it asks one question at a time, and knows an answer by the token that came with the question.
+conduct here: it knows an answer by the token that came with the question, and by their order.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import resource
 import time
 from os import _exit, getpid, read, write
 from pickle import loads
+from signal import pause
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from journeyman.agent.data import Json, Status, Verdict
 from journeyman.agent.plugins import VERIFIERS, load_plugin
 from journeyman.verifiers.isolation import frames
 from journeyman.verifiers.isolation.boundary import failed, judged
-from journeyman.verifiers.isolation.frames import LOADING, MADE, NOBODY, READY, Answer, Inbox, frame
+from journeyman.verifiers.isolation.frames import HEAD, LOADING, MADE, NOBODY, READY, Answer, frame
 from journeyman.verifiers.isolation.surroundings import Surroundings
 
 
@@ -38,24 +39,35 @@ class _Channel:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor, self._owner = descriptor, getpid()
-        self._inbox = Inbox(2**32)
         os.register_at_fork(after_in_child=lambda: os.close(descriptor))
 
     def send(self, token: bytes, content: bytes) -> None:
         if getpid() != self._owner:
             _exit(0)
         data = memoryview(frame(token, content))
-        while data:
-            data = data[write(self._descriptor, data) :]
+        try:
+            while data:
+                data = data[write(self._descriptor, data) :]
+        except OSError:  # a verifier has closed it, which the pool has seen, or the pool has ended
+            while True:
+                pause()
 
     def receive(self) -> tuple[bytes, bytes] | None:
-        """The next question's token and content; None where the pool has closed its end."""
-        while (found := self._inbox.take()) is None:
-            data = read(self._descriptor, 2**18)
-            if not data:
-                return None
-            self._inbox.add(data)
-        return found
+        """The next question's token and content; None where the pool has closed its end.
+
+        Not a byte more is read: until it is their turn later questions, and their tokens, are not in this process.
+        """
+        if not (head := self._read(HEAD.size)):
+            return None
+        _, length, token = HEAD.unpack(head)
+        return token, self._read(length)
+
+    def _read(self, size: int) -> bytes:
+        """So many bytes, or fewer where the pool has closed its end."""
+        data = read(self._descriptor, size)
+        while data and len(data) < size and (more := read(self._descriptor, size - len(data))):
+            data += more
+        return data
 
 
 def serve(descriptor: int, cpu_seconds: int, memory_bytes: int) -> None:
