@@ -320,6 +320,13 @@ def terminates_its_parent_leaving_a_daemon():
     sleep()
 
 
+@way("timeout", "took over 2 s")
+def stops_its_parent_leaving_a_daemon():
+    daemon(sleep)
+    os.kill(os.getppid(), signal.SIGSTOP)
+    sleep()
+
+
 @way("error", "ended the processes that guard its own")
 def kills_its_parent_leaving_a_daemon():
     daemon(sleep)

@@ -10,7 +10,7 @@ import time
 
 from journeyman.verifiers.isolation.link import Link
 
-END_SECONDS = 10.0
+END_SECONDS = 5.0
 """A warden or a guardian may take so long to end what is below it."""
 
 
@@ -44,8 +44,8 @@ class Crew:
         finally:
             theirs.close()
 
-    def hire(self, seconds: float) -> Link:
-        """A new worker, which is to be ready within so many seconds. Raises OSError where the warden is gone."""
+    def hire(self, seconds: float) -> Link | None:
+        """A new worker, which is to be ready within so many seconds; None where the warden does not take orders."""
         (channel, their_channel), (line, their_line) = socket.socketpair(), socket.socketpair()
         with their_channel, their_line:
             channel.setblocking(False)
@@ -53,9 +53,9 @@ class Crew:
             link = Link(channel, line, time.monotonic() + seconds)
             try:
                 socket.send_fds(self.orders, [b"+"], [their_channel.fileno(), their_line.fileno()])
-            except OSError:
+            except OSError:  # it has ended, or has not read for long
                 link.close()
-                raise
+                return None
         return link
 
     @property

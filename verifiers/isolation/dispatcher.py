@@ -28,11 +28,14 @@ from journeyman.verifiers.isolation import frames
 from journeyman.verifiers.isolation.crew import END_SECONDS, Crew
 from journeyman.verifiers.isolation.frames import LOADING, MADE, NOBODY, READY, NoFrameError, frame
 from journeyman.verifiers.isolation.guardian import BROKEN, unpacked
-from journeyman.verifiers.isolation.link import CLOSED, UNGUARDED, Batch, Call, Link, Pair, ending, settle
+from journeyman.verifiers.isolation.link import CLOSED, UNGUARDED, Call, Link, Pair, ending, settle
+from journeyman.verifiers.isolation.waiting import CLOSED_POOL, Waiting
 from journeyman.verifiers.isolation.worker import Recipe
 
 LOAD_SECONDS = 120.0
 """A worker may take so long to start, and then to import each verifier."""
+CLOSE_SECONDS = 1.0
+"""A worker may run so long with its socket closed."""
 MOST_AT_ONCE = 64
 """Calls that a worker is sent at once, at most."""
 START_TRIES = 3
@@ -46,10 +49,7 @@ class Dispatcher:
         """Limits of one call, 0 for none; a worker's memory is its address space."""
         self._size, self._seconds = workers, seconds or float("inf")
         self._limits = (cpu_seconds, memory_bytes)
-        self._waiting: deque[Pair] = deque()
-        self._lock = threading.Lock()
-        self._closing = False
-        self._doubted: deque[Pair] = deque()
+        self._waiting = Waiting()
         self._links: list[Link] = []
         self._leaving: list[Link] = []
         self._failed_starts = 0
@@ -64,21 +64,16 @@ class Dispatcher:
 
     def run(self, calls: Sequence[Call]) -> None:
         """Has every call answered, and waits. Raises JourneymanError where workers cannot be started."""
-        batch = Batch(len(calls))
-        with self._lock:
-            if self._closing:
-                raise JourneymanError("the verifier pool was closed")
-            self._waiting += [(call, batch) for call in calls]
-            self._call()
+        batch = self._waiting.add(calls)
+        self._call()
         batch.done.wait()
         if batch.failure is not None:
             raise batch.failure
 
     def close(self) -> None:
         """Ends the workers, all that they started, and the thread."""
-        with self._lock:
-            self._closing = True
-            self._call()
+        self._waiting.close()
+        self._call()
         self._thread.join()
 
     def _call(self) -> None:
@@ -90,7 +85,7 @@ class Dispatcher:
         self._woken.recv(2**12)
 
     def _run(self) -> None:
-        while not self._closing:
+        while not self._waiting.is_closed:
             try:
                 self._start_workers()
                 self._ask_the_idle()
@@ -98,27 +93,28 @@ class Dispatcher:
                 self._end_the_late()
             except Exception as error:  # nobody could wait for this thread's errors but those whom it serves
                 self._fail_all(error)
-        self._fail_all(JourneymanError("the verifier pool was closed"))
+        self._fail_all(JourneymanError(CLOSED_POOL))
         self._selector.close()
         self._wake.close()
         self._woken.close()
 
     def _start_workers(self) -> None:
         """As many as there are calls, up to the pool's size; one for each call that needs a fresh one."""
-        while self._doubted:
+        while self._waiting.doubted:
             link = self._hire()
-            link.first = self._doubted.popleft()
-        with self._lock:
-            waiting = len(self._waiting)
+            link.first = self._waiting.doubted.popleft()
         busy = sum(not link.is_idle and (link.ready or link.first is not None) for link in self._links)
-        while len(self._links) < min(self._size, waiting + busy):
+        while len(self._links) < min(self._size, len(self._waiting) + busy):
             self._hire()
 
     def _hire(self) -> Link:
-        if self._crew is None:
-            self._crew = Crew(*self._limits)
-            self._selector.register(self._crew.orders, selectors.EVENT_READ, self._lose_crew)
-        link = self._crew.hire(LOAD_SECONDS)
+        while True:
+            if self._crew is None:
+                self._crew = Crew(*self._limits)
+                self._selector.register(self._crew.orders, selectors.EVENT_READ, self._lose_crew)
+            if (link := self._crew.hire(LOAD_SECONDS)) is not None:
+                break
+            self._count_failed_start(self._lose_crew())
         self._links.append(link)
         self._selector.register(link.channel, selectors.EVENT_READ, partial(self._serve, link))
         self._selector.register(link.line, selectors.EVENT_READ, partial(self._see_end, link))
@@ -129,9 +125,7 @@ class Dispatcher:
             if link.first is not None:
                 pairs, link.first = [link.first], None
             else:
-                with self._lock:
-                    share = min(MOST_AT_ONCE, -(-len(self._waiting) // (2 * self._size)))
-                    pairs = [self._waiting.popleft() for _ in range(share)]
+                pairs = self._waiting.take(min(MOST_AT_ONCE, -(-len(self._waiting) // (2 * self._size))))
             if pairs:
                 self._ask(link, pairs)
 
@@ -183,9 +177,10 @@ class Dispatcher:
         except NoFrameError as error:
             self._accuse(link, f"the verifier's process wrote {error} into the pool's socket")
             return
-        if not is_open and not link.leaving:
-            link.closed_itself = True
-            self._end(link, CLOSED)
+        if not (is_open or link.leaving or link.closed_itself):
+            link.closed_itself = True  # by its end, as its guardian will tell soon, or not
+            link.deadline = time.monotonic() + CLOSE_SECONDS
+            self._selector.unregister(link.channel)
 
     def _hear(self, link: Link, token: bytes, content: bytes) -> None:
         """Takes in one frame. Raises NoFrameError where it is not the worker's turn to say so."""
@@ -213,19 +208,17 @@ class Dispatcher:
     def _accuse(self, link: Link, why: str) -> None:
         """Ends a worker that does not keep to the form; what it was at gets the blame where it was the first there."""
         if link.at is not None and link.judged and not link.at[0].doubted:
-            self._ask_again(link.given.popleft()[0])
+            self._waiting.doubt(link.given.popleft()[0])
             self._end(link, None)
         else:
             self._end(link, Verdict(Status.ERROR, explanation=why))
 
-    def _ask_again(self, pair: Pair) -> None:
-        """In a fresh worker."""
-        pair[0].doubted = True
-        self._doubted.append(pair)
-
     def _end_the_late(self) -> None:
         now = time.monotonic()
         for link in [link for link in self._links if not link.is_idle and link.deadline <= now]:
+            if link.closed_itself:
+                self._end(link, CLOSED)
+                continue
             if link.at is None:
                 raise JourneymanError(f"a verifier's worker process did not start within {LOAD_SECONDS:g} s")
             if link.loading:
@@ -234,38 +227,35 @@ class Dispatcher:
             else:
                 late = Verdict(Status.TIMEOUT, explanation=f"the verifier took over {self._seconds:g} s")
             self._end(link, late)
-        if any(link.deadline <= now for link in self._leaving):  # a guardian that was stopped, say
-            self._lose_crew()
+        for link in [link for link in self._leaving if link.deadline <= now]:
+            if not link.kill_guardian():  # it was stopped, say; the warden does the rest
+                self._lose_crew()
+                break
+            link.deadline = now + END_SECONDS
 
     def _give_up(self, recipe: Recipe, verdict: Verdict, milliseconds: float) -> None:
         """Every call that needs what a worker could not import gets the verdict: all would wait as long."""
-        with self._lock:
-            others = [pair for pair in (*self._waiting, *self._doubted) if pair[0].recipe == recipe]
-            self._waiting = deque(pair for pair in self._waiting if pair[0].recipe != recipe)
-        self._doubted = deque(pair for pair in self._doubted if pair[0].recipe != recipe)
-        for pair in others:
+        for pair in self._waiting.take_all_of(recipe):
             settle(pair, verdict, milliseconds)
 
     def _end(self, link: Link, verdict: Verdict | None, milliseconds: float | None = None) -> None:
         """Has the worker ended; what it is at gets the verdict when it has, and others do what it has not begun."""
         begun = [link.given.popleft()] if link.given and verdict is not None else []
-        with self._lock:
-            self._waiting.extendleft(pair for pair, _ in reversed(link.given))
+        self._waiting.put_back(pair for pair, _ in link.given)
         link.given = deque(begun)
         link.verdict = verdict or link.verdict
         link.milliseconds = 1000 * (time.monotonic() - link.asked_at) if milliseconds is None else milliseconds
         link.deadline = time.monotonic() + END_SECONDS
-        self._selector.unregister(link.channel)
+        self._forget_channel(link)
         link.hang_up()
         self._links.remove(link)
         self._leaving.append(link)
 
     def _see_end(self, link: Link, _: int) -> None:
         """Its guardian has told that nothing is left of it, or has ended itself."""
-        try:
-            report = unpacked(link.line.recv(2**8))
-        except OSError:
-            report = None
+        if link.listen():
+            return
+        report = unpacked(link.told)
         if self._crew is not None and self._crew.code is not None:
             self._lose_crew()
             return
@@ -279,7 +269,7 @@ class Dispatcher:
         link.close()
         if not link.ready:
             if link.first is not None:
-                self._doubted.append(link.first)
+                self._waiting.doubt(link.first)
             self._count_failed_start(report.code if report else -signal.SIGKILL)
         elif link.at is not None:
             broken = report is not None and report.code == BROKEN and link.judged > 0
@@ -295,38 +285,40 @@ class Dispatcher:
         """Gives what the worker was at when it ended its verdict, or has it `retried` where it may not be to blame."""
         died_loading = link.closed_itself and bool(link.loading)  # killed from outside, perhaps
         if (retried or died_loading) and not pair[0].doubted:
-            self._ask_again(pair)
+            self._waiting.doubt(pair)
             return
         if died_loading:
             verdict = replace(verdict, explanation=f"{verdict.explanation}, while it was imported")
             self._give_up(pair[0].recipe, verdict, link.milliseconds)
         settle(pair, verdict, link.milliseconds)
 
-    def _lose_crew(self, _: int = 0) -> None:
-        """After the warden's end, or to bring it about: what was under way is asked again, but only once."""
+    def _lose_crew(self, _: int = 0) -> int:
+        """After the warden's end, or to bring it about: what was under way is asked again, but only once.
+
+        Returns how the warden ended.
+        """
         links, leaving, code = self._dismiss()
         for link in leaving:
             if link.at is not None:
                 settle(link.at, link.verdict, link.milliseconds)
         for link in links:
             if link.first is not None:
-                self._doubted.append(link.first)
+                self._waiting.doubt(link.first)
             begun = link.given.popleft()[0] if link.given else None
             if begun is not None and begun[0].doubted:
                 settle(begun, UNGUARDED, 1000 * (time.monotonic() - link.asked_at))
             elif begun is not None:
-                self._ask_again(begun)
-            with self._lock:
-                self._waiting.extendleft(pair for pair, _ in reversed(link.given))
+                self._waiting.doubt(begun)
+            self._waiting.put_back(pair for pair, _ in link.given)
         if any(not link.ready for link in links):
             self._count_failed_start(code)
+        return code
 
     def _dismiss(self) -> tuple[list[Link], list[Link], int]:
         """Ends all processes; returns the workers at work, those that were leaving, and the warden's code."""
         links, leaving, self._links, self._leaving = self._links, self._leaving, [], []
-        for link in links:
-            self._selector.unregister(link.channel)
         for link in (*links, *leaving):
+            self._forget_channel(link)
             self._selector.unregister(link.line)
             link.close()
         crew, self._crew = self._crew, None
@@ -335,13 +327,14 @@ class Dispatcher:
         self._selector.unregister(crew.orders)
         return links, leaving, crew.end()
 
+    def _forget_channel(self, link: Link) -> None:
+        if link.channel in self._selector.get_map():
+            self._selector.unregister(link.channel)
+
     def _fail_all(self, error: Exception) -> None:
         """Every caller gets the error, and a new warden is started for later ones."""
         links, leaving, _ = self._dismiss()
-        with self._lock:
-            pairs = [*self._waiting, *self._doubted]
-            self._waiting.clear()
-            self._doubted.clear()
+        pairs = self._waiting.take_all_of()
         self._failed_starts = 0
         for link in (*links, *leaving):
             pairs += [pair for pair, _ in link.given] + ([link.first] if link.first else [])

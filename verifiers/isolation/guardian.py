@@ -24,7 +24,8 @@ _HIGH = 200
 """A worker's socket gets a number from here on: one that is closed or written to by mistake is a low one."""
 BROKEN = 70
 """The code of a worker whose own code failed: what a verifier has done to it may have been an earlier attempt's."""
-_REPORT = struct.Struct("!ii")
+_PROCESS, _REPORT = struct.Struct("!i"), struct.Struct("!ii")
+"""What a guardian says at first, its own process, and at last."""
 
 
 class Cause(IntEnum):
@@ -46,16 +47,16 @@ class Report(NamedTuple):
     cause: Cause
 
 
-def packed(report: Report) -> bytes:
-    """The bytes to send."""
-    return _REPORT.pack(*report)
+def guardian_of(told: bytes) -> int | None:
+    """The guardian's process, of all that it has said; None where it has not yet."""
+    return _PROCESS.unpack_from(told)[0] if len(told) >= _PROCESS.size else None
 
 
-def unpacked(data: bytes) -> Report | None:
-    """What was sent; None where the guardian ended without a word."""
-    if len(data) != _REPORT.size:
+def unpacked(told: bytes) -> Report | None:
+    """The report, of all that the guardian has said; None where there is none yet."""
+    if len(told) != _PROCESS.size + _REPORT.size:
         return None
-    code, cause = _REPORT.unpack(data)
+    code, cause = _REPORT.unpack_from(told, _PROCESS.size)
     return Report(code, Cause(cause))
 
 
@@ -68,6 +69,7 @@ def guard(warden: int, channel: int, line: socket.socket, cpu_seconds: int, memo
     read, write = news_of(signal.SIGCHLD, signal.SIGTERM)
     adopt_orphans()
     guardian = os.getpid()
+    line.send(_PROCESS.pack(guardian))
     worker = os.fork()
     if worker == 0:
         try:
@@ -82,7 +84,7 @@ def guard(warden: int, channel: int, line: socket.socket, cpu_seconds: int, memo
     report = _watch(worker, line, read)
     end_below()
     with suppress(OSError):  # the pool has ended
-        line.send(packed(report))
+        line.send(_REPORT.pack(*report))
 
 
 def _watch(worker: int, line: socket.socket, news: int) -> Report:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import threading
@@ -12,7 +13,7 @@ from typing import TypeAlias
 
 from journeyman.agent.data import Status, Verdict
 from journeyman.verifiers.isolation.frames import Inbox
-from journeyman.verifiers.isolation.guardian import BROKEN, Cause, Report
+from journeyman.verifiers.isolation.guardian import BROKEN, Cause, Report, guardian_of, unpacked
 from journeyman.verifiers.isolation.worker import Recipe
 
 CLOSED = Verdict(Status.ERROR, explanation="the verifier closed its process's pipe")
@@ -78,16 +79,19 @@ class Link:
     verdict: Verdict = _UNMADE
     """Of what it is at, when the worker is to end; given when it has."""
     milliseconds: float = 0.0
+    told: bytes = b""
+    """What its guardian has said."""
+    guardian_killed: bool = False
     leaving: bool = False
     closed_itself: bool = False
-    """Whether it is to end because its socket was closed at its end, by its own end perhaps."""
+    """Whether its socket was closed at its end, by its own end perhaps."""
     inbox: Inbox = field(default_factory=Inbox)
     outgoing: memoryview = field(default_factory=lambda: memoryview(b""))
 
     @property
     def is_idle(self) -> bool:
         """Whether it may be asked."""
-        return self.ready and not self.given
+        return self.ready and not self.given and not self.closed_itself
 
     @property
     def at(self) -> Pair | None:
@@ -110,6 +114,25 @@ class Link:
             return False
         self.inbox.add(data)
         return bool(data)
+
+    def listen(self) -> bool:
+        """Takes in what its guardian says; False where that was its last word."""
+        try:
+            data = self.line.recv(2**8)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        self.told += data
+        return bool(data) and unpacked(self.told) is None
+
+    def kill_guardian(self) -> bool:
+        """Kills the guardian, which has not hung up and so is still there; False where that was tried already."""
+        if self.guardian_killed or (process := guardian_of(self.told)) is None:
+            return False
+        self.guardian_killed = True
+        os.kill(process, signal.SIGKILL)
+        return True
 
     def hang_up(self) -> None:
         """Has its guardian end it."""
