@@ -231,6 +231,13 @@ def leaves_a_subprocess():
 
 
 @way("ok")
+def starts_a_helper():
+    """Fine where the verifier is made: it lives as long as its worker."""
+    subprocess.Popen(["sleep", "1000"], start_new_session=True)
+    threading.Thread(target=sleep).start()
+
+
+@way("ok")
 def leaves_a_shell_in_the_background():
     subprocess.run(["sh", "-c", "sleep 1000 & (trap '' TERM; sleep 1000) &"], check=True)
 

@@ -89,6 +89,8 @@ def unpacked(content: bytes) -> Answer:
     try:
         *fields, milliseconds, last = json.loads(content.decode())
         status, score, raw, steps, *texts = fields
+        if type(steps) not in (list, type(None)):
+            raise TypeError(steps)
         verdict = Verdict(Status(status), score, raw, None if steps is None else tuple(steps), *texts)
     except (ValueError, TypeError, RecursionError) as error:
         raise NoFrameError("what is no answer") from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import selectors
 import signal
 import socket
@@ -21,7 +22,7 @@ from journeyman.verifiers.isolation.processes import adopt_orphans, end_below, e
 from journeyman.verifiers.isolation.worker import serve
 
 _HIGH = 200
-"""A worker's socket gets a number from here on: one that is closed or written to by mistake is a low one."""
+"""A worker's socket gets a number from here on, where so many are allowed: what is closed by mistake is a low one."""
 BROKEN = 70
 """The code of a worker whose own code failed: what a verifier has done to it may have been an earlier attempt's."""
 _PROCESS, _REPORT = struct.Struct("!i"), struct.Struct("!ii")
@@ -110,7 +111,8 @@ def _become_worker(guardian: int, channel: int, cpu_seconds: int, memory_bytes: 
     signal.set_wakeup_fd(-1)
     for one in (signal.SIGCHLD, signal.SIGTERM):
         signal.signal(one, signal.SIG_DFL)
-    high = fcntl.fcntl(channel, fcntl.F_DUPFD_CLOEXEC, _HIGH)
+    lowest = min(_HIGH, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+    high = fcntl.fcntl(channel, fcntl.F_DUPFD_CLOEXEC, lowest)
     os.close(channel)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     end_with(guardian, signal.SIGKILL)
