@@ -427,7 +427,7 @@ def catches_everything():
             sleep()
 
 
-@way("ok timeout")
+@way("ok timeout error", "took over 2 s|can't start new thread")
 def starts_threads_that_spin():
     for _ in range(50):
         threading.Thread(target=spin, daemon=True).start()

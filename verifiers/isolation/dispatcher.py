@@ -27,7 +27,7 @@ from journeyman.agent.errors import JourneymanError
 from journeyman.verifiers.isolation import frames
 from journeyman.verifiers.isolation.crew import END_SECONDS, Crew
 from journeyman.verifiers.isolation.frames import LOADING, MADE, NOBODY, READY, NoFrameError, frame
-from journeyman.verifiers.isolation.guardian import BROKEN, unpacked
+from journeyman.verifiers.isolation.guardian import unpacked
 from journeyman.verifiers.isolation.link import CLOSED, UNGUARDED, Call, Link, Pair, ending, settle
 from journeyman.verifiers.isolation.waiting import CLOSED_POOL, Waiting
 from journeyman.verifiers.isolation.worker import Recipe
@@ -272,8 +272,7 @@ class Dispatcher:
                 self._waiting.doubt(link.first)
             self._count_failed_start(report.code if report else -signal.SIGKILL)
         elif link.at is not None:
-            broken = report is not None and report.code == BROKEN and link.judged > 0
-            self._conclude(link, link.at, link.verdict_after(report, self._limits[0]), retried=broken)
+            self._conclude(link, link.at, link.verdict_after(report, self._limits[0]), retried=link.is_excused(report))
 
     def _count_failed_start(self, code: int) -> None:
         """Of a worker or warden that ended before it was ready: another one is started, but not for ever."""
@@ -283,11 +282,10 @@ class Dispatcher:
 
     def _conclude(self, link: Link, pair: Pair, verdict: Verdict, *, retried: bool) -> None:
         """Gives what the worker was at when it ended its verdict, or has it `retried` where it may not be to blame."""
-        died_loading = link.closed_itself and bool(link.loading)  # killed from outside, perhaps
-        if (retried or died_loading) and not pair[0].doubted:
+        if retried and not pair[0].doubted:
             self._waiting.doubt(pair)
             return
-        if died_loading:
+        if link.closed_itself and link.loading:
             verdict = replace(verdict, explanation=f"{verdict.explanation}, while it was imported")
             self._give_up(pair[0].recipe, verdict, link.milliseconds)
         settle(pair, verdict, link.milliseconds)

@@ -156,6 +156,15 @@ class Link:
             return Verdict(Status.ERROR, explanation=f"the verifier's process {ending(report.code)}")
         return self.verdict
 
+    def is_excused(self, report: Report | None) -> bool:
+        """Whether its end may be another's doing: the machine's, or an attempt's before."""
+        if not self.closed_itself:
+            return False
+        if self.loading or report is None or report.cause is Cause.SIGNAL:
+            return True
+        killed = report.code == -signal.SIGKILL and report.cause is Cause.ITSELF
+        return killed or (report.code == BROKEN and self.judged > 0)
+
     def close(self) -> None:
         """When it has ended, or nobody waits for its end."""
         self.channel.close()

@@ -150,7 +150,7 @@ def test_what_is_killed_while_it_starts_is_started_again(monkeypatch) -> None:
 
 def test_a_worker_that_never_starts_is_an_error_after_some_tries() -> None:
     with (
-        VerifierPool(PoolLimits(workers=2, memory_mb=-1)) as pool,
+        VerifierPool(PoolLimits(workers=2, memory_mb=2**60)) as pool,
         pytest.raises(JourneymanError, match="cannot start"),
     ):
         ask(pool, Recipe("exact", "{}"))
@@ -162,6 +162,8 @@ def test_what_is_killed_from_outside_is_replaced(small: VerifierPool, monkeypatc
     with VerifierPool(PoolLimits(workers=1)) as pool:
         for numbers in (range(3), range(3, 6)):
             assert [verdict.score for verdict in ask(pool, Recipe("exact", "{}"), numbers)] == [0.0] * 3
-            os.kill(sorted(marked(mark))[["warden", "guardian", "worker"].index(whom)], signal.SIGKILL)
+            while len(processes := sorted(marked(mark))) < 3:
+                time.sleep(0.01)
+            os.kill(processes[["warden", "guardian", "worker"].index(whom)], signal.SIGKILL)
         assert [verdict.score for verdict in ask(pool, Recipe("exact", "{}"), range(6, 9))] == [0.0] * 3
     assert marked(mark) == {}
