@@ -31,6 +31,7 @@ from journeyman.storage.runs.policies import NewPolicy, Use
 from journeyman.storage.store import ReplayStore
 from journeyman.storage.trajectories.labels import NewLabel
 from journeyman.storage.trajectories.rows import NewTrajectory
+from journeyman.storage.trajectories.trajectories import Trajectories
 from journeyman.storage.trajectories.verdicts import Affected
 
 GOAL = VerifierId("goal", "1", "00")
@@ -127,8 +128,8 @@ def test_labels_move_along_and_are_not_doubled(
 @pytest.mark.usefixtures("small_pages")
 def test_an_export_goes_page_by_page(store: ReplayStore, run_id: str, task_of, trajectory_of, monkeypatch) -> None:
     asked: list[int] = []
-    by_id = ReplayStore.by_id
-    monkeypatch.setattr(ReplayStore, "by_id", lambda self, ids: asked.append(len(ids)) or by_id(self, ids))
+    by_id = Trajectories.by_id
+    monkeypatch.setattr(Trajectories, "by_id", lambda self, ids: asked.append(len(ids)) or by_id(self, ids))
     store.trajectories.add(run_id, [NewTrajectory(f"g{i}", trajectory_of(task_of(i)), 1, None) for i in range(10)])
     found = export_rows(store, run_id)
     first = next(found)
@@ -158,10 +159,3 @@ def test_tokens_come_back_bit_for_bit(tmp_path_factory, task_of, parts: list[Seg
     assert found.trajectory.turns == (turn,)
     assert all(a.same_as(b) for a, b in zip(found.trajectory.segments, parts, strict=True))
     source.close()
-
-
-@pytest.mark.parametrize("row", [{}, {"format": 3}, {"format": 2}, 3])
-def test_other_rows_are_refused(store: ReplayStore, run_id: str, row: object) -> None:
-    store.policies.add(run_id, NewPolicy(2, None, 1, "finetune", "x", {}))
-    with pytest.raises(DataError, match="rows 1 to 1 are no exported trajectories"):
-        import_rows(store, run_id, [row])
