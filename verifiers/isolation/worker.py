@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from typing import Any, NamedTuple, TypeAlias
 
 from journeyman.agent.data import Json, Status, Task, Trajectory, Verdict
-from journeyman.agent.plugins import VERIFIERS, load_plugin
+from journeyman.agent.plugins import VERIFIERS, given_environments, load_plugin
 from journeyman.verifiers.isolation.boundary import failed, judged
 
 
@@ -26,6 +26,8 @@ class Recipe(NamedTuple):
     """JSON."""
     version: str = ""
     """Of the verifier as the caller has it: another one, of a changed file say, is made anew."""
+    environments: tuple[str, ...] = ()
+    """The "module:object" environments that the run's settings name; tasks may name these and installed ones."""
 
 
 class Chunk(NamedTuple):
@@ -73,7 +75,8 @@ def main(descriptor: int, parent: int, cpu_seconds: int, memory_bytes: int) -> N
                     _limit(resource.RLIMIT_CPU, resource.RLIM_INFINITY)  # an import is no attempt's fault
                     made[recipe] = _make(recipe)
                     connection.send(Answer(None))
-                answer = _answer(number, made[recipe], packed, cpu_seconds)
+                with given_environments(recipe.environments):
+                    answer = _answer(number, made[recipe], packed, cpu_seconds)
                 connection.send(answer)
                 if answer.last:
                     return
@@ -104,7 +107,7 @@ def _make(recipe: Recipe) -> Any:
 
     options: dict[str, Json] = json.loads(recipe.options)
     try:
-        return load_plugin(VERIFIERS, recipe.name, options)
+        return load_plugin(VERIFIERS, recipe.name, options, (recipe.name,))
     except (Exception, SystemExit) as error:  # a plugin's import may raise anything
         return failed(error)
 
