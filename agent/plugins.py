@@ -18,6 +18,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from journeyman.agent.credentials import shown
 from journeyman.agent.data import Json
 from journeyman.agent.errors import SettingsError, UnknownNameError, UsageError, suggestion
 
@@ -66,7 +67,7 @@ def load_plugin(group: str, name: str, options: Mapping[str, Json], given: Colle
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise SettingsError(f"{kind} {name!r}, option {where!r}: {first['msg']}, got {first['input']!r}") from None
+        raise SettingsError(f"{kind} {name!r}, option {where!r}: {first['msg']}, got {shown(first['input'])}") from None
 
 
 def _made(kind: str, name: str, factory: Callable[[], Any]) -> Any:
