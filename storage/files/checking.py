@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from journeyman.agent.data import Source, VerifierId
 from journeyman.agent.errors import DataError
+from journeyman.storage.files.formats import one_line
 from journeyman.storage.files.row_schema import FORMAT, ExportedRow
 
 _REMEDY = "mend the row, or export the run again with `journeyman export`"
@@ -66,8 +67,7 @@ def _reason(error: ValueError) -> str:
     field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
     why = first["msg"].removeprefix("Value error, ")
     got = "" if first["type"] in ("missing", "value_error") else f", got {_SHOWN.repr(first['input'])}"
-    text = f"{field}: {why}{got}" if field else f"{why}{got}"
-    return ascii(text)[1:-1] if not text.isprintable() else text
+    return one_line(f"{field}: {why}{got}" if field else f"{why}{got}")
 
 
 class _Group(NamedTuple):

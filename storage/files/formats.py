@@ -59,6 +59,12 @@ def parsed(text: str) -> Json:
         raise ValueError("nested too deeply") from None
 
 
+def one_line(text: str) -> str:
+    """The text on one line, with what cannot be printed escaped: it may come from a file."""
+    line = " ".join(text.split())
+    return line if line.isprintable() else ascii(line)[1:-1]
+
+
 def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     found = dict(pairs)
     if len(found) < len(pairs):
@@ -124,7 +130,7 @@ def read_parquet(file: Path) -> Iterator[Json]:
     except DataError:
         raise
     except Exception as error:  # of a damaged file pyarrow raises a dozen kinds, and its message may be many lines
-        why = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        why = one_line(f"{type(error).__name__}: {error}")[:300]
         raise DataError(f"{file}, after row {count}: no Parquet file of exported rows ({why}); {_AGAIN}") from None
 
 

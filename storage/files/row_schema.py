@@ -44,17 +44,25 @@ _INT32 = 2**31 - 1
 _FLOAT32 = 3.4028234663852886e38
 
 
+def _unicode(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("holds a lone surrogate, which is no Unicode text") from None
+    return text
+
+
 def _storable(text: str) -> str:
     """Columns of text hold no NUL: PostgreSQL cannot."""
     if "\0" in text:
         raise ValueError("holds a NUL character, which no column takes")
-    return text
+    return _unicode(text)
 
 
 def _plain(name: str) -> str:
     if not name.isprintable() and any(category(character) == "Cc" for character in name):
         raise ValueError("holds a control character")
-    return name
+    return _unicode(name)
 
 
 def _uuid(text: str) -> str:
@@ -75,7 +83,7 @@ def _json(value: Json) -> Json:
         if depth > MOST_NESTED:
             raise ValueError(f"is nested more than {MOST_NESTED} deep")
         if isinstance(found, str):
-            found.encode()  # a lone surrogate raises UnicodeEncodeError, a ValueError
+            _unicode(found)
         elif isinstance(found, float):
             if not abs(found) < float("inf"):
                 raise ValueError(f"holds {found}, which is no finite number")
@@ -101,6 +109,7 @@ Number = Annotated[int, Field(ge=1, le=_INT32)]
 """Of a policy version."""
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(ge=0)]
+Said = Annotated[str, AfterValidator(_unicode)]
 Text = Annotated[str, AfterValidator(_storable)]
 Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_plain)]
 Key = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_plain)]
@@ -120,7 +129,7 @@ class _Part(BaseModel):
 class CallPart(_Part):
     """A tool call of a message."""
 
-    name: str
+    name: Said
     arguments: Table
 
 
@@ -128,7 +137,7 @@ class MessagePart(_Part):
     """A chat message."""
 
     role: Role
-    content: str
+    content: Said
     tool_calls: list[CallPart] = []
 
     def message(self) -> Message:

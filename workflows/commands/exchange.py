@@ -50,7 +50,7 @@ def import_(options: argparse.Namespace) -> None:
     """
     file = Path(options.file)
     if not file.is_file():
-        what = "is a folder, not a file" if file.is_dir() else "is not there"
+        what = "is a folder, not a file" if file.is_dir() else "is no file" if file.exists() else "is not there"
         raise DataError(f"{file} {what}: name what `journeyman export` wrote")
     read = partial(_reader(file), file)
     given = load_settings(options.settings).anchored(str(Path.cwd())) if options.settings else None

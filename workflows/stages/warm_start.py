@@ -145,8 +145,8 @@ def _read_file(session: Session, path: str) -> list[tuple[Task, Trajectory]]:
     held_out = [said(t.prompt) for split in splits for t in store.tasks.of(run_id, split, origin=None)]
     environment = session.settings.environment["name"]
     shown: dict[str, tuple[Task, Trajectory]] = {}
-    demonstrations = islice(placed_demonstrations(path), session.settings.warm_start.demonstrations)
-    for where, (prompt, actions, answer) in demonstrations:
+    rows = list(islice(placed_demonstrations(path), session.settings.warm_start.demonstrations))
+    for where, (prompt, actions, answer) in rows:
         task_hash = canonical_hash(environment, said(prompt))
         if said(prompt) in held_out or task_hash in shown:
             continue
