@@ -253,36 +253,37 @@ def test_an_import_that_ends_half_way_leaves_nothing(tmp_path: Path) -> None:
     store.close()
 
 
+@pytest.mark.parametrize(
+    ("name", "given", "says"),
+    [
+        ("chosen_a:Tasks", "countdown", "UsageError: environment 'chosen_a:Tasks' is not installed"),
+        ("chosen_b:Tasks", "chosen_b:Tasks", "environment 'chosen_b:Tasks' tells no states"),
+        ("http.server:test", "countdown", "UsageError: environment 'http.server:test' is not installed"),
+        ("nowhere", "countdown", "UnknownNameError: unknown environment 'nowhere'"),
+    ],
+)
 def test_no_row_of_a_file_chooses_what_is_imported(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, given: str, says: str
 ) -> None:
-    mark = tmp_path / "imported"
-    (tmp_path / "chosen_by_data.py").write_text(f"from pathlib import Path\nPath({str(mark)!r}).touch()\n" + TASK_SET)
+    module, mark = name.partition(":")[0], tmp_path / "imported"
+    (tmp_path / f"{module}.py").write_text(f"from pathlib import Path\nPath({str(mark)!r}).touch()\n{TASK_SET}")
     monkeypatch.syspath_prepend(str(tmp_path))
+    rows = good_rows()
+    for row in rows:
+        row["task"]["environment"] = name
+    write_jsonl(tmp_path / "a.jsonl", rows)
+    (tmp_path / "a.toml").write_text(f'[environment]\nname = "{given}"\n[verification]\nworkers = 1\n')
     store = ("--store", f"sqlite:///{tmp_path}/store.db")
-    for name in ("chosen_by_data:Tasks", "http.server:test"):
-        rows = good_rows()
-        for row in rows:
-            row["task"]["environment"] = name
-        write_jsonl(tmp_path / "a.jsonl", rows)
-        for number, environment in enumerate(("countdown", "chosen_by_data:Tasks")):
-            mark.unlink(missing_ok=True)
-            settings = f'[environment]\nname = "{environment}"\n[verification]\nworkers = 1\n'
-            (tmp_path / "a.toml").write_text(settings)
-            run = f"{name.partition('.')[0].partition(':')[0]}{number}"
-            told = ("--run", run, "--settings", str(tmp_path / "a.toml"))
-            assert main(["import", str(tmp_path / "a.jsonl"), *told, *store]) == 0
-            assert main(["rescore", run, "--verifier", "goal_steps", *store]) == 0
-            assert mark.exists() == (number == 1)
-            opened = ReplayStore(store[1])
-            verdicts = [v for t in opened.trajectories.of(opened.runs.find(run).id) for v in t.verdicts.items()]
-            opened.close()
-            got = {verdict.explanation for who, verdict in verdicts if who.name == "goal_steps"}
-            (said,) = got
-            is_given = name == environment
-            assert said.startswith("environment" if is_given else f"UsageError: environment {name!r} is not installed")
-            assert is_given or said.endswith("(of an imported one: `journeyman import --settings FILE`)")
-    capsys.readouterr()
+    told = ("--run", "copy", "--settings", str(tmp_path / "a.toml"))
+    assert main(["import", str(tmp_path / "a.jsonl"), *told, *store]) == 0
+    assert main(["rescore", "copy", "--verifier", "goal_steps", *store]) == 0
+    opened = ReplayStore(store[1])
+    of_all = [t.verdicts for t in opened.trajectories.of(opened.runs.find("copy").id)]
+    opened.close()
+    texts = [v.explanation or "" for of_one in of_all for who, v in of_one.items() if who.name == "goal_steps"]
+    assert len(texts) == 4
+    assert all(text.startswith(says) for text in texts)
+    assert mark.exists() == (name == given)
 
 
 TASK_SET = """
