@@ -7,12 +7,13 @@ it is over.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from sqlalchemy import Connection, select
 
-from journeyman.agent.data import Json
+from journeyman.agent.data import Json, VerifierId
 from journeyman.storage.database import chunks, insert_new
 from journeyman.storage.files.checking import checked
 from journeyman.storage.files.exporting import USE
@@ -34,20 +35,30 @@ _Key = tuple[str, int]
 """An attempt's name within its run: its group's key, and its number."""
 
 
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What came of an import."""
+
+    run: RunInfo
+    rows: int
+    retracted: Mapping[VerifierId, str]
+    """Whose verdicts count no more from now on, in the whole store, and why."""
+
+
 def import_run(
     store: ReplayStore, name: str, settings: Mapping[str, Json], read: Callable[[], Iterable[Any]], where: str
-) -> tuple[RunInfo, int]:
-    """A new run of that name, finished, with exported rows; and how many they are.
+) -> Imported:
+    """A new run of that name, finished, with exported rows.
 
     `read` gives the rows, again where the transaction has to be tried again; `where` is what an error says they are
     from. Raises what `import_rows` raises, and then there is no such run.
     """
 
-    def work(connection: Connection) -> tuple[RunInfo, int]:
+    def work(connection: Connection) -> Imported:
         run = create_run(connection, name, settings)
-        count = _import(connection, run.id, checked(read(), where))
+        count, retracted = _import(connection, run.id, checked(read(), where))
         finish_run(connection, run.id)
-        return run, count
+        return Imported(run, count, retracted)
 
     return store.database.write_again(work)
 
@@ -59,19 +70,30 @@ def import_rows(store: ReplayStore, run_id: str, rows: Iterable[Any]) -> int:
     of that id. Raises DataError for what is no such row.
     """
     with store.database.write() as connection:
-        return _import(connection, run_id, checked(rows))
+        return _import(connection, run_id, checked(rows))[0]
 
 
-def _import(connection: Connection, run_id: str, rows: Iterator[ExportedRow]) -> int:
-    """Labels come last, since one may compare an attempt with a later one; they are held in memory till then."""
+def _import(connection: Connection, run_id: str, rows: Iterator[ExportedRow]) -> tuple[int, Mapping[VerifierId, str]]:
+    """How many rows there are, and the new retractions.
+
+    Labels come last, since one may compare an attempt with a later one; they are held in memory till then.
+    """
     count = 0
     labels: list[tuple[_Key, Any]] = []
+    retracted: dict[VerifierId, str] = {}
+    query = select(Retraction.verifier, Retraction.version, Retraction.config_hash)
+    known = {VerifierId(*row) for row in connection.execute(query)}
     while page := list(islice(rows, _PAGE)):
         _import_page(connection, run_id, page, count)
         labels += [(row.key, label) for row in page for label in row.labels]
+        retracted |= {s.by: s.retracted for row in page for s in row.scores if s.retracted is not None}
         count += len(page)
+    new = {by: why for by, why in retracted.items() if by not in known}
+    insert_new(
+        connection, Retraction, [retraction_row(by.name, by.version, by.config_hash, w) for by, w in new.items()]
+    )
     _import_labels(connection, run_id, labels)
-    return count
+    return count, new
 
 
 def _import_page(connection: Connection, run_id: str, page: Sequence[ExportedRow], before: int) -> None:
@@ -93,10 +115,7 @@ def _import_page(connection: Connection, run_id: str, page: Sequence[ExportedRow
         for row in page
         for use in row.uses
     ]
-    retracted = {score.by: score.retracted for row in page for score in row.scores if score.retracted is not None}
-    rows_of_retractions = [retraction_row(by.name, by.version, by.config_hash, why) for by, why in retracted.items()]
     insert_new(connection, Score, scores)
-    insert_new(connection, Retraction, rows_of_retractions)
     insert_new(connection, TrainingUse, uses)
 
 

@@ -59,10 +59,12 @@ def import_(options: argparse.Namespace) -> None:
     store = ReplayStore(options.store)
     try:
         settings = given.model_dump(mode="json") if given else {}
-        run, count = import_run(store, options.run, settings, read, str(file))
+        done = import_run(store, options.run, settings, read, str(file))
     finally:
         store.close()
-    print(f"imported {count} trajectories into run {run.id} ({run.name})")
+    print(f"imported {done.rows} trajectories into run {done.run.id} ({done.run.name})")
+    for by, why in done.retracted.items():
+        print(f"retracted {by.name}/{by.version}, configuration {by.config_hash}, in all runs of the store: {why}")
 
 
 def _writer(file: Path) -> Any:

@@ -247,9 +247,9 @@ def test_an_import_that_ends_half_way_leaves_nothing(tmp_path: Path) -> None:
     store = ReplayStore(f"sqlite:///{tmp_path}/store.db")
     assert store.runs.all() == []
     assert store.upkeep.check() == []
-    run, count = import_run(store, "copy", {}, lambda: many_rows(lambda: None), "a.jsonl")
-    assert (count, store.runs.find("copy").finished) == (1500, True)
-    assert len(store.trajectories.of(run.id, tokens=False)) == 1500
+    done = import_run(store, "copy", {}, lambda: many_rows(lambda: None), "a.jsonl")
+    assert (done.rows, store.runs.find("copy").finished) == (1500, True)
+    assert len(store.trajectories.of(done.run.id, tokens=False)) == 1500
     store.close()
 
 
@@ -304,3 +304,14 @@ class Tasks:
     def open(self, task):
         return SingleTurn(task)
 """
+
+
+def test_retractions_that_come_along_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = good_rows()
+    rows[1]["scores"][0]["retracted"] = "took 1 for 7"
+    write_jsonl(tmp_path / "a.jsonl", rows)
+    command = ["import", str(tmp_path / "a.jsonl"), "--run", "copy", "--store", f"sqlite:///{tmp_path}/store.db"]
+    told = "retracted goal/1, configuration 00, in all runs of the store: took 1 for 7"
+    for said in ([told], []):  # the second time it is known
+        assert main(command) == 0
+        assert capsys.readouterr().out.splitlines()[1:] == said
