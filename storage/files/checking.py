@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from journeyman.agent.data import Source, VerifierId
+from journeyman.agent.data import Source, Task, VerifierId
 from journeyman.agent.errors import DataError
 from journeyman.storage.files.formats import one_line
 from journeyman.storage.files.row_schema import FORMAT, ExportedRow
@@ -107,8 +107,7 @@ class _Together:
             raise ValueError(f"attempt: attempt {row.attempt} of group {row.group!r} is there twice")
         self._ids.add(row.id)
         self._attempts.add(row.key)
-        content = json.dumps(row.task.model_dump(mode="json"), sort_keys=True)
-        digest = blake2b(content.encode(), digest_size=16).digest()
+        digest = _digest(row.task.task())
         if self._tasks.setdefault(row.task.hash, digest) != digest:
             raise ValueError(f"task: another task with the hash {row.task.hash!r} is in a row before")
         group = _Group(row.task.hash, row.source, row.iteration, row.policy)
@@ -153,3 +152,8 @@ class _Together:
                 same = self._groups[label.other[0]].task == row.task.hash
             if not same:
                 raise ValueError(f"labels: {label.other} is an attempt at another task, which cannot be compared")
+
+
+def _digest(task: Task) -> bytes:
+    told = [task.environment, task.split, task.goal, task.payload, [message.to_json() for message in task.prompt]]
+    return blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=16).digest()

@@ -27,7 +27,7 @@ def load_settings(path: str, overrides: Sequence[str] = ()) -> Settings:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         near = suggestion(file.name, [p.name for p in file.parent.glob("*.toml")] if file.parent.is_dir() else [])
-        raise SettingsError(f"there is no settings file {path}: {near}") from None
+        raise SettingsError(f"there is no settings file {shown(path)}: {near}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} cannot be read: {error}") from None
     except tomllib.TOMLDecodeError as error:

@@ -8,15 +8,17 @@ import re
 import signal
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile_rows import BAD_LINES, BAD_ROWS, a_row, an_id, good_rows
+from hostile_rows import BAD_LINES, BAD_ROWS, a_row, an_id, good_rows, nested
 
 from journeyman.agent.errors import DataError
 from journeyman.storage.files.checking import checked
+from journeyman.storage.files.exporting import export_rows
 from journeyman.storage.files.formats import read_jsonl, read_parquet, write_jsonl, write_parquet
 from journeyman.storage.files.importing import import_run
 from journeyman.storage.store import ReplayStore
@@ -76,10 +78,16 @@ def test_bad_lines(refused: Callable[..., str], tmp_path: Path, kind: str) -> No
     assert says in refused(tmp_path / "bad.jsonl")
 
 
-def test_lines_that_end_otherwise_are_good(tmp_path: Path) -> None:
-    text = "\r\n".join(json.dumps(row) for row in good_rows())
+def test_what_is_odd_and_good(tmp_path: Path) -> None:
+    rows = good_rows()
+    rows[0]["task"]["payload"] = rows[1]["task"]["payload"] = rows[2]["task"]["payload"] = {"n": nested(255)}
+    rows[1]["turns"][0]["action"]["content"] = "\0\u202e\x1b[31m[/INST]"
+    text = "\r\n".join(json.dumps(row) for row in rows)
     (tmp_path / "dos.jsonl").write_text(text, newline="")
-    assert list(read_jsonl(tmp_path / "dos.jsonl")) == good_rows()
+    store = ReplayStore(f"sqlite:///{tmp_path}/store.db")
+    done = import_run(store, "copy", {}, partial(read_jsonl, tmp_path / "dos.jsonl"), "dos.jsonl")
+    assert list(export_rows(store, done.run.id)) == rows
+    store.close()
 
 
 @pytest.fixture(scope="module")
