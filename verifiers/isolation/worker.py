@@ -17,7 +17,7 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 from journeyman.agent.data import Json, Status, Verdict
-from journeyman.agent.plugins import VERIFIERS, load_plugin
+from journeyman.agent.plugins import VERIFIERS, given_environments, load_plugin
 from journeyman.verifiers.isolation import frames
 from journeyman.verifiers.isolation.boundary import failed, judged
 from journeyman.verifiers.isolation.frames import HEAD, LOADING, MADE, NOBODY, READY, Answer, frame
@@ -32,6 +32,8 @@ class Recipe(NamedTuple):
     """JSON."""
     version: str = ""
     """Of the verifier as the caller has it: another one, of a changed file say, is made anew."""
+    environments: tuple[str, ...] = ()
+    """The "module:object" environments that the run's settings name; tasks may name these and installed ones."""
 
 
 class _Channel:
@@ -91,7 +93,8 @@ def serve(descriptor: int, cpu_seconds: int, memory_bytes: int) -> None:
             channel.send(token, MADE)
         if cpu_seconds:
             _allow_cpu(cpu_seconds)
-        verdict, milliseconds = _judge(made[recipe], packed)
+        with given_environments(recipe.environments):
+            verdict, milliseconds = _judge(made[recipe], packed)
         last = _is_out_of_memory(verdict) or not surroundings.put_back()
         channel.send(token, frames.packed(Answer(verdict, milliseconds, last)))
         if last:
@@ -112,7 +115,7 @@ def _make(recipe: Recipe) -> Any:
     """The verifier, or the verdict of status `error` on every attempt where it cannot be made."""
     options: dict[str, Json] = json.loads(recipe.options)
     try:
-        return load_plugin(VERIFIERS, recipe.name, options)
+        return load_plugin(VERIFIERS, recipe.name, options, (recipe.name,))
     except BaseException as error:  # a plugin's import may raise anything
         return failed(error)
 
