@@ -41,7 +41,8 @@ def main(descriptor: int, parent: int, cpu_seconds: int, memory_bytes: int) -> N
                 told, descriptors, _, _ = socket.recv_fds(orders, 1, 2)
                 if not told:
                     break
-                own = (selector.close, orders.close, *(partial(os.close, end) for end in news))
+                ends = [partial(os.close, end) for end in news]
+                own: list[Callable[[], None]] = [selector.close, orders.close, *ends]
                 guardians.add(_fork(own, descriptors, (cpu_seconds, memory_bytes)))
     end_below()
 
