@@ -111,7 +111,8 @@ def _become_worker(guardian: int, channel: int, cpu_seconds: int, memory_bytes: 
     signal.set_wakeup_fd(-1)
     for one in (signal.SIGCHLD, signal.SIGTERM):
         signal.signal(one, signal.SIG_DFL)
-    lowest = min(_HIGH, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    lowest = _HIGH if allowed == resource.RLIM_INFINITY else min(_HIGH, allowed // 2)
     high = fcntl.fcntl(channel, fcntl.F_DUPFD_CLOEXEC, lowest)
     os.close(channel)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

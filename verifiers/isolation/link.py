@@ -131,7 +131,8 @@ class Link:
         if self.guardian_killed or (process := guardian_of(self.told)) is None:
             return False
         self.guardian_killed = True
-        os.kill(process, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it hangs up just now
+            os.kill(process, signal.SIGKILL)
         return True
 
     def hang_up(self) -> None:

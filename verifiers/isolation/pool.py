@@ -1,8 +1,9 @@
 """A pool of worker processes for verifiers, with limits of time and memory: nothing hangs, nothing crashes the caller.
 
-One thread per pool starts the workers, hands calls out and takes answers in. A call that takes too long, or whose
-worker dies, becomes a verdict of status `timeout` or `error`; its worker is killed with all it started and replaced;
-every other call of the batch is answered as if nothing had happened. Calls with equal inputs are made once.
+One thread per pool (dispatcher.py) hands calls out and takes answers in; one process, the warden, forks the workers,
+each with a guardian that kills what it leaves. A call that takes too long, or whose worker dies, becomes a verdict of
+status `timeout` or `error`; its worker is killed with all it started and replaced; every other call of the batch is
+answered as if nothing had happened. Calls with equal inputs are made once.
 
 Idle workers take the more calls at once the more there are to do (guided self-scheduling: Polychronopoulos and Kuck,
 1987, "Guided self-scheduling", IEEE Transactions on Computers 36(12)), so cheap verifiers pay little for the way.

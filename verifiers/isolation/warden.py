@@ -10,6 +10,8 @@ import os
 import selectors
 import signal
 import socket
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from journeyman.verifiers.isolation.guardian import guard
 from journeyman.verifiers.isolation.processes import adopt_orphans, children, end_below, end_with, held_back, news_of
@@ -39,21 +41,22 @@ def main(descriptor: int, parent: int, cpu_seconds: int, memory_bytes: int) -> N
                 told, descriptors, _, _ = socket.recv_fds(orders, 1, 2)
                 if not told:
                     break
-                guardians.add(_fork(orders, news, descriptors, (cpu_seconds, memory_bytes)))
+                ends = [partial(os.close, end) for end in news]
+                own: list[Callable[[], None]] = [selector.close, orders.close, *ends]
+                guardians.add(_fork(own, descriptors, (cpu_seconds, memory_bytes)))
     end_below()
 
 
-def _fork(orders: socket.socket, news: tuple[int, int], descriptors: list[int], limits: tuple[int, int]) -> int:
-    """A new guardian's process."""
+def _fork(own: Sequence[Callable[[], None]], descriptors: list[int], limits: tuple[int, int]) -> int:
+    """A new guardian's process, in which `own` close what is the warden's."""
     channel, line = descriptors
     warden = os.getpid()
     with held_back():
         guardian = os.fork()
         if guardian == 0:
             try:
-                orders.close()
-                for end in news:
-                    os.close(end)
+                for close in own:
+                    close()
                 guard(warden, channel, socket.socket(fileno=line), *limits)
             finally:
                 os._exit(0)
