@@ -11,9 +11,11 @@ import keyword
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any, NoReturn
 
 from journeyman.agent.errors import JourneymanError
 from journeyman.workflows.settings.defaults import DEFAULT_STORE
+from journeyman.workflows.terminal import STOPPED, closed, open_out, stopped, tell, visible
 
 _HOMES = {
     "run": "run",
@@ -43,6 +45,7 @@ _HOMES = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; the exit code is 0, 2 (the user can put it right) or 130 (Ctrl-C). Other errors are raised."""
+    open_out()
     options = _parser().parse_args(arguments)
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # vLLM's native code warns of how it binds memory
     try:
@@ -51,23 +54,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
         getattr(module, f"{name}_" if keyword.iskeyword(name) else name)(options)
         return 0
     except JourneymanError as error:
-        print(f"journeyman: {error}", file=sys.stderr)
+        tell(f"journeyman: {error}")
         return 2
     except BrokenPipeError:  # the reader, `head` say, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        closed()
         return 0
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise
-        print(f"journeyman: {error.strerror}: {error.filename or 'no file named'}", file=sys.stderr)
+        tell(f"journeyman: {error.strerror}: {error.filename or 'no file named'}")
         return 2
     except KeyboardInterrupt:
-        print("journeyman: stopped; `journeyman resume` goes on from here", file=sys.stderr)
-        return 130
+        goes_on = "; `journeyman resume` goes on from here" if options.command in ("run", "resume") else ""
+        stopped(f"journeyman: stopped{goes_on}")
+        return STOPPED
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong with a command line in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exits with code 2."""
+        tell(f"journeyman: {message}; `{self.prog} --help` says more")
+        self.exit(2)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        super()._print_message(visible(message, block=True), file)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="journeyman", description="Agentic expert iteration for language models.")
+    parser = _Parser(prog="journeyman", description="Agentic expert iteration for language models.")
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_running(commands)

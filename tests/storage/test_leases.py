@@ -22,9 +22,9 @@ def test_every_piece_is_claimed_by_one(url: str, store: ReplayStore, run_id: str
 
     def work(number: int) -> list[str]:
         mine, other = [], ReplayStore(url)
-        while claim := other.claim(run_id, KIND, f"w{number}", limit=7, seconds=60):
+        while claim := other.queue.claim(run_id, KIND, f"w{number}", limit=7, seconds=60):
             mine += claim.subjects
-            other.finish(claim)
+            other.queue.finish(claim)
         other.close()
         return mine
 
@@ -74,8 +74,8 @@ def test_work_to_be_had_is_open_or_expired(store: ReplayStore, run_id: str) -> N
     done = store.queue.claim(run_id, "score/1", "w", limit=1, seconds=60)
     assert done is not None
     store.queue.finish(done)
-    assert store.queue.kinds_to_do(run_id) == ["generate/2", "score/2"]
-    assert store.queue.kinds_to_do(store.runs.create("other", {}).id) == []
+    assert store.queue.kinds_to_do(run_id, seconds=60) == ["generate/2", "score/2"]
+    assert store.queue.kinds_to_do(store.runs.create("other", {}).id, seconds=60) == []
 
 
 def test_a_dead_worker_gives_back_what_it_held(store: ReplayStore, run_id: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 
@@ -12,6 +11,7 @@ from journeyman.storage.database import Database
 from journeyman.storage.schema.migrate import HEAD
 from journeyman.storage.store import ReplayStore
 from journeyman.workflows.console import Reporter
+from journeyman.workflows.terminal import say, say_json
 
 SHOWN = 20
 """Problems that are printed; --json has them all."""
@@ -24,7 +24,7 @@ def db(options: argparse.Namespace) -> None:
 
 def _upgrade(options: argparse.Namespace) -> None:
     Database(options.store, must_exist=True, upgrade=True).close()
-    print(f"{options.store} has schema {HEAD}")
+    say(f"{options.store} has schema {HEAD}")
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -34,11 +34,11 @@ def _check(options: argparse.Namespace) -> None:
     finally:
         store.close()
     if options.json:
-        print(json.dumps([asdict(p) for p in problems], indent=2))
+        say_json([asdict(p) for p in problems])
     elif problems:
         Reporter(stdout=True).table(f"problems in {options.store}", [asdict(p) for p in problems[:SHOWN]])
     else:
-        print(f"{options.store} is whole")
+        say(f"{options.store} is whole")
     if problems:
         raise UsageError(f"{len(problems)} problems: restore a copy, or export what is good and import it elsewhere")
 
@@ -62,9 +62,7 @@ def _prune(options: argparse.Namespace) -> None:
         count = store.upkeep.prune(run.id, before_iteration=first_kept)
     finally:
         store.close()
-    print(
-        f"deleted the tokens of {count} segments before iteration {first_kept}; `journeyman db vacuum` frees the disk"
-    )
+    say(f"deleted the tokens of {count} segments before iteration {first_kept}; `journeyman db vacuum` frees the disk")
 
 
 _ACTIONS: dict[str, Callable[[argparse.Namespace], None]] = {

@@ -16,6 +16,7 @@ from journeyman.storage.files.training_sets import preference_rows, sft_rows
 from journeyman.storage.store import ReplayStore
 from journeyman.workflows.session.engines import open_rubric, open_task_set
 from journeyman.workflows.settings.loading import load_settings, parse_settings, settings_of
+from journeyman.workflows.terminal import say
 
 _PAGE = 1000
 _NESTED = ("task", "turns", "scores", "labels", "uses", "parent", "messages", "prompt", "chosen", "rejected")
@@ -42,7 +43,7 @@ def export(options: argparse.Namespace) -> None:
         part.rename(file)
     finally:
         store.close()
-    print(f"wrote {count} rows to {file}")
+    say(f"wrote {count} rows to {file}")
 
 
 def import_(options: argparse.Namespace) -> None:
@@ -64,7 +65,7 @@ def import_(options: argparse.Namespace) -> None:
         count = import_rows(store, run.id, read(file))
     finally:
         store.close()
-    print(f"imported {count} trajectories into run {run.id} ({run.name})")
+    say(f"imported {count} trajectories into run {run.id} ({run.name})")
 
 
 def write_jsonl(file: Path, rows: Iterable[Any]) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from journeyman.agent.data import Json, Split
@@ -17,6 +16,7 @@ from journeyman.workflows.settings.defaults import DEFAULT_STORE
 from journeyman.workflows.settings.loading import load_settings
 from journeyman.workflows.stages.evaluate import as_row, measure
 from journeyman.workflows.stages.prepare import prepare
+from journeyman.workflows.terminal import say, say_json
 
 BASE = "base"
 """Kind of a version that is a base model as it was found."""
@@ -38,7 +38,7 @@ def evaluate(options: argparse.Namespace) -> None:
             policy = chosen_version(session, options.policy)
             row = as_row(measure(session, policy, split, policy.iteration))
     if options.json:
-        print(json.dumps(row, indent=2))
+        say_json(row)
     else:
         Reporter(stdout=True).table(f"{options.target} on {split}", [row])
 
@@ -54,9 +54,9 @@ def export_policy(options: argparse.Namespace) -> None:
         policy = chosen_version(session, options.policy)
         export_merged(session.policy_ref(policy), folder)
     if options.json:
-        print(json.dumps({"policy": policy.number, "folder": str(folder)}))
+        say_json({"policy": policy.number, "folder": str(folder)})
     else:
-        print(f"v{policy.number} of run {policy.run_id} is in {folder}; try: vllm serve {folder}")
+        say(f"v{policy.number} of run {policy.run_id} is in {folder}; try: vllm serve {folder}")
 
 
 def _evaluate_base(options: argparse.Namespace, split: Split) -> Json:

@@ -12,6 +12,7 @@ from journeyman.workflows.session.session import RunRef
 from journeyman.workflows.settings.defaults import DEFAULT_STORE
 from journeyman.workflows.settings.loading import load_settings
 from journeyman.workflows.settings.settings import Settings
+from journeyman.workflows.terminal import say
 
 
 def run(options: argparse.Namespace) -> None:
@@ -50,7 +51,7 @@ def show(summary: dict[str, Any], reporter: Reporter, *, as_json: bool) -> None:
     reporter.line(f"summary   {summary['summary']}")
     reporter.line(f"next      journeyman status{store}     journeyman inspect{store}")
     if as_json:
-        print(summary["summary"])
+        say(summary["summary"])
 
 
 def execute(settings: Settings, ref: RunRef, reporter: Reporter) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from journeyman.workflows.console import Reporter, as_text
 from journeyman.workflows.session.engines import verifier_pool
 from journeyman.workflows.settings.loading import overridden, settings_of
 from journeyman.workflows.settings.settings import Settings
+from journeyman.workflows.terminal import say, say_json
 
 
 def verify(options: argparse.Namespace) -> None:
@@ -41,13 +42,13 @@ def verify(options: argparse.Namespace) -> None:
     [(record,)] = rubric.score_all([(task, trajectory)])
     told = _as_json(record, chosen)
     if options.json:
-        print(json.dumps(told, indent=2))
+        say_json(told)
     elif options.explain:
         reporter = Reporter(stdout=True)
         for name, value in told.items():
             reporter.line(f"{name:<12} {as_text(value)}")
     else:
-        print(as_text(record.verdict.status if record.verdict.score is None else record.verdict.score))
+        say(as_text(record.verdict.status if record.verdict.score is None else record.verdict.score))
 
 
 def _stored(options: argparse.Namespace) -> tuple[Task, Trajectory, Settings]:

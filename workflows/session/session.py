@@ -8,7 +8,6 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -221,7 +220,7 @@ def borrow(ref: RunRef) -> Iterator[Session]:
     if lent is not None and lent.ref == ref:
         yield lent
     else:
-        with lend(ref, Reporter(quiet=not sys.stderr.isatty())) as session:
+        with lend(ref, Reporter.of_a_part()) as session:
             yield session
 
 
