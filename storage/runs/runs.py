@@ -56,6 +56,11 @@ class RunInfo:
     has_policy: bool
 
     @property
+    def own_name(self) -> str:
+        """Its name with its id's end, as its folder of results is called: no other run has it."""
+        return f"{self.name}-{self.id[-8:]}"
+
+    @property
     def finished(self) -> bool:
         """Whether it is complete."""
         return self.state is RunState.FINISHED
@@ -142,6 +147,13 @@ class Runs:
             at = present(connection)
             return [_info(row, at) for row in connection.execute(query).mappings()]
 
+    def newest(self) -> RunInfo:
+        """The newest run that stands for its name, else the newest of all; raises UsageError where there is none."""
+        runs = self.all()
+        if not runs:
+            raise UsageError("there is no run in the store yet: `journeyman run SETTINGS.toml` makes one")
+        return next((run for run in reversed(runs) if run.stands_for_name), runs[-1])
+
     def find(self, wanted: str) -> RunInfo:
         """The run whose id is or ends in `wanted`, or the newest of that name that stands for it, else the newest.
 
@@ -163,12 +175,6 @@ class Runs:
         with self.database.write() as connection:
             row = {"run_id": run_id, "number": number, "tasks": list(tasks), "started_at": now()}
             insert_new(connection, Iteration, [row])
-
-    def iterations(self, run_id: str) -> list[int]:
-        """Numbers of the iterations that have begun, in order; 0 is the warm start."""
-        with self.database.read() as connection:
-            query = select(Iteration.number).where(Iteration.run_id == run_id).order_by(Iteration.number)
-            return list(connection.scalars(query))
 
     def chosen_tasks(self, run_id: str, number: int) -> list[str]:
         """Hashes of the tasks chosen for the iteration, in order; raises StoreError where it has not begun."""

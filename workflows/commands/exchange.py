@@ -33,17 +33,19 @@ def export(options: argparse.Namespace) -> None:
         run = store.runs.find(options.run)
         if options.what == "trajectories":
             rows: Iterator[Any] = export_rows(store, run.id)
+            told = f"all {store.trajectories.tally(run.id)} of run {run.id} ({run.name})"
         else:
             settings = settings_of(run)
             rubric = open_rubric(settings, open_task_set(settings))
             sft = options.what == "sft"
+            told = f"what run {run.id} ({run.name}) has to teach"
             rows = sft_rows(store, run.id, rubric.succeeded) if sft else preference_rows(store, run.id, rubric.reward)
         part = file.with_name(f".{file.name}.part")
         count = _writer(file)(part, rows)
         part.rename(file)
     finally:
         store.close()
-    say(f"wrote {count} rows to {file}")
+    say(f"wrote {count} rows to {file}: {told}")
 
 
 def import_(options: argparse.Namespace) -> None:

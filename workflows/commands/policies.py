@@ -10,7 +10,8 @@ from journeyman.agent.errors import UsageError
 from journeyman.storage.runs.policies import NewPolicy
 from journeyman.workflows.attempts.versions import WARM_START
 from journeyman.workflows.console import Reporter
-from journeyman.workflows.session.runs import chosen_version, find_run, start_run
+from journeyman.workflows.session.life import under_way
+from journeyman.workflows.session.runs import BASE_SUFFIX, chosen_version, find_run, start_run
 from journeyman.workflows.session.session import lend
 from journeyman.workflows.settings.defaults import DEFAULT_STORE
 from journeyman.workflows.settings.loading import load_settings
@@ -65,10 +66,10 @@ def _evaluate_base(options: argparse.Namespace, split: Split) -> Json:
     settings = load_settings(options.target, overrides)
     if not settings.tasks.model_dump()[split]:
         raise UsageError(f"there is nothing to evaluate on: tasks.{split} is 0")
-    ref = start_run(
-        settings.model_copy(update={"run": settings.run.model_copy(update={"name": f"{settings.run.name}.base"})})
-    )
-    with lend(ref, Reporter()) as session:
+    name = f"{settings.run.name}{BASE_SUFFIX}"
+    ref = start_run(settings.model_copy(update={"run": settings.run.model_copy(update={"name": name})}))
+    with lend(ref, Reporter()) as session, under_way(session.store.runs, ref.run_id) as begins:
+        begins("evaluate")
         prepare(ref)
         base = NewPolicy(WARM_START, None, 0, BASE, session.base_model, {}, promoted=True)
         session.store.policies.add(ref.run_id, base)

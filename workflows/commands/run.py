@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from journeyman.storage.store import ReplayStore
 from journeyman.workflows.console import Reporter
+from journeyman.workflows.session.life import blamed
 from journeyman.workflows.session.prefect_server import check_prefect, prepare_prefect
 from journeyman.workflows.session.runs import start_run, unfinished_run
 from journeyman.workflows.session.session import RunRef
@@ -22,7 +24,13 @@ def run(options: argparse.Namespace) -> None:
     ref = start_run(settings)
     reporter = Reporter()
     reporter.line(f"run {ref.run_id} ({settings.run.name}, seed {settings.run.seed}) in {settings.store.url}")
-    show(execute(settings, ref, reporter), reporter, as_json=options.json)
+    store = ReplayStore(settings.store.url)
+    try:
+        with blamed(store.runs, ref.run_id):  # an engine that does not start, say
+            summary = execute(settings, ref, reporter)
+    finally:
+        store.close()
+    show(summary, reporter, as_json=options.json)
 
 
 def resume(options: argparse.Namespace) -> None:
