@@ -19,6 +19,7 @@ from journeyman.agent.data import (
     canonical_hash,
 )
 from journeyman.agent.errors import UsageError
+from journeyman.agent.plugins import VERIFIERS, check_options
 from journeyman.storage.store import ReplayStore
 from journeyman.verifiers.rubric import Rubric
 from journeyman.workflows.console import Reporter, as_text
@@ -30,13 +31,9 @@ from journeyman.workflows.terminal import say, say_json
 
 def verify(options: argparse.Namespace) -> None:
     """`journeyman verify VERIFIER --text TEXT | --trajectory ID`; nothing is stored."""
-    chosen = overridden({}, options.overrides)
-    settings = Settings()
-    if options.trajectory:
-        task, trajectory, settings = _stored(options)
-        chosen = dict(settings.verifiers.get(options.verifier, {})) | chosen
-    else:
-        task, trajectory = _told(options)
+    task, trajectory, settings = _stored(options) if options.trajectory else (*_told(options), Settings())
+    known = dict(settings.verifiers.get(options.verifier, {}))
+    chosen = overridden(known, options.overrides, lambda path, _: check_options(VERIFIERS, options.verifier, path[:1]))
     rubric = Rubric.build({options.verifier: 1.0}, {options.verifier: chosen}, verifier_pool(settings))
     rubric.check()
     [(record,)] = rubric.score_all([(task, trajectory)])
