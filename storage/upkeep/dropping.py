@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, Connection, Table, delete, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, or_, select, update
 from sqlalchemy.orm import aliased
 
 from journeyman.agent.errors import UsageError
@@ -78,9 +78,9 @@ def _delete_owned(connection: Connection, name: str, which: ColumnElement[bool])
     order: Sequence[Table] = Base.metadata.sorted_tables
     for table in order:
         links = [
-            key.parent.in_(select(key.column).where(owned[key.column.table]))
-            for key in table.foreign_keys
-            if key.column.table is not table and key.column.table in owned
+            and_(*(key.parent.in_(select(key.column).where(owned[link.referred_table])) for key in link.elements))
+            for link in table.foreign_key_constraints
+            if link.referred_table is not table and link.referred_table in owned
         ]
         if links and table is not root:
             owned[table] = or_(*links)

@@ -29,10 +29,10 @@ def load_settings(path: str, overrides: Sequence[str] = ()) -> Settings:
     except FileNotFoundError:
         near = suggestion(file.name, [p.name for p in file.parent.glob("*.toml")] if file.parent.is_dir() else [])
         raise SettingsError(f"there is no settings file {path}: {near}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} cannot be read: {error}") from None
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is not TOML: {error}") from None
+    except (OSError, ValueError) as error:  # not UTF-8, or no name that a file can have
+        raise SettingsError(f"{path} cannot be read: {error}") from None
     return parse_settings(overridden(values, overrides, _check_setting), path)
 
 
