@@ -171,7 +171,7 @@ def _add_keeping(commands: argparse._SubParsersAction[_Parser]) -> None:
     actions.add_parser("vacuum", help="give the space of what was deleted back to the disk")
     prune = actions.add_parser("prune", help="delete the tokens of old attempts; rows and scores stay")
     prune.add_argument("run", help="run name or id")
-    prune.add_argument("--keep", type=_whole(1), required=True, metavar="N", help="iterations whose tokens are kept")
+    prune.add_argument("--keep", type=int, required=True, metavar="N", help="iterations whose tokens are kept")
     drop = actions.add_parser("drop", help="delete a run with everything of it: rows, weights, results")
     drop.add_argument("run", help="run name or id")
     drop.add_argument("--yes", action="store_true", help="without asking")
@@ -221,7 +221,7 @@ def _add_judging(commands: argparse._SubParsersAction[_Parser]) -> None:
         "--judge-url", metavar="URL", help="root of a chat API; [verifiers.judge] of the run without it"
     )
     revise.add_argument("--model", help="the judge's; [verifiers.judge] of the run without it")
-    revise.add_argument("--limit", type=_whole(1), metavar="N", help="at most so many attempts, drawn")
+    revise.add_argument("--limit", type=int, metavar="N", help="at most so many attempts, drawn")
     for command in (verify, rescore, retract, label, revise):
         _store_argument(command)
     for command in (verify, rescore, retract, revise):

@@ -6,6 +6,7 @@ what a terminal would obey or not show is written out, an escape as `\x1b`. Only
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
 import os
@@ -98,6 +99,7 @@ def open_out() -> None:
         ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler
     ):  # else somebody has decided: a shell's `&`
         signal.signal(signal.SIGINT, _interrupted)
+        atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # runs last: the exit code is decided by then
 
 
 def closed() -> None:
@@ -132,6 +134,7 @@ def _interrupted_again(_number: int, _frame: FrameType | None) -> None:
 def stopped(line: str) -> None:
     """The last line after Ctrl-C; another one from now on has nothing more to say."""
     signal.signal(signal.SIGINT, lambda *_: _end())
+    exec("")  # noqa: S102 (where it interrupted an `exec`, the interpreter would kill itself, but for a later one)
     tell(line)
 
 

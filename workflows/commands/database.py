@@ -59,6 +59,8 @@ def _vacuum(options: argparse.Namespace) -> None:
 
 
 def _prune(options: argparse.Namespace) -> None:
+    if options.keep < 1:
+        raise UsageError(f"--keep {options.keep}: the newest iteration's tokens are needed, so keep 1 or more")
     store = ReplayStore(options.store, must_exist=True)
     try:
         run = store.runs.find(options.run)
