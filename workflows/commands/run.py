@@ -8,7 +8,7 @@ from typing import Any
 from journeyman.storage.store import ReplayStore
 from journeyman.workflows.console import Reporter
 from journeyman.workflows.session.life import blamed
-from journeyman.workflows.session.prefect_server import check_prefect, prepare_prefect
+from journeyman.workflows.session.prefect_server import check_prefect, prepare_prefect, start_prefect
 from journeyman.workflows.session.runs import start_run, unfinished_run
 from journeyman.workflows.session.session import RunRef
 from journeyman.workflows.settings.defaults import DEFAULT_STORE
@@ -70,6 +70,7 @@ def execute(settings: Settings, ref: RunRef, reporter: Reporter) -> dict[str, An
         found: dict[str, Any] = expert_iteration(ref, reporter)
         return found
     prepare_prefect()
+    start_prefect()
     from journeyman.workflows.flows import journeyman_flow
 
     summary: dict[str, Any] = journeyman_flow(settings, ref.run_id)
