@@ -47,7 +47,6 @@ def start_prefect() -> None:
     A terminal interrupts all processes of ours at once; without its server the flow could not end in order. A child
     begins with the signals blocked that are so in the thread that starts it.
     """
-
     problems: list[Exception] = []
 
     def start() -> None:
