@@ -18,6 +18,12 @@ PLAIN_WIDTH = 160
 """Columns where there is no terminal to ask."""
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leaves it to the caller, as for all that is printed, that the reader has seen enough."""
+        raise BrokenPipeError
+
+
 class Advance(Protocol):
     """Moves a progress bar on."""
 
@@ -35,7 +41,7 @@ class Reporter:
         self.looked_at = is_terminal(sys.stdout if stdout else sys.stderr)
         """Whether it writes to a terminal."""
         wide = None if self.looked_at else PLAIN_WIDTH
-        self._console = Console(stderr=not stdout, quiet=quiet, highlight=False, width=wide)
+        self._console = _Console(stderr=not stdout, quiet=quiet, highlight=False, width=wide)
         self.rows: list[Mapping[str, object]] = []
         """Rows of the table of iterations so far."""
 

@@ -70,7 +70,8 @@ def say_json(value: Any) -> None:
 
 def tell(text: str, *, block: bool = False) -> None:
     """A line, or a block of lines, on stderr: what else is to be known."""
-    print(visible(text, block=block), file=sys.stderr)
+    if sys.stderr is not None:  # `print` would take stdout instead, which is a machine's
+        print(visible(text, block=block), file=sys.stderr)
 
 
 def is_terminal(stream: TextIO | None) -> bool:

@@ -175,8 +175,18 @@ def test_streams_that_are_not_utf8_or_not_there() -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[0] == r"\xe9 \u2192"
     assert done.stderr == ""
-    closed = f"{sys.executable} -m journeyman.workflows.cli plugins >&-"
-    subprocess.run(["/bin/sh", "-c", closed], env=environment, check=True)
+    program = f"{sys.executable} -m journeyman.workflows.cli"
+    subprocess.run(["/bin/sh", "-c", f"{program} plugins >&-"], env=environment, check=True)
+    silent = subprocess.run(["/bin/sh", "-c", f"{program} run no.toml 2>&-"], env=environment, capture_output=True)  # noqa: PLW1510
+    assert (silent.returncode, silent.stdout) == (2, b"")
+
+
+@pytest.mark.parametrize("more", ["", "--json"])
+def test_a_reader_that_has_seen_enough_is_no_error(more: str) -> None:
+    code = f"import sys; from journeyman.workflows.cli import main; sys.exit(main('plugins {more}'.split()))"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert (process.wait(), process.stderr.read()) == (0, b"")
 
 
 def test_a_question_needs_somebody_to_answer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ def status(options: argparse.Namespace) -> None:
     try:
         runs = [store.runs.find(options.run)] if options.run else store.runs.all()
         rows = [_run_row(store, run) for run in runs]
+        ages = [_ago(run.silent_s) for run in runs]
         shown = store.runs.find(options.run) if options.run else store.runs.newest() if runs else None
         versions = _version_rows(store, shown) if shown else []
         watched = _watched_rows(store, shown) if shown else []
@@ -34,10 +35,12 @@ def status(options: argparse.Namespace) -> None:
     if shown is None:
         reporter.line(f"no runs in {options.store}: `journeyman run SETTINGS.toml` makes one")
         return
-    reporter.table(f"runs in {options.store}", [_short(row) for row in rows])
+    shortened = [_short(row) | {"last sign": age} for row, age in zip(rows, ages, strict=True)]
+    reporter.table(f"runs in {options.store}", shortened)
     for row in rows:
         if row["reason"]:
-            reporter.line(f"run {row['run'][-8:]} ({row['name']}) {row['state']} in {row['stage']}: {row['reason']}")
+            where = f" in {row['stage']}" if row["stage"] else ""
+            reporter.line(f"run {row['run'][-8:]} ({row['name']}) {row['state']}{where}: {row['reason']}")
     if versions:
         reporter.table(f"policy versions of run {shown.id} ({shown.name})", versions)
     if watched:
@@ -82,6 +85,14 @@ def _short(row: Mapping[str, Json]) -> dict[str, Json]:
     """The row as a table has room for it; the id's end is what every command takes too, the reason has its own line."""
     left_out = ("reason", "trajectories")
     return {n: v for n, v in row.items() if n not in left_out} | {"run": row["run"][-8:]}
+
+
+def _ago(seconds: float) -> str:
+    """E.g. `12 s ago`; a time to come, by a clock that was set back since, is now."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit} ago"
+    return f"{max(seconds, 0.0):.0f} s ago"
 
 
 def _version_rows(store: ReplayStore, run: RunInfo) -> list[dict[str, Json]]:
