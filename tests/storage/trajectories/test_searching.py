@@ -55,7 +55,7 @@ def filled(store: ReplayStore, task_of, trajectory_of) -> tuple[str, dict[str, s
         (Search(task="hash1", failed=True, order=Order.BEST), ["1/1", "1/2"]),
         (Search(task="hash1", fate="policy loss"), ["1/2"]),
         (Search(fate="positive"), ["1/0"]),
-        (Search(fate="not scored"), ["2/3", "1/3"]),
+        (Search(fate="not scored", task="hash2"), ["2/3"]),
         (Search(task="hash100", fate="held"), ["100/3", "100/2", "100/1", "100/0"]),
         (Search(task="hash2", iteration=1), []),
         (Search(failed=True, fate="positive"), []),
