@@ -96,18 +96,8 @@ class Runs:
 
     def create(self, name: str, settings: Mapping[str, Json], terms: Iterable[TermInfo] = ()) -> RunInfo:
         """A new run of that name. In the views of one without terms every verifier that judged is asked for success."""
-        told, run_id = list(terms), new_id()
-
-        def work(connection: Connection) -> None:
-            last = connection.scalar(select(func.max(Run.ordinal)).where(Run.name == name))
-            ordinal = 0 if last is None else last + 1
-            at = present(connection)
-            row = {"id": run_id, "name": name, "ordinal": ordinal, "settings": dict(settings), "created_at": at}
-            connection.execute(insert(Run), [row | {"state": RunState.RUNNING, "seen_at": at}])
-            insert_new(connection, RubricTerm, [{"run_id": run_id, **asdict(term)} for term in told])
-
-        self.database.write_again(work)
-        return self.find(run_id)
+        told = list(terms)
+        return self.database.write_again(lambda connection: create_run(connection, name, settings, told))
 
     def begin(self, run_id: str, host: str) -> None:
         """The run is driven from now on by this machine; whatever stopped it before is over."""
@@ -123,13 +113,12 @@ class Runs:
 
     def finish(self, run_id: str) -> None:
         """Marks the run as complete."""
-        done = {"state": RunState.FINISHED, "finished_at": now(), "stage": None, "reason": None}
-        self._change(run_id, Run.finished_at.is_(None), **done)
+        with self.database.write() as connection:
+            finish_run(connection, run_id)
 
     def _change(self, run_id: str, also: ColumnElement[bool], **values: Any) -> None:
         with self.database.write() as connection:
-            change = update(Run).where(Run.id == run_id, Run.state != RunState.DROPPING, also)
-            connection.execute(change.values(seen_at=present(connection), **values))
+            _change(connection, run_id, also, **values)
 
     def seconds(self, run_id: str) -> float:
         """Wall time from the run's start to its end, or to now; 0 where the clock was set back meanwhile."""
@@ -190,6 +179,29 @@ class Runs:
         which = (Iteration.run_id == run_id) & (Iteration.number == number) & Iteration.finished_at.is_(None)
         with self.database.write() as connection:
             connection.execute(update(Iteration).where(which).values(finished_at=now()))
+
+
+def create_run(
+    connection: Connection, name: str, settings: Mapping[str, Json], terms: Sequence[TermInfo] = ()
+) -> RunInfo:
+    """A new run of that name; see `Runs.create`."""
+    last = connection.scalar(select(func.max(Run.ordinal)).where(Run.name == name))
+    at, run_id = present(connection), new_id()
+    row = {"id": run_id, "name": name, "ordinal": 0 if last is None else last + 1, "settings": dict(settings)}
+    connection.execute(insert(Run), [row | {"state": RunState.RUNNING, "created_at": at, "seen_at": at}])
+    insert_new(connection, RubricTerm, [{"run_id": run_id, **asdict(term)} for term in terms])
+    return _info(connection.execute(_with_policies().where(Run.id == run_id)).mappings().one(), at)
+
+
+def finish_run(connection: Connection, run_id: str) -> None:
+    """Marks the run as complete; the first time stands."""
+    done = {"state": RunState.FINISHED, "finished_at": now(), "stage": None, "reason": None}
+    _change(connection, run_id, Run.finished_at.is_(None), **done)
+
+
+def _change(connection: Connection, run_id: str, also: ColumnElement[bool], **values: Any) -> None:
+    change = update(Run).where(Run.id == run_id, Run.state != RunState.DROPPING, also)
+    connection.execute(change.values(seen_at=present(connection), **values))
 
 
 def _with_policies() -> Select[Any]:

@@ -21,9 +21,8 @@ from journeyman.agent.data import (
 from journeyman.agent.errors import UsageError
 from journeyman.agent.plugins import VERIFIERS, check_options
 from journeyman.storage.store import ReplayStore
-from journeyman.verifiers.rubric import Rubric
 from journeyman.workflows.console import Reporter, as_text
-from journeyman.workflows.session.engines import verifier_pool
+from journeyman.workflows.session.engines import build_rubric
 from journeyman.workflows.settings.loading import overridden, settings_of
 from journeyman.workflows.settings.settings import Settings
 from journeyman.workflows.terminal import say, say_json
@@ -31,18 +30,23 @@ from journeyman.workflows.terminal import say, say_json
 
 def verify(options: argparse.Namespace) -> None:
     """`journeyman verify VERIFIER --text TEXT | --trajectory ID`; nothing is stored."""
-    task, trajectory, settings = _stored(options) if options.trajectory else (*_told(options), Settings())
+    if options.trajectory:
+        task, trajectory, settings = _stored(options)
+    else:
+        task, trajectory = _told(options)
+        settings = Settings(environment={"name": options.environment})
     known = dict(settings.verifiers.get(options.verifier, {}))
     chosen = overridden(known, options.overrides, lambda path, _: check_options(VERIFIERS, options.verifier, path[:1]))
-    rubric = Rubric.build({options.verifier: 1.0}, {options.verifier: chosen}, verifier_pool(settings))
+    told = settings.model_copy(update={"verifiers": {options.verifier: chosen}})
+    rubric = build_rubric(told, {options.verifier: 1.0})
     rubric.check()
     [(record,)] = rubric.score_all([(task, trajectory)])
-    told = _as_json(record, chosen)
+    said = _as_json(record, chosen)
     if options.json:
-        say_json(told)
+        say_json(said)
     elif options.explain:
         reporter = Reporter(stdout=True)
-        for name, value in told.items():
+        for name, value in said.items():
             reporter.line(f"{name:<12} {as_text(value)}")
     else:
         say(as_text(record.verdict.status if record.verdict.score is None else record.verdict.score))

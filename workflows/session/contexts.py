@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import logging
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from journeyman.agent.data import Split, Task, Tool
-from journeyman.agent.errors import SettingsError
+from journeyman.agent.errors import Outage, SettingsError
+from journeyman.agent.hosting import call_bounded
 from journeyman.agent.protocols import TaskSet
-from journeyman.workflows.session.engines import open_guards, open_task_set, renderer_of
+from journeyman.agent.rollout import run_sync
+from journeyman.workflows.session.engines import open_guards, open_task_set, renderer_of, step_seconds
 from journeyman.workflows.settings.settings import Settings
 
 if TYPE_CHECKING:
     from journeyman.agent.chat.rendering import Renderer
 
 _SAMPLE = 32  # tasks of each split
-_OPENS_WITHIN_S = 20.0  # what takes longer to open is the attempts' trouble, who record it
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +35,8 @@ class _Asked:
     turn_tokens: int
     setting: str
     """What says so many tokens."""
+    step_seconds: float
+    """What a call of the environment may take."""
 
 
 def check_contexts(settings: Settings) -> None:
@@ -79,14 +80,16 @@ def check_contexts(settings: Settings) -> None:
 
 def _all_asked(settings: Settings) -> Iterator[_Asked]:
     task_set, tokens = open_task_set(settings), settings.generate.max_tokens
+    seconds = step_seconds(settings.environment, "environment")
     for name, count in settings.tasks.model_dump().items():
         tasks = _first(task_set, Split(name), settings.run.seed, count)
-        yield _Asked(name, tasks, task_set, tokens, "generate.max_tokens")
+        yield _Asked(name, tasks, task_set, tokens, "generate.max_tokens", seconds)
     for guard in open_guards(settings):
         told = guard.settings
         tasks = _first(guard.task_set, Split.VALIDATION, settings.run.seed, told.tasks)
         setting = "generate.max_tokens" if told.max_tokens is None else f"max_tokens of guard {told.name}"
-        yield _Asked(f"guard {told.name}", tasks, guard.task_set, told.max_tokens or tokens, setting)
+        seconds = step_seconds(told.environment, f"guard.{told.name}.environment")
+        yield _Asked(f"guard {told.name}", tasks, guard.task_set, told.max_tokens or tokens, setting, seconds)
 
 
 def _first(task_set: TaskSet, split: Split, seed: int, count: int) -> list[Task]:
@@ -95,7 +98,7 @@ def _first(task_set: TaskSet, split: Split, seed: int, count: int) -> list[Task]
 
 def _lengths(asked: _Asked, renderer: Renderer) -> list[int]:
     """Tokens of each prompt, tools and the assistant's header included; those that are no text are left out."""
-    tools = _tools(asked.task_set, asked.tasks[0]) if asked.tasks else ()
+    tools = _tools(asked) if asked.tasks else ()
     prompts = [task.prompt for task in asked.tasks if all(_is_text(m.content) for m in task.prompt)]
     return [len(renderer.encode(renderer.conversation(prompt, tools))) for prompt in prompts]
 
@@ -104,26 +107,11 @@ def _is_text(content: str) -> bool:
     return content.isascii() or not any("\ud800" <= c <= "\udfff" for c in content)
 
 
-def _tools(task_set: TaskSet, task: Task) -> Sequence[Tool]:
+def _tools(asked: _Asked) -> Sequence[Tool]:
     """What the agent is shown beside the prompt; nothing where the environment does not open."""
-    found: list[Tool] = []
-    problem: list[str] = ["it takes too long"]
-
-    async def look() -> None:
-        environment = task_set.open(task)
-        found.extend(environment.tools)
-        await environment.close()
-
-    def work() -> None:
-        try:
-            asyncio.run(look())
-            problem.clear()
-        except Exception as error:  # a plugin's: attempts in it will record it
-            problem[:] = [f"{type(error).__name__}: {error}"]
-
-    opening = threading.Thread(target=work, name="tools", daemon=True)
-    opening.start()
-    opening.join(_OPENS_WITHIN_S)
-    if problem:
-        logger.warning("environment %r could not be looked at before the run: %s", task.environment, problem[0])
-    return tuple(found)
+    task, task_set = asked.tasks[0], asked.task_set
+    try:
+        return run_sync(call_bounded("open", lambda: tuple(task_set.open(task).tools), asked.step_seconds))
+    except Outage as error:  # attempts in it will record it
+        logger.warning("environment %r could not be looked at before the run: %s", task.environment, error)
+        return ()

@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
+from journeyman.agent.credentials import shown
 from journeyman.agent.errors import SettingsError, UsageError, suggestion
 from journeyman.agent.plugins import ENVIRONMENTS, VERIFIERS, check_options
 from journeyman.storage.runs.runs import RunInfo
@@ -28,7 +29,7 @@ def load_settings(path: str, overrides: Sequence[str] = ()) -> Settings:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         near = suggestion(file.name, [p.name for p in file.parent.glob("*.toml")] if file.parent.is_dir() else [])
-        raise SettingsError(f"there is no settings file {path}: {near}") from None
+        raise SettingsError(f"there is no settings file {shown(path)}: {near}") from None
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is not TOML: {error}") from None
     except (OSError, ValueError) as error:  # not UTF-8, or no name that a file can have
@@ -72,7 +73,7 @@ def _override(
 ) -> None:
     name, equals, text = override.partition("=")
     if not equals or not name.strip():
-        raise SettingsError(f"--set {override!r} is not NAME=VALUE, e.g. --set run.seed=1")
+        raise SettingsError(f"--set {shown(override)} is not NAME=VALUE, e.g. --set run.seed=1")
     *tables, last = path = name.strip().split(".")
     value = _toml_value(text)
     if value is None:
@@ -80,7 +81,7 @@ def _override(
     for table in tables:
         inner = values.get(table, {}) if value is None else values.setdefault(table, {})
         if not isinstance(inner, dict):
-            raise SettingsError(f"--set {override!r}: {table!r} is a value, not a table")
+            raise SettingsError(f"--set {shown(override)}: {table!r} is a value, not a table")
         values = inner
     if value is None:
         values.pop(last, None)
@@ -119,7 +120,7 @@ def _check_entry(table: Sequence[str], path: Sequence[str], default: Any, values
         return
     if where == "environment":
         name = values.get("environment", default).get("name", default["name"])
-        check_options(ENVIRONMENTS, name, [part for part in path[:1] if part != "name"])
+        check_options(ENVIRONMENTS, name, [part for part in path[:1] if part not in ("name", "step_seconds")])
     elif where == "verifiers":
         check_options(VERIFIERS, path[0], path[1:2])
     elif where == "rubric":
@@ -146,5 +147,5 @@ def _explain(problem: Any, where: str) -> str:
         return f"{where}: unknown setting {'.'.join(path)!r}: {suggestion(path[-1], Term.__dataclass_fields__)}"
     if path[0] == "rubric" and problem["type"] == "dataclass_type":
         term = "{weight = 1.0, gate = 0.5, shaping = true}"
-        return f"{where}: setting {'.'.join(path)!r} is {problem['input']!r}: write a weight, or parts of {term}"
-    return f"{where}: setting {'.'.join(path)!r}: {problem['msg']}, got {problem['input']!r}"
+        return f"{where}: setting {'.'.join(path)!r} is {shown(problem['input'])}: write a weight, or parts of {term}"
+    return f"{where}: setting {'.'.join(path)!r}: {problem['msg']}, got {shown(problem['input'])}"

@@ -9,7 +9,6 @@ import pytest
 
 from journeyman.agent.errors import SettingsError
 from journeyman.agent.models import make_tiny
-from journeyman.workflows.session import contexts
 from journeyman.workflows.session.contexts import check_contexts
 
 SUM = len("1+0?") + 4  # and the tokens <|bos|>, <|user|>, <|end|>, <|assistant|>
@@ -66,13 +65,10 @@ def test_tools_count(settings) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "why"), [("breaks", "RuntimeError: no such machine"), ("hangs", "it takes too long")]
+    ("option", "why"), [("breaks", "open: RuntimeError: no such machine"), ("hangs", "open: no answer within 0.5 s")]
 )
-def test_an_environment_that_does_not_open_is_the_attempts_trouble(
-    settings, caplog, monkeypatch: pytest.MonkeyPatch, option: str, why: str
-) -> None:
-    monkeypatch.setattr(contexts, "_OPENS_WITHIN_S", 0.2)
-    check_contexts(settings(512, 10, "context_plugins:Grown", environment={option: True}))
+def test_an_environment_that_does_not_open_is_the_attempts_trouble(settings, caplog, option: str, why: str) -> None:
+    check_contexts(settings(512, 10, "context_plugins:Grown", environment={option: True, "step_seconds": 0.5}))
     assert {record.getMessage().split(": ", 1)[1] for record in caplog.records} == {why}
 
 
