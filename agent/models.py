@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 TINY = "tiny"
 """The name that stands for a model made on the spot by `make_tiny`."""
+TINY_CONTEXT = 2048
+"""Most tokens that it holds."""
 
 BOS, PAD, END = "<|bos|>", "<|pad|>", "<|end|>"
 ROLES = ("<|system|>", "<|user|>", "<|assistant|>", "<|tool|>")
@@ -36,7 +38,7 @@ def make_tiny(
     layers: int = 4,
     heads: int = 4,
     intermediate: int = 512,
-    max_positions: int = 2048,
+    max_positions: int = TINY_CONTEXT,
 ) -> Path:
     """Writes an untrained byte-level Llama (float32, 1.1 M parameters by default) with its tokenizer to `folder`.
 
@@ -47,7 +49,7 @@ def make_tiny(
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    tokenizer = _byte_tokenizer(max_positions)
+    tokenizer = byte_tokenizer(max_positions)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=hidden,
@@ -72,7 +74,8 @@ def make_tiny(
     return folder
 
 
-def _byte_tokenizer(max_positions: int) -> Any:
+def byte_tokenizer(max_positions: int = TINY_CONTEXT) -> Any:
+    """The tokenizer of `tiny`, which is the same for all its shapes."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -134,6 +137,23 @@ def _check_folder(folder: Path) -> None:
         raise SettingsError(f"model {str(folder)!r} cannot be loaded ({why}): save it and its tokenizer") from None
     if not any([*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")]):
         raise SettingsError(f"model {str(folder)!r} has no weights (*.safetensors): save the model into the folder")
+
+
+def context_limit(name: str) -> int | None:
+    """Most tokens that the model's positions reach: `tiny`, a folder or a hub name; None where it does not say.
+
+    Nor is it known of a model whose positions are stretched by a factor: engines differ in what they make of that.
+    """
+    if name == TINY:
+        return TINY_CONTEXT
+    from transformers import AutoConfig
+
+    config: Any = AutoConfig.from_pretrained(resolve_model(name)).get_text_config()
+    stretched = [getattr(config, field, None) or {} for field in ("rope_scaling", "rope_parameters")]
+    if any("factor" in rope for rope in stretched):
+        return None
+    found: int | None = getattr(config, "max_position_embeddings", None)
+    return found
 
 
 def load_tokenizer(path: str) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, fields, is_dataclass
@@ -58,16 +58,27 @@ def load_plugin(group: str, name: str, options: Mapping[str, Json], given: Colle
         if options:
             raise SettingsError(f"{kind} {name!r} takes no options, but {sorted(options)} are set")
         return _made(kind, name, factory) if callable(factory) else factory
-    known = [f.name for f in fields(factory) if f.init]
-    for option in options:
-        if option not in known:
-            raise SettingsError(f"{kind} {name!r} has no option {option!r}: {suggestion(option, known)}")
+    _check_options(kind, name, factory, options)
     try:
         return TypeAdapter(factory).validate_python(dict(options))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise SettingsError(f"{kind} {name!r}, option {where!r}: {first['msg']}, got {shown(first['input'])}") from None
+
+
+def check_options(group: str, name: str, options: Iterable[str]) -> None:
+    """Raises the errors of `load_plugin` for a plugin, named by a user, that is not there or has no such options."""
+    kind = group.rsplit(".", 1)[1].removesuffix("s")
+    factory = _resolve(kind, group, name, (name,))
+    _check_options(kind, name, factory if inspect.isclass(factory) and is_dataclass(factory) else None, options)
+
+
+def _check_options(kind: str, name: str, factory: Any, options: Iterable[str]) -> None:
+    known = [] if factory is None else [f.name for f in fields(factory) if f.init]
+    for option in options:
+        if option not in known:
+            raise SettingsError(f"{kind} {name!r} has no option {option!r}: {suggestion(option, known)}")
 
 
 def _made(kind: str, name: str, factory: Callable[[], Any]) -> Any:

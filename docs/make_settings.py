@@ -12,8 +12,13 @@ from journeyman.workflows.settings.settings import Settings
 
 HEAD = """# Settings
 
-One TOML file, checked before anything starts; `--set table.name=value` overrides it on the command line. Environment
+One TOML file, checked before anything starts; `--set table.name=value` overrides it on the command line, and
+`--set table.name=null` takes the default; so it is with `verifiers.NAME.option` and `environment.option`. Environment
 options are in [environments.md](environments.md).
+
+The prompts of some tasks of each split are looked at too, with the environment's tools: where none of them leaves room
+for `generate.max_tokens` in `sampler.max_context` the run does not begin, and where some do not there is a warning.
+`sampler.max_context` may not be more than the model's own limit.
 """
 
 

@@ -7,11 +7,12 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, create_engine, event
+from sqlalchemy import Connection, create_engine, event, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
@@ -19,7 +20,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModu
 from journeyman.agent.credentials import hidden
 from journeyman.agent.errors import SettingsError, StoreError, UnknownNameError
 from journeyman.storage.schema import migrate
-from journeyman.storage.schema.base import Base
+from journeyman.storage.schema.base import Base, now
 
 BUSY_TIMEOUT_S = 60.0
 """How long a SQLite connection waits for another writer before the caller hears of it."""
@@ -153,6 +154,14 @@ def insert_new(connection: Connection, table: type[Base], rows: Sequence[Mapping
     if rows:
         dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
         connection.execute(dialect.insert(table).on_conflict_do_nothing(), list(rows))
+
+
+def present(connection: Connection) -> datetime:
+    """The time by the server's clock, where there is a server: those of the machines that share it may differ."""
+    if connection.dialect.name != "postgresql":
+        return now()
+    found: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+    return found
 
 
 def chunks(values: Collection[V]) -> Iterator[list[V]]:

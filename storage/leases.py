@@ -6,20 +6,26 @@ and was taken over by then raises LeaseLostError, so nothing of the slower worke
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, true, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, not_, or_, select, true, update
 
 from journeyman.agent.errors import LeaseLostError
-from journeyman.storage.database import Database, chunks, insert_new
-from journeyman.storage.schema.base import new_id, now
+from journeyman.storage.database import Database, chunks, insert_new, present
+from journeyman.storage.schema.base import new_id
 from journeyman.storage.schema.runs import Lease
 
+CLOCKS_APART_S = 60.0
+"""Clocks of machines that share a store may differ by so much; what is dated further ahead is dated wrongly."""
 _ANY = true()
 _UNDONE = {"state": "open", "token": None, "worker": None, "expires_at": None}
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,24 +65,38 @@ class WorkQueue:
             insert_new(connection, Lease, rows)
 
     def claim(self, run_id: str, kind: str, worker: str, *, limit: int, seconds: float) -> Claim | None:
-        """At most `limit` pieces that are open, or whose worker let its lease expire; None where there are none."""
+        """At most `limit` pieces that are open, or whose lease has expired; None where there are none.
+
+        A lease that runs on for longer than `seconds`, which all workers of a run ask for, has expired too: the clock
+        that dated it was wrong.
+        """
         token = new_id()
         with self.database.write() as connection:
-            present = _present(connection)
-            subjects = list(connection.scalars(_claimable(run_id, kind, None, limit)))
-            subjects += connection.scalars(_claimable(run_id, kind, present, limit - len(subjects)))
-            if not subjects:
+            at = present(connection)
+            rows = list(connection.execute(_claimable(run_id, kind, Lease.state == "open", limit)))
+            rows += connection.execute(_claimable(run_id, kind, _expired(at, seconds), limit - len(rows)))
+            if not rows:
                 return None
             values = {"state": "claimed", "token": token, "worker": worker, "claims": Lease.claims + 1}
-            expires = present + timedelta(seconds=seconds)
-            _update(connection, run_id, kind, subjects, {**values, "expires_at": expires})
-        return Claim(run_id, kind, tuple(subjects), token)
+            subjects = tuple(row.subject for row in rows)
+            _update(connection, run_id, kind, subjects, {**values, "expires_at": at + timedelta(seconds=seconds)})
+        ahead = [row for row in rows if row.expires_at is not None and row.expires_at > at]
+        if ahead:
+            logger.warning(
+                "%s claimed %d pieces of %s until %s, which no lease is: %s takes them over; set its clock",
+                ahead[0].worker,
+                len(ahead),
+                kind,
+                ahead[0].expires_at.isoformat(timespec="seconds"),
+                worker,
+            )
+        return Claim(run_id, kind, subjects, token)
 
     def renew(self, claim: Claim, *, seconds: float) -> None:
         """Holds the claim for `seconds` from now; raises LeaseLostError where another worker has taken it over."""
         with self.database.write() as connection:
             _check(connection, claim, {"claimed"})
-            values = {"expires_at": _present(connection) + timedelta(seconds=seconds)}
+            values = {"expires_at": present(connection) + timedelta(seconds=seconds)}
             _update(connection, claim.run_id, claim.kind, claim.subjects, values)
 
     def release(self, claim: Claim) -> None:
@@ -96,11 +116,19 @@ class WorkQueue:
         with self.database.write() as connection:
             finish(connection, claim)
 
-    def kinds_to_do(self, run_id: str) -> list[str]:
-        """Kinds of the run's work of which some is to be had now: open, or its lease has expired."""
+    def kinds_to_do(self, run_id: str, *, seconds: float) -> list[str]:
+        """Kinds of the run's work of which a claim for `seconds` would get some now."""
         with self.database.read() as connection:
-            query = select(Lease.kind).where(Lease.run_id == run_id).where(_free(_present(connection))).distinct()
+            free = or_(Lease.state == "open", _expired(present(connection), seconds))
+            query = select(Lease.kind).where(Lease.run_id == run_id).where(free).distinct()
             return list(connection.scalars(query.order_by(Lease.kind)))
+
+    def workers(self, run_id: str, *, seconds: float) -> list[str]:
+        """Names of those that hold work of the run now, by leases of `seconds`."""
+        with self.database.read() as connection:
+            held = and_(Lease.state == "claimed", not_(_expired(present(connection), seconds)))
+            query = select(Lease.worker).where(Lease.run_id == run_id, held).distinct()
+            return sorted(str(worker) for worker in connection.scalars(query))
 
     def progress(self, run_id: str, kind: str) -> Progress:
         """Counts by state."""
@@ -117,26 +145,18 @@ def finish(connection: Connection, claim: Claim) -> bool:
     return "claimed" in states
 
 
-def _free(present: datetime) -> ColumnElement[bool]:
-    return or_(Lease.state == "open", and_(Lease.state == "claimed", Lease.expires_at < present))
+def _expired(at: datetime, seconds: float) -> ColumnElement[bool]:
+    """Claims whose time is over, or further away than any that a right clock could have given."""
+    furthest = at + timedelta(seconds=max(seconds, 0.0) + CLOCKS_APART_S)
+    return and_(Lease.state == "claimed", or_(Lease.expires_at < at, Lease.expires_at > furthest))
 
 
-def _claimable(run_id: str, kind: str, present: datetime | None, limit: int) -> Select[tuple[str]]:
-    """Open pieces, or at the time `present` expired ones; rows that another claims right now are passed over."""
-    query = select(Lease.subject).where(Lease.run_id == run_id, Lease.kind == kind)
-    if present is None:
-        query = query.where(Lease.state == "open").order_by(Lease.subject)
-    else:
-        query = query.where(Lease.state == "claimed", Lease.expires_at < present).order_by(Lease.expires_at)
-    return query.limit(limit).with_for_update(skip_locked=True)
-
-
-def _present(connection: Connection) -> datetime:
-    """The time by the server's clock, where there is a server: workers' clocks may differ."""
-    if connection.dialect.name != "postgresql":
-        return now()
-    found: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
-    return found
+def _claimable(run_id: str, kind: str, free: ColumnElement[bool], limit: int) -> Select[tuple[str, Any, Any]]:
+    """The free pieces that have waited longest; rows that another claims right now are passed over."""
+    query = select(Lease.subject, Lease.worker, Lease.expires_at).where(
+        Lease.run_id == run_id, Lease.kind == kind, free
+    )
+    return query.order_by(Lease.expires_at, Lease.subject).limit(limit).with_for_update(skip_locked=True)
 
 
 def _check(connection: Connection, claim: Claim, states: set[str]) -> set[str]:

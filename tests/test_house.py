@@ -72,6 +72,22 @@ def test_imports_make_no_circle() -> None:
     assert list(TopologicalSorter(folders).static_order())
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "workflows").rglob("*.py")), ids=lambda path: path.stem)
+def test_nothing_is_shown_past_the_one_way_out(path: Path) -> None:
+    """terminal.py and console.py make every text visible; whoever prints by another way would show what models say."""
+    if path.stem in ("terminal", "console"):
+        return
+    shows = {
+        f"{node.value.id}.{node.attr}"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    } & {"sys.stdout", "sys.stderr", "sys.__stdout__", "sys.__stderr__"}
+    called = (node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+    shows |= {name.id for name in called if isinstance(name, ast.Name) and name.id in ("print", "input")}
+    shows |= {module for module in imported(path) if module.split(".")[0] == "rich"}
+    assert not shows
+
+
 @pytest.mark.parametrize("folder", FOLDERS, ids=[str(folder.relative_to(ROOT)) for folder in FOLDERS])
 def test_a_listing_shows_the_system(folder: Path) -> None:
     """A family of files has a folder of its own, and a folder is no heap."""

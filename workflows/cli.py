@@ -8,13 +8,16 @@ from __future__ import annotations
 import argparse
 import importlib
 import keyword
+import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 from journeyman.agent.credentials import hidden
 from journeyman.agent.errors import JourneymanError
 from journeyman.workflows.settings.defaults import DEFAULT_STORE
+from journeyman.workflows.terminal import STOPPED, closed, open_out, stopped, tell, visible
 
 _HOMES = {
     "run": "run",
@@ -27,7 +30,7 @@ _HOMES = {
     "train-prm": "train_prm",
     "train-reward-model": "train_reward_model",
     "status": "look",
-    "inspect": "look",
+    "inspect": "inspecting",
     "plugins": "look",
     "doctor": "doctor",
     "db": "database",
@@ -44,6 +47,7 @@ _HOMES = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; the exit code is 0, 2 (the user can put it right) or 130 (Ctrl-C). Other errors are raised."""
+    open_out()
     options = _parser().parse_args(arguments)
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # vLLM's native code warns of how it binds memory
     try:
@@ -52,23 +56,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
         getattr(module, f"{name}_" if keyword.iskeyword(name) else name)(options)
         return 0
     except JourneymanError as error:
-        print(f"journeyman: {error}", file=sys.stderr)
+        tell(f"journeyman: {error}")
         return 2
     except BrokenPipeError:  # the reader, `head` say, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        closed()
         return 0
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise
-        print(f"journeyman: {error.strerror}: {error.filename or 'no file named'}", file=sys.stderr)
+        tell(f"journeyman: {error.strerror}: {error.filename or 'no file named'}")
         return 2
     except KeyboardInterrupt:
-        print("journeyman: stopped; `journeyman resume` goes on from here", file=sys.stderr)
-        return 130
+        goes_on = "; `journeyman resume` goes on from here" if options.command in ("run", "resume") else ""
+        stopped(f"journeyman: stopped{goes_on}")
+        return STOPPED
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong with a command line in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exits with code 2."""
+        tell(f"journeyman: {message}; `{self.prog} --help` says more")
+        self.exit(2)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        super()._print_message(visible(message, block=True), file)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="journeyman", description="Agentic expert iteration for language models.")
+    parser = _Parser(prog="journeyman", description="Agentic expert iteration for language models.")
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_running(commands)
@@ -85,7 +102,7 @@ def _version() -> str:
     return version("journeyman")
 
 
-def _add_running(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_running(commands: argparse._SubParsersAction[_Parser]) -> None:
     run = commands.add_parser("run", help="run a settings file from warm start to report")
     _settings_arguments(run)
     resume = commands.add_parser("resume", help="go on with a run that was interrupted")
@@ -113,7 +130,7 @@ def _add_running(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     deploy.add_argument("--pool", required=True, help="name of the work pool")
 
 
-def _add_looking(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_looking(commands: argparse._SubParsersAction[_Parser]) -> None:
     evaluate = commands.add_parser("evaluate", help="pass@1 and pass@k of a policy version or a base model")
     evaluate.add_argument("target", help="run name or id, or a settings file to evaluate its base model")
     evaluate.add_argument("--policy", help="version of the run, e.g. v3; the newest promoted one without it")
@@ -126,9 +143,18 @@ def _add_looking(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     export.add_argument("--policy", help="version, e.g. v3; the newest promoted one without it")
     status = commands.add_parser("status", help="runs, their versions and evaluations")
     status.add_argument("run", nargs="?", help="run name or id")
-    inspect = commands.add_parser("inspect", help="a trajectory: turns, trained tokens, scores, lineage")
-    inspect.add_argument("trajectory", nargs="?", help="id or its end; without it the newest ones are listed")
-    inspect.add_argument("--run", help="run name or id to list")
+    inspect = commands.add_parser("inspect", help="trajectories: turns, trained tokens, scores, fates, lineage")
+    inspect.add_argument("trajectory", nargs="?", help="id or its end; without it a run's newest ones are listed")
+    inspect.add_argument("--run", help="run name or id whose trajectories are listed; the newest one's without it")
+    inspect.add_argument("--task", metavar="HASH", help="only those at this task; the beginning or end of its hash")
+    inspect.add_argument("--iteration", type=int, metavar="N", help="only those of this iteration; 0 is the warm start")
+    inspect.add_argument("--failed", action="store_true", help="only those that were judged and did not succeed")
+    inspect.add_argument("--fate", metavar="WORD", help='only those that became this in training, e.g. "dropped"')
+    first = inspect.add_mutually_exclusive_group()
+    first.add_argument("--best", action="store_true", help="those with the best score first")
+    first.add_argument("--worst", action="store_true", help="those with the worst score first")
+    inspect.add_argument("--limit", type=_whole(1), metavar="N", help="how many are listed (20)")
+    inspect.add_argument("--logprobs", action="store_true", help="with the log-probs of the tokens that were chosen")
     for command in (evaluate, export, status, inspect):
         _store_argument(command)
     plugins = commands.add_parser("plugins", help="the environments and verifiers that are installed")
@@ -138,8 +164,8 @@ def _add_looking(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         command.add_argument("--json", action="store_true", help="print JSON")
 
 
-def _add_keeping(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    db = commands.add_parser("db", help="the database: upgrade its schema, check, vacuum, prune old tokens")
+def _add_keeping(commands: argparse._SubParsersAction[_Parser]) -> None:
+    db = commands.add_parser("db", help="the database: upgrade its schema, check, vacuum, prune old tokens, drop runs")
     actions = db.add_subparsers(dest="action", required=True, metavar="ACTION")
     actions.add_parser("upgrade", help="bring the schema to this version's")
     check = actions.add_parser("check", help="is everything there, and is it whole?")
@@ -147,6 +173,9 @@ def _add_keeping(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     prune = actions.add_parser("prune", help="delete the tokens of old attempts; rows and scores stay")
     prune.add_argument("run", help="run name or id")
     prune.add_argument("--keep", type=int, required=True, metavar="N", help="iterations whose tokens are kept")
+    drop = actions.add_parser("drop", help="delete a run with everything of it: rows, weights, results")
+    drop.add_argument("run", help="run name or id")
+    drop.add_argument("--yes", action="store_true", help="without asking")
     export = commands.add_parser("export", help="a run's trajectories, or a data set for another trainer, as a file")
     export.add_argument("run", help="run name or id")
     export.add_argument("file", help="to write, ends in .jsonl or .parquet")
@@ -160,7 +189,7 @@ def _add_keeping(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     check.add_argument("--json", action="store_true", help="print JSON")
 
 
-def _add_judging(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_judging(commands: argparse._SubParsersAction[_Parser]) -> None:
     verify = commands.add_parser("verify", help="one verifier on one text or one stored trajectory")
     verify.add_argument("verifier", help="its name, or module:object")
     judged = verify.add_mutually_exclusive_group(required=True)
@@ -181,7 +210,7 @@ def _add_judging(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     label = commands.add_parser("label", help="a person's score of a trajectory, or which of two is better")
     label.add_argument("trajectory", help="id or its end")
     says = label.add_mutually_exclusive_group(required=True)
-    says.add_argument("--score", type=float, help="from 0, worst, to 1, best")
+    says.add_argument("--score", type=_number(0.0, 1.0), help="from 0, worst, to 1, best")
     says.add_argument("--better-than", metavar="TRAJECTORY", help="another attempt at the same task")
     says.add_argument("--tied-with", metavar="TRAJECTORY", help="another attempt at the same task")
     label.add_argument("--person", help="who says so; the user's name without it")
@@ -200,14 +229,14 @@ def _add_judging(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         command.add_argument("--json", action="store_true", help="print JSON")
 
 
-def _add_training(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_training(commands: argparse._SubParsersAction[_Parser]) -> None:
     none = argparse.SUPPRESS  # PrmOptions and RewardModelOptions have the defaults
     prm = commands.add_parser("train-prm", help="a process reward model from a run's attempts, by Monte-Carlo labels")
     prm.add_argument(
         "--policy", help="version that goes on from each step, e.g. v3; the newest promoted one without it"
     )
-    prm.add_argument("--attempts", type=int, default=none, help="most attempts to label (2000)")
-    prm.add_argument("--completions", type=int, default=none, help="of each step (8)")
+    prm.add_argument("--attempts", type=_whole(1), default=none, help="most attempts to label (2000)")
+    prm.add_argument("--completions", type=_whole(1), default=none, help="of each step (8)")
     splits = ("newline", "blank_line", "turn", "tool_call")
     prm.add_argument("--split", choices=splits, default=none, help="where steps end (newline)")
     prm.add_argument(
@@ -218,25 +247,55 @@ def _add_training(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     pairs.add_argument("--model", help="another folder or hub name to begin with")
     says = ("all", "labels", "rewards")
     pairs.add_argument("--pairs", choices=says, default=none, help="by labels, by rewards, or both (all)")
-    pairs.add_argument("--per-group", type=int, default=none, help="most pairs by reward of one group (4)")
+    pairs.add_argument("--per-group", type=_whole(1), default=none, help="most pairs by reward of one group (4)")
     for command, items in ((prm, "attempts"), (pairs, "pairs")):
         command.add_argument("run", help="run name or id")
         command.add_argument("--output", required=True, metavar="FOLDER", help="where to; must not exist")
         command.add_argument(
-            "--held-out", type=float, default=none, metavar="SHARE", help="of the tasks, not trained on (0.2)"
+            "--held-out",
+            type=_number(0.0, 1.0),
+            default=none,
+            metavar="SHARE",
+            help="of the tasks, not trained on (0.2)",
         )
-        command.add_argument("--epochs", type=int, default=none, help="at most (10)")
+        command.add_argument("--epochs", type=_whole(1), default=none, help="at most (10)")
         command.add_argument(
-            "--lora-rank", type=int, default=none, help="0 trains all weights; else an adapter, merged at the end"
+            "--lora-rank", type=_whole(0), default=none, help="0 trains all weights; else an adapter, merged at the end"
         )
         command.add_argument(
-            "--batch", type=int, default=none, help=f"{items} of one step; the run's warm_start.batch without it"
+            "--batch", type=_whole(1), default=none, help=f"{items} of one step; the run's warm_start.batch without it"
         )
         command.add_argument(
-            "--learning-rate", type=float, default=none, help="the run's finetune.learning_rate without it"
+            "--learning-rate", type=_number(0.0), default=none, help="the run's finetune.learning_rate without it"
         )
         command.add_argument("--json", action="store_true", help="print JSON")
         _store_argument(command)
+
+
+def _whole(least: int) -> Callable[[str], int]:
+    """What reads a whole number that is `least` or more."""
+
+    def read(text: str) -> int:
+        number = int(text)
+        if number < least:
+            raise argparse.ArgumentTypeError(f"{number} is below {least}")
+        return number
+
+    read.__name__ = "whole number"  # argparse says "invalid whole number value: 'x'"
+    return read
+
+
+def _number(least: float, most: float = float("inf")) -> Callable[[str], float]:
+    """What reads a number from `least` to `most`."""
+
+    def read(text: str) -> float:
+        number = float(text)
+        if not (math.isfinite(number) and least <= number <= most):
+            raise argparse.ArgumentTypeError(f"{text} is not in [{least:g}, {most:g}]")
+        return number
+
+    read.__name__ = "number"
+    return read
 
 
 def _settings_arguments(command: argparse.ArgumentParser) -> None:

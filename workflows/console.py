@@ -10,9 +10,18 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
+
+from journeyman.workflows.terminal import is_terminal, visible
 
 PLAIN_WIDTH = 160
 """Columns where there is no terminal to ask."""
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leaves it to the caller, as for all that is printed, that the reader has seen enough."""
+        raise BrokenPipeError
 
 
 class Advance(Protocol):
@@ -23,27 +32,52 @@ class Advance(Protocol):
 
 
 class Reporter:
-    """Writes to stderr, so that what `--json` prints on stdout stays a machine's; `stdout` is for what was asked."""
+    """Writes to stderr, so that what `--json` prints on stdout stays a machine's; `stdout` is for what was asked.
+
+    All texts are made `visible`, and none of them is read as markup.
+    """
 
     def __init__(self, *, quiet: bool = False, stdout: bool = False) -> None:
-        wide = None if (sys.stdout if stdout else sys.stderr).isatty() else PLAIN_WIDTH
-        self.console = Console(stderr=not stdout, quiet=quiet, highlight=False, width=wide)
+        self.looked_at = is_terminal(sys.stdout if stdout else sys.stderr)
+        """Whether it writes to a terminal."""
+        wide = None if self.looked_at else PLAIN_WIDTH
+        self._console = _Console(stderr=not stdout, quiet=quiet, highlight=False, width=wide)
         self.rows: list[Mapping[str, object]] = []
         """Rows of the table of iterations so far."""
 
+    @classmethod
+    def of_a_part(cls) -> Reporter:
+        """For a stage that is run alone: quiet where nobody looks."""
+        return cls(quiet=not is_terminal(sys.stderr))
+
     def line(self, text: str) -> None:
-        """One line."""
-        self.console.print(text, markup=False)
+        """One line, whatever is in the text."""
+        self._console.print(Text(visible(text)), soft_wrap=True)
+
+    def block(self, pieces: Sequence[tuple[str, bool]]) -> None:
+        """A text of several lines, in pieces, each marked or not: bold on a terminal, between » and « elsewhere."""
+        text = Text()
+        for piece, marked in pieces:
+            shown = visible(piece, block=True)
+            if marked and not self.looked_at:
+                shown = f"»{shown}«"
+            text.append(shown, style="bold green" if marked else "dim")
+        self._console.print(text, soft_wrap=not self.looked_at)
 
     @contextmanager
     def progress(self, label: str, total: int) -> Iterator[Advance]:
         """A bar of `total` steps on a terminal; elsewhere a line that says what begins."""
-        columns = (TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        disabled = self.console.quiet or not self.console.is_terminal
+        columns = (
+            TextColumn("{task.description:<22}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        disabled = self._console.quiet or not self._console.is_terminal
         if disabled:
             self.line(f"  {label} ({total})")
-        with Progress(*columns, console=self.console, transient=True, disable=disabled) as bars:
-            bar = bars.add_task(label, total=total)
+        with Progress(*columns, console=self._console, transient=True, disable=disabled) as bars:
+            bar = bars.add_task(visible(label), total=total)
             yield lambda steps=1: bars.advance(bar, steps)
 
     def iteration(self, row: Mapping[str, object]) -> None:
@@ -56,13 +90,14 @@ class Reporter:
         self.line("  ".join(f"{as_text(value):>{width}}" for value, width in cells))
 
     def table(self, title: str, rows: Sequence[Mapping[str, object]]) -> None:
-        """A table with the first row's keys as its head."""
-        table = Table(title=title, title_justify="left")
+        """A table with the first row's keys as its head; what is too long for its column goes on below."""
+        table = Table(title=Text(visible(title)), title_justify="left")
         for name in rows[0] if rows else ():
-            table.add_column(name, justify="left" if isinstance(rows[0][name], str) else "right")
+            left = isinstance(rows[0][name], str)
+            table.add_column(Text(visible(name)), justify="left" if left else "right", overflow="fold")
         for row in rows:
-            table.add_row(*(as_text(value) for value in row.values()))
-        self.console.print(table)
+            table.add_row(*(Text(visible(as_text(value))) for value in row.values()))
+        self._console.print(table)
 
 
 def as_text(value: object) -> str:

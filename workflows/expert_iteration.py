@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from journeyman.agent.data import Json
 from journeyman.workflows.console import Reporter
+from journeyman.workflows.session.life import under_way
 from journeyman.workflows.session.session import RunRef, lend
 from journeyman.workflows.stages.audit import audit
 from journeyman.workflows.stages.dagger import dagger
@@ -40,24 +41,29 @@ def directly(stage: Stage) -> Stage:
 
 def expert_iteration(ref: RunRef, reporter: Reporter, wrap: Wrap = directly) -> Json:
     """Runs a stored run to its end and returns its summary (see `report`)."""
-    with lend(ref, reporter) as session:
-        wrap(prepare)(ref)
-        wrap(warm_start)(ref)
-        wrap(evaluate)(ref, 0)
-        wrap(audit)(ref, 0)
+    with lend(ref, reporter) as session, under_way(session.store.runs, ref.run_id) as begins:
+
+        def go(stage: Stage, *iteration: int) -> Json:
+            begins(" ".join([stage.__name__, *map(str, iteration)]))
+            return wrap(stage)(ref, *iteration)
+
+        go(prepare)
+        go(warm_start)
+        go(evaluate, 0)
+        go(audit, 0)
         reporter.iteration(iteration_row(session, 0))
 
         for iteration in range(1, session.settings.run.iterations + 1):
-            wrap(generate)(ref, iteration)
-            wrap(score)(ref, iteration)
-            wrap(relabel)(ref, iteration)
+            go(generate, iteration)
+            go(score, iteration)
+            go(relabel, iteration)
             if session.settings.dagger.per_attempt:
-                wrap(dagger)(ref, iteration)
-            wrap(finetune)(ref, iteration)
-            wrap(evaluate)(ref, iteration)
-            wrap(audit)(ref, iteration)
-            wrap(promote)(ref, iteration)
+                go(dagger, iteration)
+            go(finetune, iteration)
+            go(evaluate, iteration)
+            go(audit, iteration)
+            go(promote, iteration)
             reporter.iteration(iteration_row(session, iteration))
 
-        wrap(test)(ref)
-        return wrap(report)(ref)
+        go(test)
+        return go(report)

@@ -20,10 +20,20 @@ class Run(Base):
     id: Mapped[str] = make_id()
     name: Mapped[str]
     ordinal: Mapped[int]
-    """How many runs of this name came before, from 0; part of the key of the run's random numbers."""
+    """One more than that of the run of this name before it, from 0; part of the key of the run's random numbers."""
     settings: Mapped[dict[str, Any]]
     created_at: Mapped[datetime] = mapped_column(default=now)
     finished_at: Mapped[datetime | None]
+    state: Mapped[str] = mapped_column(default="running")
+    """`running`, `stopped`, `failed`, `finished` or `dropping`, as the run told it itself."""
+    stage: Mapped[str | None]
+    """Where it is, or where it stopped, e.g. `generate 3`."""
+    host: Mapped[str | None]
+    """Name of the machine that drives it, or drove it last."""
+    reason: Mapped[str | None]
+    """Why it stopped, in one line."""
+    seen_at: Mapped[datetime | None]
+    """Of its last sign of life, by the server's clock where there is a server."""
 
 
 class RubricTerm(Base):

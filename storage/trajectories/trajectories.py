@@ -16,9 +16,10 @@ from journeyman.storage.schema.runs import PolicyVersion, TaskRow
 from journeyman.storage.schema.trajectories import TrainingUse, TrajectoryGroup, TrajectoryRow
 from journeyman.storage.trajectories.loading import StoredTrajectory, load, select_trajectories, verdicts_of
 from journeyman.storage.trajectories.rows import NewTrajectory
+from journeyman.storage.trajectories.searching import Search, fates_of, search
 from journeyman.storage.trajectories.writing import add_chunk, remove_broken
 
-__all__ = ["JudgedAttempt", "StoredTrajectory", "Trajectories"]
+__all__ = ["JudgedAttempt", "StoredTrajectory", "Tally", "Trajectories"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,6 +30,29 @@ class JudgedAttempt:
     group: str
     """Key of its group."""
     verdicts: Mapping[VerifierId, Verdict]
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many trajectories a run has; the kinds do not overlap, so that they add up to all."""
+
+    attempts: int
+    """Of its policies at training tasks."""
+    held_out: int
+    """At validation, test and guard tasks."""
+    demonstrations: int
+    """By experts, DAgger's and revisions among them."""
+    relabels: int
+    """By hindsight."""
+
+    @property
+    def all(self) -> int:
+        """Of all kinds."""
+        return self.attempts + self.held_out + self.demonstrations + self.relabels
+
+    def __str__(self) -> str:
+        kinds = f"{self.attempts} attempts, {self.held_out} held-out ones"
+        return f"{self.all} trajectories ({kinds}, {self.demonstrations} demonstrations, {self.relabels} relabels)"
 
 
 class Trajectories:
@@ -147,11 +171,15 @@ class Trajectories:
             raise UnknownNameError("trajectory", wanted, ids[:5], remedy)
         return self.by_id(ids)[0]
 
-    def newest(self, run_id: str, count: int) -> list[StoredTrajectory]:
-        """The trajectories stored last, newest first, without tokens."""
-        query = select_trajectories().where(TrajectoryGroup.run_id == run_id).order_by(None)
+    def search(self, run_id: str, wanted: Search) -> dict[str, str]:
+        """Ids of those that are looked for, in order, each with its fate in training; see `searching`."""
         with self.database.read() as connection:
-            return load(connection, query.order_by(TrajectoryRow.id.desc()).limit(count), tokens=False)
+            return search(connection, run_id, wanted)
+
+    def fate_of(self, trajectory_id: str) -> str:
+        """What became of the trajectory in training, by the view `v_trajectory`."""
+        with self.database.read() as connection:
+            return fates_of(connection, [trajectory_id])[trajectory_id]
 
     def uses_of(self, trajectory_id: str) -> list[tuple[int, Use]]:
         """Which versions were trained on the trajectory, and how."""
@@ -185,15 +213,29 @@ class Trajectories:
 
     def counts(self, run_id: str) -> dict[tuple[int, Source], int]:
         """How many trajectories there are by iteration and source, held-out attempts left out."""
+        return {(i, source): n for (i, source, split), n in self._counted(run_id).items() if split is Split.TRAIN}
+
+    def tally(self, run_id: str) -> Tally:
+        """How many trajectories there are, and of which kinds: the numbers that all commands show."""
+        counted = self._counted(run_id)
+        held_out = sum(n for (_, _, split), n in counted.items() if split is not Split.TRAIN)
+        of = {
+            s: sum(n for (_, source, split), n in counted.items() if (source, split) == (s, Split.TRAIN))
+            for s in Source
+        }
+        return Tally(of[Source.POLICY], held_out, of[Source.EXPERT], of[Source.HINDSIGHT])
+
+    def _counted(self, run_id: str) -> dict[tuple[int, Source, Split], int]:
+        """By iteration, source and split."""
         query = (
-            select(TrajectoryGroup.iteration, TrajectoryGroup.source, func.count())
+            select(TrajectoryGroup.iteration, TrajectoryGroup.source, TaskRow.split, func.count())
             .join(TrajectoryRow, TrajectoryRow.group_id == TrajectoryGroup.id)
             .join(TaskRow, TaskRow.id == TrajectoryGroup.task_id)
-            .where(TrajectoryGroup.run_id == run_id, TaskRow.split == Split.TRAIN)
-            .group_by(TrajectoryGroup.iteration, TrajectoryGroup.source)
+            .where(TrajectoryGroup.run_id == run_id)
+            .group_by(TrajectoryGroup.iteration, TrajectoryGroup.source, TaskRow.split)
         )
         with self.database.read() as connection:
-            return {(i, Source(s)): n for i, s, n in connection.execute(query).all()}
+            return {(i, Source(s), Split(split)): n for i, s, split, n in connection.execute(query)}
 
 
 def ids_of(connection: Connection, run_id: str, attempts: Collection[tuple[str, int]]) -> dict[tuple[str, int], str]:

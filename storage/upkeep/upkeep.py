@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import delete, select, update
@@ -11,6 +12,7 @@ from journeyman.agent.data import Source
 from journeyman.storage.database import Database
 from journeyman.storage.replay.pools import leave
 from journeyman.storage.schema.trajectories import SegmentRow, TokenBlob, TrajectoryGroup, TrajectoryRow
+from journeyman.storage.upkeep.dropping import begin_drop, drop_trajectories, end_drop
 from journeyman.storage.upkeep.integrity import Problem, problems
 
 
@@ -44,6 +46,18 @@ class Upkeep:
             connection.execute(update(SegmentRow).where(SegmentRow.trajectory_id.in_(old)).values(kept=False))
             leave(connection, run_id, before_iteration)
         return gone
+
+    def drop(self, run_id: str, files: Callable[[], None]) -> int:
+        """Deletes the run and everything of it; how many trajectories that were. `files` deletes what is on the disk.
+
+        The run is marked first and its row goes last, so that a kill leaves one that says so and can be dropped again;
+        its files go before its row, which knows where they are. Raises UsageError where another run goes on from it.
+        """
+        begin_drop(self.database, run_id)
+        count = drop_trajectories(self.database, run_id)
+        files()
+        end_drop(self.database, run_id)
+        return count
 
     def vacuum(self) -> None:
         """Gives the space of what was deleted back to the disk; needs as much room again while it works."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from journeyman.agent.data import ScoreRecord, Status, Verdict, VerifierId
 from journeyman.agent.errors import LeaseLostError
+from journeyman.storage import leases
 from journeyman.storage.leases import Progress
 from journeyman.storage.store import ReplayStore
 from journeyman.storage.trajectories.rows import NewTrajectory
@@ -74,8 +76,8 @@ def test_work_to_be_had_is_open_or_expired(store: ReplayStore, run_id: str) -> N
     done = store.queue.claim(run_id, "score/1", "w", limit=1, seconds=60)
     assert done is not None
     store.queue.finish(done)
-    assert store.queue.kinds_to_do(run_id) == ["generate/2", "score/2"]
-    assert store.queue.kinds_to_do(store.runs.create("other", {}).id) == []
+    assert store.queue.kinds_to_do(run_id, seconds=60) == ["generate/2", "score/2"]
+    assert store.queue.kinds_to_do(store.runs.create("other", {}).id, seconds=60) == []
 
 
 def test_a_dead_worker_gives_back_what_it_held(store: ReplayStore, run_id: str) -> None:
@@ -105,3 +107,32 @@ def test_scores_finish_a_claim_once(store: ReplayStore, run_id: str, task_of, tr
     assert store.trajectories.by_id([row.id], tokens=False)[0].verdicts == {verifier: Verdict(Status.OK, 1.0)}
     assert store.trajectories.by_id([row.id], tokens=False)[0].trajectory.segments == ()
     assert store.queue.progress(run_id, "score/1").finished
+
+
+def test_a_claim_dated_days_ahead_is_no_claim(
+    store: ReplayStore, run_id: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A worker's clock was wrong, or has been set back since."""
+    store.queue.enqueue(run_id, KIND, ["a", "b"])
+    with monkeypatch.context() as wrong:
+        wrong.setattr(leases, "present", lambda connection: datetime.now(UTC) + timedelta(days=2))
+        ahead = store.queue.claim(run_id, KIND, "ahead", limit=1, seconds=60)
+    right = store.queue.claim(run_id, KIND, "right", limit=1, seconds=60)
+    assert (ahead.subjects, right.subjects, caplog.text) == (("a",), ("b",), "")
+    assert store.queue.kinds_to_do(run_id, seconds=60) == [KIND]
+    assert store.queue.workers(run_id, seconds=60) == ["right"]
+    taken = store.queue.claim(run_id, KIND, "right", limit=9, seconds=60)
+    assert taken.subjects == ("a",)
+    assert "ahead claimed 1 pieces of generate/1 until 20" in caplog.text
+    with pytest.raises(LeaseLostError):
+        store.queue.finish(ahead)
+    assert store.queue.claim(run_id, KIND, "slow clock", limit=9, seconds=60) is None
+    assert store.queue.kinds_to_do(run_id, seconds=60) == []
+
+
+def test_clocks_may_differ_a_little(store: ReplayStore, run_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.queue.enqueue(run_id, KIND, ["a"])
+    with monkeypatch.context() as fast:
+        fast.setattr(leases, "present", lambda connection: datetime.now(UTC) + timedelta(seconds=30))
+        assert store.queue.claim(run_id, KIND, "fast", limit=1, seconds=60) is not None
+    assert store.queue.claim(run_id, KIND, "other", limit=1, seconds=60) is None

@@ -33,6 +33,7 @@ ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "HF_HUB_OFFLINE":
 # ids, times and places: all that may differ between two runs
 UNEQUAL = {"id", "created_at", "started_at", "finished_at", "seconds", "latency_ms", "settings", "stats", "path"}
 UNEQUAL |= {"token", "worker", "claims"}  # of leases: who did it, and after how many
+UNEQUAL |= {"seen_at"}
 NAMES = {
     "run": "name",
     "task": "hash",

@@ -180,8 +180,10 @@ def test_doctor_knows_databases_that_cannot_be_made(tmp_path: Path, capsys: pyte
 
 def test_prompts_that_fill_the_context_are_named(watched) -> None:
     numbers = {"name": "watched_plugins:Sums", "offset": 10**12}
-    session = watched.open(environment=numbers, sampler={"kind": "transformers", "max_context": 16})
+    session = watched.open(environment=numbers)
     watched.candidate(session, 0, lambda a, b: f"answer {a + b}")
+    sampler = session.settings.sampler.model_copy(update={"max_context": 16})
+    session.settings = session.settings.model_copy(update={"sampler": sampler})
     with pytest.raises(SettingsError, match="context is 16: none of 8 prompts leaves room"):
         evaluate(session.ref, 0)
 

@@ -116,6 +116,6 @@ def test_killed_again_and_again_at_random_moments(cli, small, expected, tmp_path
 def tables_after(cli) -> dict[str, list[str]]:
     """The tables once the run is finished, whether or not the last process finished it."""
     last = cli("status", "--json")
-    if json.loads(last.stdout)["runs"][0]["state"] == "unfinished":
+    if json.loads(last.stdout)["runs"][0]["state"] == "interrupted":
         return resume_to_the_end(cli)
     return cli.tables()

@@ -52,7 +52,7 @@ def finish_together(session: Session, work: Work, label: str) -> None:
 
 
 def do_some(session: Session, work: Work) -> bool:
-    """Claims some pieces and does them; False where there are none to claim."""
+    """Claims some pieces and does them, or gives them back where that fails; False where there are none to claim."""
     seconds = session.settings.generate.lease_seconds
     claim = session.store.queue.claim(
         session.run.id, work.kind, session.worker, limit=work.claimed_at_once, seconds=seconds
@@ -63,20 +63,20 @@ def do_some(session: Session, work: Work) -> bool:
         work.do(claim)
     except LeaseLostError as error:  # the outcome of the worker that took over will count
         logger.warning("%s; what was done here is dropped", error)
+    except BaseException:  # Ctrl-C too: others need not wait for the lease to expire
+        session.store.queue.release(claim)
+        raise
     return True
 
 
 @contextmanager
 def held(session: Session, claim: Claim) -> Iterator[None]:
-    """Renews the claim's lease while the body goes on; gives the work back where it fails."""
+    """Renews the claim's lease while the body goes on."""
     ended = threading.Event()
     renewing = threading.Thread(target=_renew, args=(session, claim, ended), name="lease", daemon=True)
     renewing.start()
     try:
         yield
-    except BaseException:
-        session.store.queue.release(claim)
-        raise
     finally:
         ended.set()
         renewing.join()

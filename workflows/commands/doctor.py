@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import sys
@@ -17,6 +16,7 @@ from journeyman.agent.errors import SandboxError, UsageError
 from journeyman.agent.sandbox import sandbox
 from journeyman.storage.database import parse_url
 from journeyman.workflows.console import Reporter
+from journeyman.workflows.terminal import say_json
 
 _FREE_GB = 2.0
 
@@ -36,7 +36,7 @@ def doctor(options: argparse.Namespace) -> None:
     findings = [finding for look in _LOOKS for finding in look(options.store)]
     rows = [asdict(f) | {"ok": "yes" if f.ok else "NO"} for f in findings]
     if options.json:
-        print(json.dumps([asdict(f) for f in findings], indent=2))
+        say_json([asdict(f) for f in findings])
     else:
         Reporter(stdout=True).table("journeyman doctor", rows)
     broken = [f for f in findings if not f.ok]

@@ -18,6 +18,7 @@ from journeyman.storage.files.training_sets import preference_rows, sft_rows
 from journeyman.storage.store import ReplayStore
 from journeyman.workflows.session.engines import open_rubric, open_task_set
 from journeyman.workflows.settings.loading import load_settings, parse_settings, settings_of
+from journeyman.workflows.terminal import say
 
 
 def export(options: argparse.Namespace) -> None:
@@ -30,17 +31,19 @@ def export(options: argparse.Namespace) -> None:
         run = store.runs.find(options.run)
         if options.what == "trajectories":
             rows: Iterator[Any] = export_rows(store, run.id)
+            told = f"all {store.trajectories.tally(run.id)} of run {run.id} ({run.name})"
         else:
             settings = settings_of(run)
             rubric = open_rubric(settings, open_task_set(settings))
             sft = options.what == "sft"
+            told = f"what run {run.id} ({run.name}) has to teach"
             rows = sft_rows(store, run.id, rubric.succeeded) if sft else preference_rows(store, run.id, rubric.reward)
         part = file.with_name(f".{file.name}.part")
         count = _writer(file)(part, rows)
         part.rename(file)
     finally:
         store.close()
-    print(f"wrote {count} rows to {file}")
+    say(f"wrote {count} rows to {file}: {told}")
 
 
 def import_(options: argparse.Namespace) -> None:
@@ -62,9 +65,9 @@ def import_(options: argparse.Namespace) -> None:
         done = import_run(store, options.run, settings, read, str(file))
     finally:
         store.close()
-    print(f"imported {done.rows} trajectories into run {done.run.id} ({done.run.name})")
+    say(f"imported {done.rows} trajectories into run {done.run.id} ({done.run.name})")
     for by, why in done.retracted.items():
-        print(f"retracted {by.name}/{by.version}, configuration {by.config_hash}, in all runs of the store: {why}")
+        say(f"retracted {by.name}/{by.version}, configuration {by.config_hash}, in all runs of the store: {why}")
 
 
 def _writer(file: Path) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import getpass
-import json
 
 from journeyman.agent.errors import UsageError
 from journeyman.storage.store import ReplayStore
@@ -12,6 +11,7 @@ from journeyman.storage.trajectories.labels import NewLabel
 from journeyman.workflows.console import Reporter
 from journeyman.workflows.session.engines import build_rubric, open_rubric, open_task_set
 from journeyman.workflows.settings.loading import settings_of
+from journeyman.workflows.terminal import say, say_json
 from journeyman.workflows.updates.replay import remember
 
 _PAGE = 256
@@ -40,7 +40,10 @@ def rescore(options: argparse.Namespace) -> None:
     finally:
         store.close()
     report = {"verifier": criterion.id.name, "version": criterion.id.version, "scored": len(ids), "disagrees": changed}
-    print(json.dumps(report) if options.json else _sentence(report))
+    if options.json:
+        say_json(report)
+    else:
+        say(_sentence(report))
 
 
 def _sentence(report: dict[str, object]) -> str:
@@ -60,11 +63,11 @@ def retract(options: argparse.Namespace) -> None:
         store.close()
     rows = [{"run": a.run, "policy": f"v{a.policy}", "trajectories": a.trajectories} for a in affected]
     if options.json:
-        print(json.dumps(rows, indent=2))
+        say_json(rows)
     elif rows:
         Reporter(stdout=True).table(f"trained on verdicts of {options.verifier}", rows)
     else:
-        print(f"retracted {options.verifier}; no policy was trained on its verdicts")
+        say(f"retracted {options.verifier}; no policy was trained on its verdicts")
 
 
 def label(options: argparse.Namespace) -> None:
@@ -79,4 +82,4 @@ def label(options: argparse.Namespace) -> None:
         store.labels.add(NewLabel(one.id, other.id if other else None, value, person, options.comment))
     finally:
         store.close()
-    print(f"labelled {one.id}")
+    say(f"labelled {one.id}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from journeyman.agent.data import Json, Split
@@ -12,12 +11,14 @@ from journeyman.storage.runs.policies import NewPolicy
 from journeyman.workflows.attempts.exams import exam_of
 from journeyman.workflows.attempts.versions import WARM_START
 from journeyman.workflows.console import Reporter
-from journeyman.workflows.session.runs import chosen_version, find_run, start_run
+from journeyman.workflows.session.life import under_way
+from journeyman.workflows.session.runs import BASE_SUFFIX, chosen_version, find_run, start_run
 from journeyman.workflows.session.session import lend
 from journeyman.workflows.settings.defaults import DEFAULT_STORE
 from journeyman.workflows.settings.loading import load_settings
 from journeyman.workflows.stages.evaluate import as_row, measure
 from journeyman.workflows.stages.prepare import prepare
+from journeyman.workflows.terminal import say, say_json
 
 BASE = "base"
 """Kind of a version that is a base model as it was found."""
@@ -39,7 +40,7 @@ def evaluate(options: argparse.Namespace) -> None:
             policy = chosen_version(session, options.policy)
             row = as_row(measure(session, policy, policy.iteration, exam_of(session, split)))
     if options.json:
-        print(json.dumps(row, indent=2))
+        say_json(row)
     else:
         Reporter(stdout=True).table(f"{options.target} on {split}", [row])
 
@@ -55,9 +56,9 @@ def export_policy(options: argparse.Namespace) -> None:
         policy = chosen_version(session, options.policy)
         export_merged(session.policy_ref(policy), folder)
     if options.json:
-        print(json.dumps({"policy": policy.number, "folder": str(folder)}))
+        say_json({"policy": policy.number, "folder": str(folder)})
     else:
-        print(f"v{policy.number} of run {policy.run_id} is in {folder}; try: vllm serve {folder}")
+        say(f"v{policy.number} of run {policy.run_id} is in {folder}; try: vllm serve {folder}")
 
 
 def _evaluate_base(options: argparse.Namespace, split: Split) -> Json:
@@ -66,10 +67,10 @@ def _evaluate_base(options: argparse.Namespace, split: Split) -> Json:
     settings = load_settings(options.target, overrides)
     if not settings.tasks.model_dump()[split]:
         raise UsageError(f"there is nothing to evaluate on: tasks.{split} is 0")
-    ref = start_run(
-        settings.model_copy(update={"run": settings.run.model_copy(update={"name": f"{settings.run.name}.base"})})
-    )
-    with lend(ref, Reporter()) as session:
+    name = f"{settings.run.name}{BASE_SUFFIX}"
+    ref = start_run(settings.model_copy(update={"run": settings.run.model_copy(update={"name": name})}))
+    with lend(ref, Reporter()) as session, under_way(session.store.runs, ref.run_id) as begins:
+        begins("evaluate")
         prepare(ref)
         base = NewPolicy(WARM_START, None, 0, BASE, session.base_model, {}, promoted=True)
         session.store.policies.add(ref.run_id, base)

@@ -8,7 +8,6 @@ orders, so that a revision that is none is no preference.
 from __future__ import annotations
 
 import argparse
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +26,7 @@ from journeyman.verifiers.judges.prompts import Asked, neutralised
 from journeyman.verifiers.judges.revision_prompts import critique_of, revision_of
 from journeyman.workflows.console import Reporter
 from journeyman.workflows.session.session import RunRef, Session, lend
+from journeyman.workflows.terminal import say, say_json
 
 REVISER = "constitution/1"
 """What stands as `relabeller` of a revision, with the version of its making."""
@@ -63,7 +63,10 @@ def revise(options: argparse.Namespace) -> None:
     with lend(RunRef(options.store, run.id), Reporter()) as session:
         judge = _judge(session.settings.verifiers, {"url": options.judge_url, "model": options.model})
         report = revise_attempts(session, judge, principles, options.limit)
-    print(json.dumps(report) if options.json else _sentence(report))
+    if options.json:
+        say_json(report)
+    else:
+        say(_sentence(report))
 
 
 def read_principles(file: Path) -> list[str]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from journeyman.storage.store import ReplayStore
 from journeyman.workflows.console import Reporter
-from journeyman.workflows.session.prefect_server import check_prefect, prepare_prefect
+from journeyman.workflows.session.life import blamed
+from journeyman.workflows.session.prefect_server import check_prefect, prepare_prefect, start_prefect
 from journeyman.workflows.session.runs import start_run, unfinished_run
 from journeyman.workflows.session.session import RunRef
 from journeyman.workflows.settings.defaults import DEFAULT_STORE
 from journeyman.workflows.settings.loading import load_settings
 from journeyman.workflows.settings.settings import Settings
+from journeyman.workflows.terminal import say
 
 
 def run(options: argparse.Namespace) -> None:
@@ -21,7 +24,13 @@ def run(options: argparse.Namespace) -> None:
     ref = start_run(settings)
     reporter = Reporter()
     reporter.line(f"run {ref.run_id} ({settings.run.name}, seed {settings.run.seed}) in {settings.store.url}")
-    show(execute(settings, ref, reporter), reporter, as_json=options.json)
+    store = ReplayStore(settings.store.url)
+    try:
+        with blamed(store.runs, ref.run_id):  # an engine that does not start, say
+            summary = execute(settings, ref, reporter)
+    finally:
+        store.close()
+    show(summary, reporter, as_json=options.json)
 
 
 def resume(options: argparse.Namespace) -> None:
@@ -50,7 +59,7 @@ def show(summary: dict[str, Any], reporter: Reporter, *, as_json: bool) -> None:
     reporter.line(f"summary   {summary['summary']}")
     reporter.line(f"next      journeyman status{store}     journeyman inspect{store}")
     if as_json:
-        print(summary["summary"])
+        say(summary["summary"])
 
 
 def execute(settings: Settings, ref: RunRef, reporter: Reporter) -> dict[str, Any]:
@@ -61,6 +70,7 @@ def execute(settings: Settings, ref: RunRef, reporter: Reporter) -> dict[str, An
         found: dict[str, Any] = expert_iteration(ref, reporter)
         return found
     prepare_prefect()
+    start_prefect()
     from journeyman.workflows.flows import journeyman_flow
 
     summary: dict[str, Any] = journeyman_flow(settings, ref.run_id)

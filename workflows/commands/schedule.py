@@ -26,6 +26,7 @@ from journeyman.workflows.session.checking import check
 from journeyman.workflows.session.prefect_server import check_prefect, prepare_prefect
 from journeyman.workflows.settings.loading import load_settings
 from journeyman.workflows.settings.settings import Settings
+from journeyman.workflows.terminal import say, tell
 
 if TYPE_CHECKING:
     from prefect.deployments.runner import RunnerDeployment
@@ -44,7 +45,7 @@ def serve(options: argparse.Namespace) -> None:
         from prefect import serve as prefect_serve
 
         deployment = _deployment(settings, options.cron)
-        print(f"serving {settings.run.name!r}, schedule {options.cron or 'none'}; Ctrl-C stops", file=sys.stderr)
+        tell(f"serving {settings.run.name!r}, schedule {options.cron or 'none'}; Ctrl-C stops")
         prefect_serve(deployment, limit=1, print_starting_message=False)
 
 
@@ -67,7 +68,7 @@ def deploy(options: argparse.Namespace) -> None:
             remedy = f"prefect work-pool create {options.pool} --type process"
             raise UsageError(f"there is no work pool {options.pool!r}: {remedy}") from None
     _deployment(settings, options.cron, options.pool).apply()
-    print(f"deployed journeyman/{settings.run.name} to pool {options.pool!r}, schedule {options.cron or 'none'}")
+    say(f"deployed journeyman/{settings.run.name} to pool {options.pool!r}, schedule {options.cron or 'none'}")
 
 
 def scheduled(settings: Settings) -> Settings:
@@ -122,7 +123,7 @@ def _server() -> Iterator[None]:
         url = f"http://127.0.0.1:{port}/api"
         _wait_for(url, server)
         os.environ["PREFECT_API_URL"] = url  # before Prefect is imported, and for the flow runs' processes
-        print(f"Prefect server at {url.removesuffix('/api')}", file=sys.stderr)
+        tell(f"Prefect server at {url.removesuffix('/api')}")
         yield
     finally:
         server.terminate()

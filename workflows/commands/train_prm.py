@@ -26,6 +26,7 @@ from journeyman.workflows.commands.training_heads import HeadOptions, full_weigh
 from journeyman.workflows.console import Reporter
 from journeyman.workflows.session.runs import chosen_version, find_run
 from journeyman.workflows.session.session import Session, lend
+from journeyman.workflows.terminal import say_json
 
 if TYPE_CHECKING:
     from journeyman.agent.learning.heads.steps import StepExample
@@ -58,7 +59,7 @@ def train_prm(options: argparse.Namespace) -> None:
     with lend(find_run(options.store, options.run), Reporter()) as session:
         report = make_prm(session, chosen_version(session, options.policy), chosen, output)
     if options.json:
-        print(json.dumps(report, indent=2))
+        say_json(report)
     else:
         Reporter(stdout=True).table(f"{output}: held-out steps", [report])
 

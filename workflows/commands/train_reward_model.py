@@ -22,6 +22,7 @@ from journeyman.workflows.commands.training_heads import HeadOptions, full_weigh
 from journeyman.workflows.console import Reporter
 from journeyman.workflows.session.runs import chosen_version, find_run
 from journeyman.workflows.session.session import Session, lend
+from journeyman.workflows.terminal import say_json
 
 if TYPE_CHECKING:
     from journeyman.agent.chat.rendering import Renderer
@@ -55,7 +56,7 @@ def train_reward_model(options: argparse.Namespace) -> None:
     with lend(find_run(options.store, options.run), Reporter()) as session:
         report = make_reward_model(session, chosen, output)
     if options.json:
-        print(json.dumps(report, indent=2))
+        say_json(report)
     else:
         Reporter(stdout=True).table(f"{output}: held-out pairs", [report])
 

@@ -19,35 +19,37 @@ from journeyman.agent.data import (
     canonical_hash,
 )
 from journeyman.agent.errors import UsageError
+from journeyman.agent.plugins import VERIFIERS, check_options
 from journeyman.storage.store import ReplayStore
 from journeyman.workflows.console import Reporter, as_text
 from journeyman.workflows.session.engines import build_rubric
 from journeyman.workflows.settings.loading import overridden, settings_of
 from journeyman.workflows.settings.settings import Settings
+from journeyman.workflows.terminal import say, say_json
 
 
 def verify(options: argparse.Namespace) -> None:
     """`journeyman verify VERIFIER --text TEXT | --trajectory ID`; nothing is stored."""
-    chosen = overridden({}, options.overrides)
     if options.trajectory:
         task, trajectory, settings = _stored(options)
-        chosen = dict(settings.verifiers.get(options.verifier, {})) | chosen
     else:
         task, trajectory = _told(options)
         settings = Settings(environment={"name": options.environment})
+    known = dict(settings.verifiers.get(options.verifier, {}))
+    chosen = overridden(known, options.overrides, lambda path, _: check_options(VERIFIERS, options.verifier, path[:1]))
     told = settings.model_copy(update={"verifiers": {options.verifier: chosen}})
     rubric = build_rubric(told, {options.verifier: 1.0})
     rubric.check()
     [(record,)] = rubric.score_all([(task, trajectory)])
     said = _as_json(record, chosen)
     if options.json:
-        print(json.dumps(said, indent=2))
+        say_json(said)
     elif options.explain:
         reporter = Reporter(stdout=True)
         for name, value in said.items():
             reporter.line(f"{name:<12} {as_text(value)}")
     else:
-        print(as_text(record.verdict.status if record.verdict.score is None else record.verdict.score))
+        say(as_text(record.verdict.status if record.verdict.score is None else record.verdict.score))
 
 
 def _stored(options: argparse.Namespace) -> tuple[Task, Trajectory, Settings]:

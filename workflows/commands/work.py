@@ -39,7 +39,7 @@ def work_for(session: Session, stages: Collection[str], *, once: bool) -> Counte
     while True:
         finished = session.store.runs.find(session.run.id).finished
         before = done.total()
-        for kind in session.store.queue.kinds_to_do(session.run.id):
+        for kind in session.store.queue.kinds_to_do(session.run.id, seconds=session.settings.generate.lease_seconds):
             stage, iteration, *_ = kind.split("/")
             if stage not in stages or (shared := STAGES[stage](session, int(iteration))).kind != kind:
                 continue  # not asked for, or scores by another rubric

@@ -10,6 +10,7 @@ from journeyman.agent.environments.rows import read_chat_demonstrations
 from journeyman.agent.errors import DataError, SettingsError, suggestion
 from journeyman.agent.protocols import StepVerifier
 from journeyman.verifiers.rubric import Rubric, Term, criterion
+from journeyman.workflows.session.contexts import check_contexts
 from journeyman.workflows.session.engines import open_guards, open_held_out, open_rubric, open_task_set, step_seconds
 from journeyman.workflows.settings.settings import Settings
 
@@ -28,6 +29,7 @@ def check(settings: Settings) -> None:
     resolve_kind(settings.sampler.kind)
     if settings.model.name != TINY:
         resolve_model(settings.model.name)
+    check_contexts(settings)
 
 
 def check_folders(settings: Settings) -> None:

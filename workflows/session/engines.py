@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from journeyman.agent.chat.tool_calls import ToolFormat
 from journeyman.agent.data import Json
@@ -142,11 +142,24 @@ def base_model(settings: Settings) -> str:
 
 def open_renderer(settings: Settings) -> Renderer:
     """Messages to tokens and back, by the base model's tokenizer."""
-    from journeyman.agent.chat.rendering import Renderer
     from journeyman.agent.models import load_tokenizer
 
+    return _renderer(settings, load_tokenizer(base_model(settings)))
+
+
+def renderer_of(settings: Settings) -> Renderer:
+    """The same before a run begins: nothing is written."""
+    from journeyman.agent.models import TINY, byte_tokenizer, load_tokenizer, resolve_model
+
+    name = settings.model.name
+    return _renderer(settings, byte_tokenizer() if name == TINY else load_tokenizer(resolve_model(name)))
+
+
+def _renderer(settings: Settings, tokenizer: Any) -> Renderer:
+    from journeyman.agent.chat.rendering import Renderer
+
     wanted = settings.model.tool_format
-    return Renderer(load_tokenizer(base_model(settings)), None if wanted == "auto" else ToolFormat(wanted))
+    return Renderer(tokenizer, None if wanted == "auto" else ToolFormat(wanted))
 
 
 def sampler_settings(settings: Settings) -> SamplerSettings:

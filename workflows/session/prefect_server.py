@@ -1,9 +1,11 @@
-"""Prefect's server, before Prefect is imported: does the one that is named answer, and what is it to be told?"""
+"""Prefect's server, before a flow asks it: does the one that is named answer, and does our own outlast Ctrl-C?"""
 
 from __future__ import annotations
 
 import http.client
 import os
+import signal
+import threading
 import urllib.error
 import urllib.request
 
@@ -40,3 +42,28 @@ def prepare_prefect() -> None:
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+
+
+def start_prefect() -> None:
+    """Has the temporary server, where none is named, started so that Ctrl-C does not reach it.
+
+    A terminal interrupts all processes of ours at once; without its server the flow could not end in order. A child
+    begins with the signals blocked that are so in the thread that starts it.
+    """
+    problems: list[Exception] = []
+
+    def start() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        from prefect.client.orchestration import get_client
+
+        try:
+            with get_client(sync_client=True):
+                pass
+        except Exception as error:
+            problems.append(error)
+
+    starting = threading.Thread(target=start, name="prefect", daemon=True)
+    starting.start()
+    starting.join()
+    for problem in problems:
+        raise problem

@@ -7,13 +7,18 @@ from pathlib import Path
 
 from journeyman.agent.errors import UsageError
 from journeyman.storage.runs.policies import PolicyInfo
+from journeyman.storage.runs.runs import RunInfo, RunState
 from journeyman.storage.store import ReplayStore
 from journeyman.workflows.session.checking import check, check_folders
 from journeyman.workflows.session.engines import rubric_terms
+from journeyman.workflows.session.life import standing
 from journeyman.workflows.session.prefect_server import check_prefect
 from journeyman.workflows.session.session import RunRef, Session
 from journeyman.workflows.settings.loading import parse_settings
 from journeyman.workflows.settings.settings import Settings
+
+BASE_SUFFIX = ".base"
+"""Of the name of a run that only evaluates the base model of its settings."""
 
 
 def start_run(settings: Settings) -> RunRef:
@@ -35,18 +40,34 @@ def start_run(settings: Settings) -> RunRef:
 
 
 def unfinished_run(store_url: str, wanted: str | None) -> tuple[RunRef, Settings]:
-    """The run to resume: the one named, or the newest that is not finished. Raises UsageError where there is none."""
+    """The newest run that can go on, of the name or id that is `wanted`, if any; raises UsageError where none can."""
     store = ReplayStore(store_url, must_exist=True)
     try:
-        runs = [store.runs.find(wanted)] if wanted else [run for run in store.runs.all() if not run.finished]
+        runs = store.runs.all(wanted) or [store.runs.find(wanted)] if wanted else store.runs.all()
     finally:
         store.close()
-    if not runs or runs[-1].finished:
-        what = f"run {wanted!r} is finished" if wanted else "every run is finished"
-        raise UsageError(f"nothing to resume in {store_url}: {what}; `journeyman run` starts a new one")
-    settings = parse_settings(runs[-1].settings, f"run {runs[-1].id}")
+    run = next((run for run in reversed(runs) if _why_not(run) is None), None)
+    if run is None:
+        left = runs if wanted else [run for run in runs if not run.finished]
+        why = f"run {left[-1].id} ({left[-1].name}) {_why_not(left[-1])}" if left else "every run is finished"
+        raise UsageError(f"nothing to resume in {store_url}: {why}; `journeyman run` starts a new one")
+    settings = parse_settings(run.settings, f"run {run.id}")
     here = settings.store.model_copy(update={"url": store_url})
-    return RunRef(store_url, runs[-1].id), settings.model_copy(update={"store": here})
+    return RunRef(store_url, run.id), settings.model_copy(update={"store": here})
+
+
+def _why_not(run: RunInfo) -> str | None:
+    """What keeps the run from being resumed; None where nothing does."""
+    state = standing(run)
+    if state == RunState.RUNNING and run.host is not None:  # without one nobody has begun to drive it
+        return f"is under way on {run.host}, its last sign of life was {max(run.silent_s, 0.0):.0f} s ago"
+    if state in (RunState.FINISHED, RunState.DROPPING):
+        return "is finished" if run.finished else "is being deleted"
+    if not run.settings:
+        return "was imported"
+    if run.name.endswith(BASE_SUFFIX):
+        return "evaluates a base model: `journeyman evaluate` the settings file again"
+    return None
 
 
 def find_run(store_url: str, wanted: str) -> RunRef:

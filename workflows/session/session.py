@@ -5,10 +5,8 @@ A stage takes a `RunRef` and calls `borrow(ref)`: inside a flow it gets the flow
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,12 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from journeyman.agent.data import Message, PolicyRef, Task, Trajectory
-from journeyman.agent.errors import SettingsError, UsageError
+from journeyman.agent.errors import UsageError
 from journeyman.agent.hosting import call_bounded
 from journeyman.agent.protocols import Environment, Sampler, TaskSet
 from journeyman.agent.rollout import Limits, replay, run_sync
 from journeyman.storage.runs.policies import PolicyInfo
-from journeyman.storage.runs.runs import RunInfo
+from journeyman.storage.runs.runs import RunInfo, RunState
 from journeyman.storage.store import ReplayStore
 from journeyman.verifiers.rubric import Rubric
 from journeyman.workflows.console import Reporter
@@ -39,6 +37,7 @@ from journeyman.workflows.session.engines import (
     sampler_settings,
     step_seconds,
 )
+from journeyman.workflows.session.life import only_one
 from journeyman.workflows.settings.loading import settings_of
 from journeyman.workflows.settings.settings import Settings
 
@@ -66,6 +65,10 @@ class Session:
     def __init__(self, ref: RunRef, store: ReplayStore, reporter: Reporter, worker: str) -> None:
         self.ref, self.store, self.reporter = ref, store, reporter
         self.run: RunInfo = store.runs.find(ref.run_id)
+        if self.run.state is RunState.DROPPING:
+            raise UsageError(
+                f"run {self.run.id} ({self.run.name}) is being deleted: `journeyman db drop` it to the end"
+            )
         self.worker = worker
         """Name under which this process claims work."""
         self.settings: Settings = settings_of(self.run)
@@ -212,7 +215,7 @@ def lend(ref: RunRef, reporter: Reporter) -> Iterator[Session]:
     """Opens a run's session for the flow and all stages in it; one process at a time may hold a run."""
     session = Session(ref, ReplayStore(ref.store_url), reporter, DRIVER)
     try:
-        with _only_one(session.artifacts / ref.run_id):
+        with only_one(session.artifacts / ref.run_id):
             token = _lent.set(session)
             try:
                 yield session
@@ -239,22 +242,5 @@ def borrow(ref: RunRef) -> Iterator[Session]:
     if lent is not None and lent.ref == ref:
         yield lent
     else:
-        with lend(ref, Reporter(quiet=not sys.stderr.isatty())) as session:
+        with lend(ref, Reporter.of_a_part()) as session:
             yield session
-
-
-@contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / "lock", os.O_CREAT | os.O_RDWR)
-    except OSError as error:
-        raise SettingsError(f"store.artifacts: {folder} cannot be written: {error.strerror}") from error
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel lets go of it when the process dies
-        except BlockingIOError:
-            raise UsageError(f"run {folder.name} is held by another process: wait for it, or stop it first") from None
-        yield
-    finally:
-        os.close(handle)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,13 +12,15 @@ from pydantic import ValidationError
 
 from journeyman.agent.credentials import shown
 from journeyman.agent.errors import SettingsError, UsageError, suggestion
+from journeyman.agent.plugins import ENVIRONMENTS, VERIFIERS, check_options
 from journeyman.storage.runs.runs import RunInfo
 from journeyman.verifiers.rubric import Term
+from journeyman.workflows.settings.section import Section
 from journeyman.workflows.settings.settings import Settings
 
 
 def load_settings(path: str, overrides: Sequence[str] = ()) -> Settings:
-    """Settings from a TOML file, with `a.b=value` overrides (values in TOML, bare words are strings).
+    """Settings from a TOML file, with `a.b=value` overrides (values in TOML, bare words are strings, null the default).
 
     Raises SettingsError naming file, setting and remedy.
     """
@@ -28,11 +30,11 @@ def load_settings(path: str, overrides: Sequence[str] = ()) -> Settings:
     except FileNotFoundError:
         near = suggestion(file.name, [p.name for p in file.parent.glob("*.toml")] if file.parent.is_dir() else [])
         raise SettingsError(f"there is no settings file {shown(path)}: {near}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} cannot be read: {error}") from None
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is not TOML: {error}") from None
-    return parse_settings(overridden(values, overrides), path)
+    except (OSError, ValueError) as error:  # not UTF-8, or no name that a file can have
+        raise SettingsError(f"{path} cannot be read: {error}") from None
+    return parse_settings(overridden(values, overrides, _check_setting), path)
 
 
 def parse_settings(values: Mapping[str, Any], where: str) -> Settings:
@@ -53,28 +55,85 @@ def settings_of(run: RunInfo) -> Settings:
     return parse_settings(run.settings, f"run {run.id}")
 
 
-def overridden(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """The values with `a.b=value` overrides written into them; raises SettingsError for what is none."""
+def overridden(
+    values: dict[str, Any], overrides: Sequence[str], check_name: Callable[[Sequence[str], Mapping[str, Any]], None]
+) -> dict[str, Any]:
+    """The values with `a.b=value` overrides written into them; raises SettingsError for what is none.
+
+    `a.b=null` takes a value out, so that its default holds. `check_name` is given the parts of such a name, and the
+    values, and raises where there is no such setting: without a value nobody would look for it later.
+    """
     for override in overrides:
-        _override(values, override)
+        _override(values, override, check_name)
     return values
 
 
-def _override(values: dict[str, Any], override: str) -> None:
+def _override(
+    values: dict[str, Any], override: str, check_name: Callable[[Sequence[str], Mapping[str, Any]], None]
+) -> None:
     name, equals, text = override.partition("=")
     if not equals or not name.strip():
         raise SettingsError(f"--set {shown(override)} is not NAME=VALUE, e.g. --set run.seed=1")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
-    *tables, last = name.strip().split(".")
+    *tables, last = path = name.strip().split(".")
+    value = _toml_value(text)
+    if value is None:
+        check_name(path, values)
     for table in tables:
-        inner = values.setdefault(table, {})
+        inner = values.get(table, {}) if value is None else values.setdefault(table, {})
         if not isinstance(inner, dict):
             raise SettingsError(f"--set {shown(override)}: {table!r} is a value, not a table")
         values = inner
-    values[last] = value
+    if value is None:
+        values.pop(last, None)
+    else:
+        values[last] = value
+
+
+def _toml_value(text: str) -> Any:
+    """What the text is in TOML, None for null, which TOML has not, and the text itself where it is neither."""
+    if text.strip() == "null":
+        return None
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _check_setting(path: Sequence[str], values: Mapping[str, Any]) -> None:
+    """Raises SettingsError or UnknownNameError where there is no setting of that name."""
+    section: Any = Settings
+    for depth, part in enumerate(path):
+        if part not in section.model_fields:
+            name = ".".join(path)
+            raise SettingsError(f"--set: unknown setting {name!r}: {suggestion(part, section.model_fields)}")
+        field, rest = section.model_fields[part], path[depth + 1 :]
+        section = field.annotation
+        if not (isinstance(section, type) and issubclass(section, Section)):
+            _check_entry(path[: depth + 1], rest, field.default, values)
+            return
+
+
+def _check_entry(table: Sequence[str], path: Sequence[str], default: Any, values: Mapping[str, Any]) -> None:
+    """The same within a table whose names are no settings of ours: options of plugins, weights of verifiers, shares."""
+    where = ".".join(table)
+    if not path:
+        return
+    if where == "environment":
+        name = values.get("environment", default).get("name", default["name"])
+        check_options(ENVIRONMENTS, name, [part for part in path[:1] if part not in ("name", "step_seconds")])
+    elif where == "verifiers":
+        check_options(VERIFIERS, path[0], path[1:2])
+    elif where == "rubric":
+        check_options(VERIFIERS, path[0], ())
+        _check_known(where, path[1:2], Term.__dataclass_fields__)
+    else:
+        _check_known(where, path[:1], default if isinstance(default, Mapping) else ())
+
+
+def _check_known(where: str, names: Sequence[str], known: Iterable[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise SettingsError(f"--set: {where} has no {name!r}: {suggestion(name, known)}")
 
 
 def _explain(problem: Any, where: str) -> str:

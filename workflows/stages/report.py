@@ -25,7 +25,7 @@ def report(ref: RunRef) -> Json:
     """
     with borrow(ref) as session:
         summary = summarise(session)
-        folder = Path(session.settings.run.output) / f"{session.run.name}-{session.run.id[-8:]}"
+        folder = Path(session.settings.run.output, session.run.own_name)
         folder.mkdir(parents=True, exist_ok=True)
         _plot(session, folder / "progress.png")
         summary |= {"plot": str(folder / "progress.png"), "summary": str(folder / "summary.json")}

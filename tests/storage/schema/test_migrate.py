@@ -18,6 +18,7 @@ from journeyman.agent.data import Split
 from journeyman.agent.errors import StoreError
 from journeyman.storage.database import Database
 from journeyman.storage.runs.evaluations import EvaluationInfo
+from journeyman.storage.runs.runs import RunState
 from journeyman.storage.schema import migrate, trajectories
 from journeyman.storage.schema.base import Base
 from journeyman.storage.schema.views import VIEWS
@@ -82,11 +83,13 @@ def fill_first_schema(url: str) -> None:
 
 def test_an_older_schema_is_upgraded_on_request(url: str) -> None:
     fill_first_schema(url)
-    with pytest.raises(StoreError, match="has schema 0001, this version needs 0002: run `journeyman db upgrade`"):
+    with pytest.raises(StoreError, match=f"has schema 0001, this version needs {migrate.HEAD}: run `journeyman db"):
         ReplayStore(url)
     Database(url, upgrade=True).close()
     store = ReplayStore(url)
-    run = store.runs.find("old").id
+    found = store.runs.find("old")
+    assert (found.state, found.seen_at, found.alive) == (RunState.RUNNING, datetime(2026, 1, 1, tzinfo=UTC), False)
+    run = found.id
     before = EvaluationInfo(Split.VALIDATION, 0, 1, 10, 4, 0.25, 0.5, None)
     assert store.evaluations.of(run) == [before]
     assert store.policies.numbered(run, 1).stopped_by is None

@@ -184,7 +184,9 @@ def test_texts_become_plain_and_short() -> None:
     assert proper(Verdict(Status.ABSTAIN, explanation=b"no")).explanation == "explanation is bytes, not text"
 
 
-@pytest.mark.parametrize("returned", [None, {}, "ok", 1.0, Verdict, (Status.OK, 1.0), iter(())], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    "returned", [None, {}, "ok", 1.0, Verdict, (Status.OK, 1.0), iter(())], ids=lambda value: type(value).__name__
+)
 def test_what_is_no_verdict_is_an_error(returned) -> None:
     assert proper(returned) == Verdict(
         Status.ERROR, explanation=f"verify() returned {type(returned).__name__}, not a Verdict"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from journeyman.agent.data import VerifierId
-from journeyman.agent.errors import SettingsError
+from journeyman.agent.errors import SettingsError, UsageError
 from journeyman.storage.store import ReplayStore
 from journeyman.verifiers.rubric import Term
 from journeyman.workflows.commands.schedule import scheduled
@@ -35,6 +35,62 @@ def test_overrides_take_toml_values_or_words(tmp_path: Path) -> None:
     assert (settings.run.seed, settings.run.name, settings.generate.temperature) == (4, "my-run", 0.7)
     assert settings.environment == {"max_value": 9}
     assert settings.rubric == {"goal": Term(weight=1.0)}
+
+
+NULLS = """
+[run]
+seed = 3
+[environment]
+name = "countdown"
+max_value = 9
+[rubric]
+goal = {weight = 1.0, gate = 0.5}
+exact = 0.1
+[verifiers.pattern]
+pattern = "x"
+[replay]
+per_task = 7
+quota = {expert = 0.5, success = 0.5}
+[relabel]
+per_goal = 3
+"""
+
+
+def test_null_restores_a_default(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(NULLS)
+    names = ["run.seed", "run.name", "environment.max_value", "environment.max_target", "rubric.goal.gate"]
+    names += ["rubric.exact", "verifiers.pattern.pattern", "replay.per_task"]
+    names += ["replay.quota.expert", "relabel.per_goal", "sampler", "finetune.batch"]
+    settings = load_settings(str(tmp_path / "a.toml"), [f"{name}=null" for name in names])
+    assert settings.run == Settings().run
+    assert settings.environment == {"name": "countdown"}
+    assert settings.rubric == {"goal": Term(weight=1.0)}
+    assert settings.verifiers == {"pattern": {}}
+    assert settings.replay.per_task == Settings().replay.per_task == 2
+    assert settings.replay.quota == {"success": 0.5}
+    assert (settings.relabel.per_goal, settings.sampler) == (None, Settings().sampler)
+    quoted = load_settings(str(tmp_path / "a.toml"), ["run.seed=null", "run.seed=5", "run.name='null'"])
+    assert (quoted.run.seed, quoted.run.name) == (5, "null")
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("run.sed", r"unknown setting 'run.sed': did you mean 'seed'\?"),
+        ("rnu", r"unknown setting 'rnu': did you mean 'run'\?"),
+        ("run.seed.x", r"run.seed has no 'x'"),
+        ("environment.max_valeu", r"environment 'countdown' has no option 'max_valeu': did you mean 'max_value'\?"),
+        ("verifiers.patern.pattern", r"unknown verifier 'patern': did you mean 'pattern'\?"),
+        ("verifiers.pattern.patern", r"verifier 'pattern' has no option 'patern': did you mean 'pattern'\?"),
+        ("rubric.gaol", r"unknown verifier 'gaol': did you mean 'goal'\?"),
+        ("rubric.goal.gaet", r"rubric has no 'gaet': did you mean 'gate'\?"),
+        ("replay.quota.exprt", r"replay.quota has no 'exprt': did you mean 'expert'\?"),
+    ],
+)
+def test_null_for_nothing_that_is_a_setting(tmp_path: Path, name: str, says: str) -> None:
+    (tmp_path / "a.toml").write_text(NULLS)
+    with pytest.raises(UsageError, match=says):
+        load_settings(str(tmp_path / "a.toml"), [f"{name}=null"])
 
 
 @pytest.mark.parametrize(
