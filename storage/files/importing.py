@@ -14,6 +14,7 @@ from journeyman.agent.data import as_messages as messages
 from journeyman.agent.errors import DataError
 from journeyman.storage.database import insert_new
 from journeyman.storage.files.exporting import FORMAT, USE
+from journeyman.storage.schema.outcomes import hold, settle, settle_judged_by
 from journeyman.storage.schema.runs import Retraction
 from journeyman.storage.schema.trajectories import Score, TrainingUse
 from journeyman.storage.store import ReplayStore
@@ -134,8 +135,12 @@ def _import_page(store: ReplayStore, run_id: str, page: Sequence[Mapping[str, An
         if score["retracted"] is not None
     }
     with store.database.write() as connection:
+        hold(connection, alone=True)
         insert_new(connection, Score, scores)
         insert_new(connection, Retraction, [retraction_row(*which, why) for which, why in retractions.items()])
+        for name, version, _ in retractions:
+            settle_judged_by(connection, name, version)
+        settle(connection, list(ids.values()))
         insert_new(connection, TrainingUse, uses)
 
 

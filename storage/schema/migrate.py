@@ -1,4 +1,4 @@
-"""Brings a database to this version's schema: alembic migrations that come with the package, and the views."""
+"""Brings a database to this version's schema: alembic migrations that come with the package, views and outcomes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, inspect, text
 
 from journeyman.agent.errors import StoreError
+from journeyman.storage.schema.outcomes import settle_all
 from journeyman.storage.schema.views import VIEWS
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0002"
+HEAD = "0004"
 """Revision of the newest migration; a test compares it with the migrations' own word."""
 _LOCK = 0x6A6E796D  # any number that nobody else uses
 
@@ -60,6 +61,7 @@ def upgrade(connection: Connection) -> None:
     command.upgrade(config, "head")
     for name, query in VIEWS.items():
         connection.execute(text(f"CREATE VIEW {name} AS {query}"))
+    settle_all(connection)
 
 
 def known_revisions() -> list[str]:

@@ -14,6 +14,7 @@ from journeyman.storage.database import Database, chunks, insert_new
 from journeyman.storage.leases import Claim, finish
 from journeyman.storage.runs.policies import IMPORTED
 from journeyman.storage.schema.base import new_id, now
+from journeyman.storage.schema.outcomes import hold, settle, settle_judged_by
 from journeyman.storage.schema.runs import PolicyVersion, Retraction, Run
 from journeyman.storage.schema.trajectories import CountedScore, Score, TrainingUse, TrajectoryGroup, TrajectoryRow
 from journeyman.storage.trajectories.bulk import insert_all
@@ -63,12 +64,15 @@ class Verdicts:
 
         def work(connection: Connection) -> None:
             if finishes is None or finish(connection, finishes):
-                asked = _asked(connection, sorted({trajectory_id for trajectory_id, _ in scores}))
+                ids = sorted({trajectory_id for trajectory_id, _ in scores})
+                hold(connection, ids)
+                asked = _asked(connection, ids)
                 rows = []
                 for trajectory_id, record in scores:
                     rows.append(score_row(trajectory_id, record, asked[trajectory_id, record.verifier]))
                     asked[trajectory_id, record.verifier] += 1
                 insert_all(connection, Score, rows)
+                settle(connection, ids)
 
         self.database.write_again(work)
 
@@ -100,7 +104,9 @@ class Verdicts:
             if not connection.scalar(select(Score.id).where(*which).limit(1)):
                 known = connection.execute(select(Score.verifier, Score.version).distinct())
                 raise UnknownNameError("verifier", f"{verifier}/{version}", (f"{n}/{v}" for n, v in known))
+            hold(connection, alone=True)
             insert_new(connection, Retraction, [row])
+            settle_judged_by(connection, verifier, version)
             query = (
                 select(Run.name, PolicyVersion.number, func.count(func.distinct(TrainingUse.trajectory_id)))
                 .join(PolicyVersion, PolicyVersion.run_id == Run.id)

@@ -1,4 +1,4 @@
-"""Trajectories into the database: which of a chunk are new, and their rows in six tables."""
+"""Trajectories into the database: which of a chunk are new, and their rows in seven tables."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from journeyman.agent.data import Source, Split, Task
 from journeyman.agent.errors import StoreError
 from journeyman.storage.database import chunks, insert_new
 from journeyman.storage.runs.tasks import task_row
+from journeyman.storage.schema.outcomes import hold, settle
 from journeyman.storage.schema.runs import TaskRow
 from journeyman.storage.schema.trajectories import (
     Score,
@@ -36,6 +37,7 @@ def add_chunk(
     connection: Connection, run_id: str, rows: Sequence[NewTrajectory], relabelled: Sequence[Task]
 ) -> list[str]:
     """Inserts what is not there yet, and gives its ids; see `Trajectories.add`."""
+    hold(connection)
     tasks = sorted(relabelled, key=lambda task: task.hash)  # in one order, lest two writers wait for each other
     insert_new(connection, TaskRow, [task_row(run_id, task, "hindsight", 0) for task in tasks])
     _refuse_held_out(connection, run_id, rows)
@@ -56,6 +58,7 @@ def add_chunk(
         parts[Score] += [score_row(values["id"], s) for s in row.scores]
     for table, found in parts.items():
         insert_all(connection, table, found)
+    settle(connection, [values["id"] for _, values in made])
     return [values["id"] for _, values in made]
 
 

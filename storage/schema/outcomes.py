@@ -1,0 +1,154 @@
+"""What follows from the verdicts and is stored beside them, so that no view works it out anew.
+
+`score.counts` is true of the one verdict of each trajectory and verifier that counts: the latest `ok` or else the
+latest, and none where it is retracted. `outcome` is what the run's rubric makes of those (`Rubric.succeeded`). Whoever
+writes scores or retractions calls `hold` before it and `settle` or `settle_judged_by` after it, in one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, bindparam, text
+
+from journeyman.storage.schema.base import AnyText, Id
+
+_PAGE = 500  # ids in one statement
+_LOCK = 0x6A6E766D  # any number that nobody else uses
+
+_COUNTING = """
+SELECT score.id, score.counts, ROW_NUMBER() OVER (
+           PARTITION BY trajectory_id, verifier, version, config_hash
+           ORDER BY CASE WHEN status = 'ok' THEN 0 ELSE 1 END, attempt DESC
+       ) = 1 AND NOT EXISTS (
+           SELECT 1 FROM retraction
+           WHERE retraction.verifier = score.verifier AND retraction.version = score.version
+             AND retraction.config_hash IN ('*', score.config_hash)
+       ) AS due
+FROM score WHERE score.trajectory_id IN (SELECT id FROM wanted)
+"""
+
+_SUCCESS = """
+SELECT trajectory_id, MIN(CASE WHEN weight > 0 THEN score END) AS score,
+       CASE
+           WHEN COUNT(holds) = COUNT(*)
+           THEN MIN(holds) * MAX(CASE WHEN status = 'ok' AND weight <> 0 THEN 1 ELSE 0 END)
+       END AS success
+FROM (
+    SELECT asked.*,
+           CASE
+               WHEN status = 'ok' AND weight * score < (CASE WHEN weight > 0 THEN weight ELSE 0 END) - 1e-9 THEN 0
+               WHEN status = 'ok' AND score < gate THEN 0
+               WHEN status = 'abstain' AND weight > 0 THEN 0
+               WHEN status IN ('ok', 'abstain') THEN 1
+           END AS holds
+    FROM (
+        SELECT trajectory.id AS trajectory_id, rubric_term.gate, verdict.status, verdict.score,
+               CASE WHEN rubric_term.shaping THEN 0 ELSE rubric_term.weight END AS weight
+        FROM wanted
+        JOIN trajectory ON trajectory.id = wanted.id
+        JOIN trajectory_group ON trajectory_group.id = trajectory.group_id
+        JOIN task ON task.id = trajectory_group.task_id
+        JOIN rubric_term ON rubric_term.run_id = trajectory_group.run_id
+            AND rubric_term.guard = CASE WHEN task.split = 'guard' THEN SUBSTR(task.origin, 7) ELSE '' END
+        LEFT JOIN score AS verdict
+            ON verdict.trajectory_id = trajectory.id AND verdict.verifier = rubric_term.verifier AND verdict.counts
+        WHERE (rubric_term.weight <> 0 AND NOT rubric_term.shaping) OR rubric_term.gate IS NOT NULL
+        UNION ALL
+        SELECT verdict.trajectory_id, NULL AS gate, verdict.status, verdict.score, 1 AS weight
+        FROM wanted
+        JOIN score AS verdict ON verdict.trajectory_id = wanted.id AND verdict.counts
+        JOIN trajectory ON trajectory.id = wanted.id
+        JOIN trajectory_group ON trajectory_group.id = trajectory.group_id
+        WHERE NOT EXISTS (SELECT 1 FROM rubric_term WHERE rubric_term.run_id = trajectory_group.run_id)
+    ) AS asked
+) AS told
+GROUP BY trajectory_id
+"""
+
+_COLUMNS = "trajectory_id, asked, score, success, verdicts_ok, verdicts_failed"
+_OUTCOME = f"""
+SELECT wanted.id AS trajectory_id, told.trajectory_id IS NOT NULL AS asked, told.score, told.success,
+       verdict.ok AS verdicts_ok, verdict.failed AS verdicts_failed
+FROM wanted
+LEFT JOIN ({_SUCCESS}) AS told ON told.trajectory_id = wanted.id
+LEFT JOIN (
+    SELECT trajectory_id, SUM(CASE WHEN status = 'ok' THEN 1 ELSE 0 END) AS ok,
+           SUM(CASE WHEN status IN ('error', 'timeout') THEN 1 ELSE 0 END) AS failed
+    FROM score WHERE counts AND trajectory_id IN (SELECT id FROM wanted) GROUP BY trajectory_id
+) AS verdict ON verdict.trajectory_id = wanted.id
+"""
+
+_ALL = "SELECT id FROM trajectory"
+_THESE = "SELECT id FROM trajectory WHERE id IN :ids"
+_JUDGED = "SELECT DISTINCT trajectory_id AS id FROM score WHERE verifier = :verifier AND version = :version"
+
+_MARK = """
+UPDATE score SET counts = NOT counts
+WHERE id IN (SELECT id FROM (WITH wanted AS ({wanted}) {counting}) AS told WHERE counts <> due)
+"""
+_STORE = """
+INSERT INTO outcome ({columns}) WITH wanted AS ({wanted}) {outcome} WHERE true
+ON CONFLICT (trajectory_id) DO UPDATE SET asked = excluded.asked, score = excluded.score, success = excluded.success,
+    verdicts_ok = excluded.verdicts_ok, verdicts_failed = excluded.verdicts_failed
+"""
+_STALE_MARKS = f"WITH wanted AS ({_ALL}) SELECT told.id FROM ({_COUNTING}) AS told WHERE counts <> due"
+_STALE_OUTCOMES = f"""
+WITH wanted AS ({_ALL})
+SELECT trajectory_id FROM (SELECT {_COLUMNS} FROM ({_OUTCOME}) AS due EXCEPT SELECT {_COLUMNS} FROM outcome) AS stale
+"""
+
+
+def hold(connection: Connection, ids: Sequence[str] = (), *, alone: bool = False) -> None:
+    """Keeps others from changing the verdicts on these stored trajectories till the end of the transaction.
+
+    On PostgreSQL, where two may write at once, what one settled would lack what the other had not yet committed.
+    Retractions, which are about all trajectories, are written `alone`.
+    """
+    if connection.dialect.name != "postgresql":
+        return
+    connection.execute(text(f"SELECT pg_advisory_xact_lock{'' if alone else '_shared'}(:key)"), {"key": _LOCK})
+    locked = "SELECT trajectory_id FROM outcome WHERE trajectory_id IN :ids ORDER BY trajectory_id FOR UPDATE"
+    for page in _pages(ids):
+        connection.execute(text(locked).bindparams(_IDS), {"ids": page})
+
+
+def settle(connection: Connection, ids: Sequence[str]) -> None:
+    """Brings marks and outcomes of these trajectories in step with their verdicts."""
+    for page in _pages(ids):
+        for statement in _statements(_THESE):
+            connection.execute(text(statement).bindparams(_IDS), {"ids": page})
+
+
+def settle_judged_by(connection: Connection, verifier: str, version: str) -> None:
+    """Brings those of all trajectories in step that the verifier has judged."""
+    for statement in _statements(_JUDGED):
+        which = text(statement).bindparams(
+            bindparam("verifier", type_=AnyText()), bindparam("version", type_=AnyText())
+        )
+        connection.execute(which, {"verifier": verifier, "version": version})
+
+
+def settle_all(connection: Connection) -> None:
+    """Brings everything in step."""
+    for statement in _statements(_ALL):
+        connection.execute(text(statement))
+
+
+def out_of_step(connection: Connection) -> list[str]:
+    """Which rows are not what follows from the verdicts, e.g. `score 0192...`; nothing is changed."""
+    marks = [f"score {i}" for i in connection.scalars(text(_STALE_MARKS))]
+    return marks + [f"outcome of trajectory {i}" for i in connection.scalars(text(_STALE_OUTCOMES))]
+
+
+_IDS = bindparam("ids", type_=Id(), expanding=True)
+
+
+def _statements(wanted: str) -> tuple[str, str]:
+    store = _STORE.format(columns=_COLUMNS, wanted=wanted, outcome=_OUTCOME)
+    return _MARK.format(wanted=wanted, counting=_COUNTING), store
+
+
+def _pages(ids: Sequence[str]) -> list[list[str]]:
+    ordered = sorted(set(ids))  # in one order, lest two writers wait for each other
+    return [ordered[i : i + _PAGE] for i in range(0, len(ordered), _PAGE)]
