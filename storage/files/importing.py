@@ -14,13 +14,11 @@ from journeyman.agent.data import as_messages as messages
 from journeyman.agent.errors import DataError
 from journeyman.storage.database import insert_new
 from journeyman.storage.files.exporting import FORMAT, USE
-from journeyman.storage.schema.outcomes import hold, settle, settle_judged_by
-from journeyman.storage.schema.runs import Retraction
-from journeyman.storage.schema.trajectories import Score, TrainingUse
+from journeyman.storage.schema.trajectories import TrainingUse
 from journeyman.storage.store import ReplayStore
 from journeyman.storage.trajectories.labels import NewLabel
 from journeyman.storage.trajectories.rows import NewTrajectory, score_row, turn_from_row, verdict_from_row
-from journeyman.storage.trajectories.verdicts import retraction_row
+from journeyman.storage.trajectories.verdicts import insert_judgements, retraction_row
 
 _PAGE = 500
 _Key = tuple[str, int]
@@ -135,12 +133,7 @@ def _import_page(store: ReplayStore, run_id: str, page: Sequence[Mapping[str, An
         if score["retracted"] is not None
     }
     with store.database.write() as connection:
-        hold(connection, alone=True)
-        insert_new(connection, Score, scores)
-        insert_new(connection, Retraction, [retraction_row(*which, why) for which, why in retractions.items()])
-        for name, version, _ in retractions:
-            settle_judged_by(connection, name, version)
-        settle(connection, list(ids.values()))
+        insert_judgements(connection, scores, [retraction_row(*which, why) for which, why in retractions.items()])
         insert_new(connection, TrainingUse, uses)
 
 

@@ -4,7 +4,7 @@ Natural keys are unique, ids UUIDv7 made by the client, times UTC.
 
     run -> rubric_term, iteration, task, policy_version -> evaluation, audit
     task -> trajectory_group -> trajectory -> turn, segment -> token_blob
-                                trajectory -> score, training_use, label, outcome
+                                trajectory -> score, training_use, label, outcome (group_tally: of a group)
     lease: who is at work on what        retraction: whose verdicts no longer count
     replay_pool -> replay_entry: which groups may be drawn for training
 
@@ -14,6 +14,7 @@ query.
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -38,6 +39,11 @@ def id_end(text: str) -> str:
     return (
         "-".join((padded[:8], padded[8:12], padded[12:16], padded[16:20], padded[20:])).rpartition(" ")[2].lstrip("-")
     )
+
+
+def is_id(text: str) -> bool:
+    """Whether the text is a whole id as it is stored."""
+    return re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", text) is not None
 
 
 def now() -> datetime:

@@ -1,8 +1,9 @@
 """What follows from the verdicts and is stored beside them, so that no view works it out anew.
 
 `score.counts` is true of the one verdict of each trajectory and verifier that counts: the latest `ok` or else the
-latest, and none where it is retracted. `outcome` is what the run's rubric makes of those (`Rubric.succeeded`). Whoever
-writes scores or retractions calls `hold` before it and `settle` or `settle_judged_by` after it, in one transaction.
+latest, and none where it is retracted. `outcome` is what the run's rubric makes of those (`Rubric.succeeded`), and
+`group_tally` counts a group's. Whoever writes attempts, scores or retractions calls `hold` before it and `settle` or
+`settle_judged_by` after it, in one transaction.
 """
 
 from __future__ import annotations
@@ -79,6 +80,14 @@ LEFT JOIN (
 ) AS verdict ON verdict.trajectory_id = wanted.id
 """
 
+_TALLY = """
+SELECT trajectory.group_id, COUNT(*) AS attempts, COUNT(outcome.success) AS scored,
+       COALESCE(SUM(outcome.success), 0) AS successes, AVG(outcome.score) AS mean_score
+FROM trajectory LEFT JOIN outcome ON outcome.trajectory_id = trajectory.id
+WHERE trajectory.group_id IN (SELECT group_id FROM trajectory WHERE id IN (SELECT id FROM wanted))
+GROUP BY trajectory.group_id
+"""
+
 _ALL = "SELECT id FROM trajectory"
 _THESE = "SELECT id FROM trajectory WHERE id IN :ids"
 _JUDGED = "SELECT DISTINCT trajectory_id AS id FROM score WHERE verifier = :verifier AND version = :version"
@@ -92,15 +101,30 @@ INSERT INTO outcome ({columns}) WITH wanted AS ({wanted}) {outcome} WHERE true
 ON CONFLICT (trajectory_id) DO UPDATE SET asked = excluded.asked, score = excluded.score, success = excluded.success,
     verdicts_ok = excluded.verdicts_ok, verdicts_failed = excluded.verdicts_failed
 """
+_COUNT = """
+INSERT INTO group_tally (group_id, attempts, scored, successes, mean_score) WITH wanted AS ({wanted}) {tally}
+ON CONFLICT (group_id) DO UPDATE SET attempts = excluded.attempts, scored = excluded.scored,
+    successes = excluded.successes, mean_score = excluded.mean_score
+"""
 _STALE_MARKS = f"WITH wanted AS ({_ALL}) SELECT told.id FROM ({_COUNTING}) AS told WHERE counts <> due"
 _STALE_OUTCOMES = f"""
 WITH wanted AS ({_ALL})
 SELECT trajectory_id FROM (SELECT {_COLUMNS} FROM ({_OUTCOME}) AS due EXCEPT SELECT {_COLUMNS} FROM outcome) AS stale
 """
+_STALE_TALLIES = f"""
+WITH wanted AS ({_ALL})
+SELECT due.group_id FROM ({_TALLY}) AS due LEFT JOIN group_tally AS kept ON kept.group_id = due.group_id
+WHERE kept.group_id IS NULL OR kept.attempts <> due.attempts OR kept.scored <> due.scored
+   OR kept.successes <> due.successes OR ABS(COALESCE(kept.mean_score, -1) - COALESCE(due.mean_score, -1)) > 1e-9
+"""
+_THEIR_GROUPS = "(SELECT group_id FROM trajectory WHERE id IN :ids)"
+_LOCKED = "SELECT group_id FROM group_tally WHERE group_id IN {groups} ORDER BY group_id FOR UPDATE"
 
 
-def hold(connection: Connection, ids: Sequence[str] = (), *, alone: bool = False) -> None:
-    """Keeps others from changing the verdicts on these stored trajectories till the end of the transaction.
+def hold(
+    connection: Connection, *, trajectories: Sequence[str] = (), groups: Sequence[str] = (), alone: bool = False
+) -> None:
+    """Keeps others from changing these stored groups, and those of these trajectories, till the transaction's end.
 
     On PostgreSQL, where two may write at once, what one settled would lack what the other had not yet committed.
     Retractions, which are about all trajectories, are written `alone`.
@@ -108,9 +132,9 @@ def hold(connection: Connection, ids: Sequence[str] = (), *, alone: bool = False
     if connection.dialect.name != "postgresql":
         return
     connection.execute(text(f"SELECT pg_advisory_xact_lock{'' if alone else '_shared'}(:key)"), {"key": _LOCK})
-    locked = "SELECT trajectory_id FROM outcome WHERE trajectory_id IN :ids ORDER BY trajectory_id FOR UPDATE"
-    for page in _pages(ids):
-        connection.execute(text(locked).bindparams(_IDS), {"ids": page})
+    for ids, which in ((trajectories, _THEIR_GROUPS), (groups, ":ids")):
+        for page in _pages(ids):
+            connection.execute(text(_LOCKED.format(groups=which)).bindparams(_IDS), {"ids": page})
 
 
 def settle(connection: Connection, ids: Sequence[str]) -> None:
@@ -138,15 +162,17 @@ def settle_all(connection: Connection) -> None:
 def out_of_step(connection: Connection) -> list[str]:
     """Which rows are not what follows from the verdicts, e.g. `score 0192...`; nothing is changed."""
     marks = [f"score {i}" for i in connection.scalars(text(_STALE_MARKS))]
-    return marks + [f"outcome of trajectory {i}" for i in connection.scalars(text(_STALE_OUTCOMES))]
+    outcomes = [f"outcome of trajectory {i}" for i in connection.scalars(text(_STALE_OUTCOMES))]
+    return marks + outcomes + [f"tally of group {i}" for i in connection.scalars(text(_STALE_TALLIES))]
 
 
 _IDS = bindparam("ids", type_=Id(), expanding=True)
 
 
-def _statements(wanted: str) -> tuple[str, str]:
+def _statements(wanted: str) -> tuple[str, str, str]:
+    """In the order in which one needs the other."""
     store = _STORE.format(columns=_COLUMNS, wanted=wanted, outcome=_OUTCOME)
-    return _MARK.format(wanted=wanted, counting=_COUNTING), store
+    return _MARK.format(wanted=wanted, counting=_COUNTING), store, _COUNT.format(wanted=wanted, tally=_TALLY)
 
 
 def _pages(ids: Sequence[str]) -> list[list[str]]:

@@ -153,6 +153,19 @@ class Outcome(Base):
     """How many are `error` or `timeout`."""
 
 
+class GroupTally(Base):
+    """What the attempts of one group came to, counted; see `outcomes`."""
+
+    __tablename__ = "group_tally"
+
+    group_id: Mapped[str] = mapped_column(Id(), ForeignKey("trajectory_group.id", ondelete="CASCADE"), primary_key=True)
+    attempts: Mapped[int]
+    scored: Mapped[int]
+    """Of how many it is known whether they succeeded."""
+    successes: Mapped[int]
+    mean_score: Mapped[float | None]
+
+
 class TrainingUse(Base):
     """What one update used of one trajectory, with the reward it had then."""
 

@@ -1,8 +1,8 @@
 """The views: the user's interface to SQL, kept stable while the tables may change. docs/queries.md asks them.
 
-They only look things up by keys: what each attempt came to is in `outcome`, which verdicts count in `score.counts`
-(see `outcomes`). What is summed over many rows is grouped by ids, or asked for each row of few, so that a condition on
-an id or a run reaches the tables' indexes on both databases.
+They only look things up by keys: what each attempt and group came to is in `outcome` and `group_tally`, which verdicts
+count in `score.counts` (see `outcomes`). What is summed is asked for each row, so that a condition on an id or a run
+reaches the tables' indexes on both databases.
 """
 
 from __future__ import annotations
@@ -56,32 +56,28 @@ LEFT JOIN outcome ON outcome.trajectory_id = trajectory.id
 
 V_GROUP = """
 SELECT trajectory_group.id, run.name AS run, run.id AS run_id, trajectory_group.iteration, trajectory_group.source,
-       task.split, task.environment, task.hash AS task, policy_version.number AS policy, COUNT(*) AS attempts,
-       COUNT(outcome.success) AS scored, CAST(COALESCE(SUM(outcome.success), 0) AS INTEGER) AS successes,
-       AVG(outcome.score) AS mean_score
+       task.split, task.environment, task.hash AS task, policy_version.number AS policy, group_tally.attempts,
+       group_tally.scored, group_tally.successes, group_tally.mean_score
 FROM trajectory_group
 JOIN task ON task.id = trajectory_group.task_id
 JOIN run ON run.id = trajectory_group.run_id
-JOIN trajectory ON trajectory.group_id = trajectory_group.id
+JOIN group_tally ON group_tally.group_id = trajectory_group.id
 LEFT JOIN policy_version ON policy_version.id = trajectory_group.policy_version_id
-LEFT JOIN outcome ON outcome.trajectory_id = trajectory.id
-GROUP BY trajectory_group.id, run.id, task.id, policy_version.id
 """
 
 _MADE = """(
-    SELECT {what} FROM trajectory_group
+    SELECT CAST(COALESCE(SUM({what}), 0) AS INTEGER) FROM trajectory_group
     JOIN task ON task.id = trajectory_group.task_id
-    JOIN trajectory ON trajectory.group_id = trajectory_group.id
-    LEFT JOIN outcome ON outcome.trajectory_id = trajectory.id
+    JOIN group_tally ON group_tally.group_id = trajectory_group.id
     WHERE trajectory_group.run_id = iteration.run_id AND trajectory_group.iteration = iteration.number
       AND trajectory_group.source = '{source}' AND task.split = 'train'
 )"""
 
 V_ITERATION = f"""
 SELECT run.name AS run, run.id AS run_id, iteration.number AS iteration, iteration.started_at, iteration.finished_at,
-       {_MADE.format(what="COUNT(*)", source="policy")} AS attempts,
-       {_MADE.format(what="CAST(COALESCE(SUM(outcome.success), 0) AS INTEGER)", source="policy")} AS solved,
-       {_MADE.format(what="COUNT(*)", source="hindsight")} AS relabels,
+       {_MADE.format(what="group_tally.attempts", source="policy")} AS attempts,
+       {_MADE.format(what="group_tally.successes", source="policy")} AS solved,
+       {_MADE.format(what="group_tally.attempts", source="hindsight")} AS relabels,
        policy_version.number AS policy, policy_version.promoted,
        evaluation.pass_at_1 AS validation_pass_at_1, evaluation.pass_at_k AS validation_pass_at_k
 FROM iteration

@@ -12,7 +12,7 @@ from journeyman.agent.errors import UnknownNameError
 from journeyman.storage.database import Database, chunks
 from journeyman.storage.leases import Claim, finish
 from journeyman.storage.runs.policies import Use
-from journeyman.storage.schema.base import id_end
+from journeyman.storage.schema.base import id_end, is_id
 from journeyman.storage.schema.runs import PolicyVersion, TaskRow
 from journeyman.storage.schema.trajectories import TrainingUse, TrajectoryGroup, TrajectoryRow
 from journeyman.storage.trajectories.loading import StoredTrajectory, load, select_trajectories, verdicts_of
@@ -136,7 +136,9 @@ class Trajectories:
 
         Raises UnknownNameError where there is none, or more than one.
         """
-        query = select(TrajectoryRow.id).where(cast(TrajectoryRow.id, String).endswith(id_end(wanted), autoescape=True))
+        end = id_end(wanted)
+        fits = TrajectoryRow.id == end if is_id(end) else cast(TrajectoryRow.id, String).endswith(end, autoescape=True)
+        query = select(TrajectoryRow.id).where(fits)
         with self.database.read() as connection:
             ids = list(connection.scalars(query.order_by(TrajectoryRow.id).limit(_SUGGESTED)))
         if len(ids) != 1:

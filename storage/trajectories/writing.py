@@ -37,11 +37,11 @@ def add_chunk(
     connection: Connection, run_id: str, rows: Sequence[NewTrajectory], relabelled: Sequence[Task]
 ) -> list[str]:
     """Inserts what is not there yet, and gives its ids; see `Trajectories.add`."""
-    hold(connection)
     tasks = sorted(relabelled, key=lambda task: task.hash)  # in one order, lest two writers wait for each other
     insert_new(connection, TaskRow, [task_row(run_id, task, "hindsight", 0) for task in tasks])
     _refuse_held_out(connection, run_id, rows)
     groups, known = _groups(connection, run_id, rows)
+    hold(connection, groups=list(groups.values()))
     new = {
         (row.group, row.trajectory.attempt): row
         for row in rows

@@ -34,6 +34,21 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("trajectory_id", name=op.f("pk_outcome")),
     )
+    op.create_table(
+        "group_tally",
+        sa.Column("group_id", Id(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("scored", sa.Integer(), nullable=False),
+        sa.Column("successes", sa.Integer(), nullable=False),
+        sa.Column("mean_score", sa.Float(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["group_id"],
+            ["trajectory_group.id"],
+            name=op.f("fk_group_tally_group_id_trajectory_group"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("group_id", name=op.f("pk_group_tally")),
+    )
 
 
 def _hyphenate_ids() -> None:
