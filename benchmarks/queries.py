@@ -8,11 +8,14 @@ row read; the limit is beside each. PostgreSQL is one that pip brings, started o
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,6 +50,9 @@ CHUNK = 2048
 PAGE = 256
 """Attempts that `rescore` reads at once."""
 REPEATS = 5
+RESCORED = 48_000
+"""Attempts that the command is to judge."""
+SETTINGS = Path(__file__).parents[1] / "examples" / "countdown.toml"
 BY_ID_S, RUN_S, QUERY_S, RESCORE_S = 0.02, 2.0, 3.0, 120.0
 GOAL, GOAL_2, WORDS = VerifierId("goal", "1", "00"), VerifierId("goal", "2", "00"), VerifierId("words", "1", "00")
 QUERIES = re.findall(
@@ -82,7 +88,7 @@ def main() -> None:
             started = time.perf_counter()
             store, run = filled(urls[kind](), options.attempts)
             print(f"{kind}: {options.attempts:,} attempts written in {time.perf_counter() - started:.0f} s")
-            for part in (views, documented, lookups, rescoring):
+            for part in (views, documented, lookups, rescoring, command):
                 over += sum(told(kind, *row) for row in part(store, run))
             store.close()
     sys.exit(f"{over} over their limits" if over else 0)
@@ -171,13 +177,25 @@ def rescoring(store: ReplayStore, run: str) -> Iterator[tuple[str, int, float, f
     yield "rescore: all of it but the verifying", len(ids), time.perf_counter() - started, RESCORE_S
 
 
+def command(store: ReplayStore, run: str) -> Iterator[tuple[str, int, float, float]]:
+    """`journeyman rescore` with a cheap verifier, two processes at most, as a person runs it."""
+    url = store.database.url.render_as_string()
+    rescore = ["rescore", run, "--verifier", "exact", "--limit", str(RESCORED), "--store", url, "--json"]
+    rescore += ["--set", "verification.workers=2"]
+    started = time.perf_counter()
+    done = subprocess.run([sys.executable, "-m", "journeyman.workflows.cli", *rescore], check=True, capture_output=True)
+    yield "journeyman rescore", json.loads(done.stdout)["ok"], time.perf_counter() - started, RESCORE_S
+
+
 # filling
 
 
 def filled(url: str, count: int) -> tuple[ReplayStore, str]:
     """A store with one run of `count` attempts: of each iteration 3/4 training, 1/8 validation, 1/8 relabels."""
     store = ReplayStore(url)
-    run = store.runs.create("bench", {}, [TermInfo("goal", 1.0), TermInfo("words", 0.0)]).id
+    run = store.runs.create(
+        "bench", tomllib.loads(SETTINGS.read_text()), [TermInfo("goal", 1.0), TermInfo("words", 0.0)]
+    ).id
     store.policies.add(run, NewPolicy(1, None, 0, "warm_start", "x", {}, promoted=True))
     groups = max(count // ITERATIONS // GROUP, 8)
     training, validation = groups * 3 // 4, groups // 8

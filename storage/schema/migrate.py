@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, inspect, text
 
 from journeyman.agent.errors import StoreError
-from journeyman.storage.schema.outcomes import settle_all
+from journeyman.storage.schema.outcomes import hold, settle_all
 from journeyman.storage.schema.views import VIEWS
 
 if TYPE_CHECKING:
@@ -47,13 +47,18 @@ def check_revision(connection: Connection, *, may_upgrade: bool) -> bool:
 
 
 def upgrade(connection: Connection) -> None:
-    """Runs what migrations are missing, in the connection's transaction: all of it happens or nothing."""
-    from alembic import command
-
+    """Runs what migrations are missing and works outcomes out anew, in the connection's transaction: all or nothing."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-    if revision(connection) == HEAD:  # another process was faster
-        return
+    if revision(connection) != HEAD:  # else another process was faster, or the schema was the present one
+        _migrate(connection)
+    hold(connection, alone=True)
+    settle_all(connection)
+
+
+def _migrate(connection: Connection) -> None:
+    from alembic import command
+
     for name in reversed(VIEWS):
         connection.execute(text(f"DROP VIEW IF EXISTS {name}"))
     config = _config()
@@ -61,7 +66,6 @@ def upgrade(connection: Connection) -> None:
     command.upgrade(config, "head")
     for name, query in VIEWS.items():
         connection.execute(text(f"CREATE VIEW {name} AS {query}"))
-    settle_all(connection)
 
 
 def known_revisions() -> list[str]:

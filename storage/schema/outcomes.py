@@ -44,24 +44,18 @@ FROM (
                WHEN status IN ('ok', 'abstain') THEN 1
            END AS holds
     FROM (
-        SELECT trajectory.id AS trajectory_id, rubric_term.gate, verdict.status, verdict.score,
+        SELECT wanted.id AS trajectory_id, rubric_term.gate, verdict.status, verdict.score,
                CASE WHEN rubric_term.shaping THEN 0 ELSE rubric_term.weight END AS weight
         FROM wanted
-        JOIN trajectory ON trajectory.id = wanted.id
-        JOIN trajectory_group ON trajectory_group.id = trajectory.group_id
-        JOIN task ON task.id = trajectory_group.task_id
-        JOIN rubric_term ON rubric_term.run_id = trajectory_group.run_id
-            AND rubric_term.guard = CASE WHEN task.split = 'guard' THEN SUBSTR(task.origin, 7) ELSE '' END
+        JOIN rubric_term ON rubric_term.run_id = wanted.run_id AND rubric_term.guard = wanted.guard
         LEFT JOIN score AS verdict
-            ON verdict.trajectory_id = trajectory.id AND verdict.verifier = rubric_term.verifier AND verdict.counts
+            ON verdict.trajectory_id = wanted.id AND verdict.verifier = rubric_term.verifier AND verdict.counts
         WHERE (rubric_term.weight <> 0 AND NOT rubric_term.shaping) OR rubric_term.gate IS NOT NULL
         UNION ALL
-        SELECT verdict.trajectory_id, NULL AS gate, verdict.status, verdict.score, 1 AS weight
+        SELECT wanted.id AS trajectory_id, NULL AS gate, verdict.status, verdict.score, 1 AS weight
         FROM wanted
         JOIN score AS verdict ON verdict.trajectory_id = wanted.id AND verdict.counts
-        JOIN trajectory ON trajectory.id = wanted.id
-        JOIN trajectory_group ON trajectory_group.id = trajectory.group_id
-        WHERE NOT EXISTS (SELECT 1 FROM rubric_term WHERE rubric_term.run_id = trajectory_group.run_id)
+        WHERE NOT EXISTS (SELECT 1 FROM rubric_term WHERE rubric_term.run_id = wanted.run_id)
     ) AS asked
 ) AS told
 GROUP BY trajectory_id
@@ -84,35 +78,47 @@ _TALLY = """
 SELECT trajectory.group_id, COUNT(*) AS attempts, COUNT(outcome.success) AS scored,
        COALESCE(SUM(outcome.success), 0) AS successes, AVG(outcome.score) AS mean_score
 FROM trajectory LEFT JOIN outcome ON outcome.trajectory_id = trajectory.id
-WHERE trajectory.group_id IN (SELECT group_id FROM trajectory WHERE id IN (SELECT id FROM wanted))
+WHERE trajectory.group_id IN (SELECT group_id FROM wanted)
 GROUP BY trajectory.group_id
 """
 
-_ALL = "SELECT id FROM trajectory"
-_THESE = "SELECT id FROM trajectory WHERE id IN :ids"
-_JUDGED = "SELECT DISTINCT trajectory_id AS id FROM score WHERE verifier = :verifier AND version = :version"
+_WANTED = """
+wanted AS MATERIALIZED (
+    SELECT trajectory.id, trajectory.group_id, trajectory_group.run_id,
+           CASE WHEN task.split = 'guard' THEN SUBSTR(task.origin, 7) ELSE '' END AS guard
+    FROM trajectory
+    JOIN trajectory_group ON trajectory_group.id = trajectory.group_id
+    JOIN task ON task.id = trajectory_group.task_id
+    WHERE {which}
+)
+"""
+_ALL = "true"
+_THESE = "trajectory.id IN :ids"
+_JUDGED = """
+trajectory.id IN (SELECT trajectory_id FROM score WHERE score.verifier = :verifier AND score.version = :version)
+"""
 
 _MARK = """
 UPDATE score SET counts = NOT counts
-WHERE id IN (SELECT id FROM (WITH wanted AS ({wanted}) {counting}) AS told WHERE counts <> due)
+WHERE id IN (SELECT id FROM (WITH {wanted} {counting}) AS told WHERE counts <> due)
 """
 _STORE = """
-INSERT INTO outcome ({columns}) WITH wanted AS ({wanted}) {outcome} WHERE true
+INSERT INTO outcome ({columns}) WITH {wanted} {outcome} WHERE true
 ON CONFLICT (trajectory_id) DO UPDATE SET asked = excluded.asked, score = excluded.score, success = excluded.success,
     verdicts_ok = excluded.verdicts_ok, verdicts_failed = excluded.verdicts_failed
 """
 _COUNT = """
-INSERT INTO group_tally (group_id, attempts, scored, successes, mean_score) WITH wanted AS ({wanted}) {tally}
+INSERT INTO group_tally (group_id, attempts, scored, successes, mean_score) WITH {wanted} {tally}
 ON CONFLICT (group_id) DO UPDATE SET attempts = excluded.attempts, scored = excluded.scored,
     successes = excluded.successes, mean_score = excluded.mean_score
 """
-_STALE_MARKS = f"WITH wanted AS ({_ALL}) SELECT told.id FROM ({_COUNTING}) AS told WHERE counts <> due"
+_STALE_MARKS = f"WITH {_WANTED.format(which=_ALL)} SELECT told.id FROM ({_COUNTING}) AS told WHERE counts <> due"
 _STALE_OUTCOMES = f"""
-WITH wanted AS ({_ALL})
+WITH {_WANTED.format(which=_ALL)}
 SELECT trajectory_id FROM (SELECT {_COLUMNS} FROM ({_OUTCOME}) AS due EXCEPT SELECT {_COLUMNS} FROM outcome) AS stale
 """
 _STALE_TALLIES = f"""
-WITH wanted AS ({_ALL})
+WITH {_WANTED.format(which=_ALL)}
 SELECT due.group_id FROM ({_TALLY}) AS due LEFT JOIN group_tally AS kept ON kept.group_id = due.group_id
 WHERE kept.group_id IS NULL OR kept.attempts <> due.attempts OR kept.scored <> due.scored
    OR kept.successes <> due.successes OR ABS(COALESCE(kept.mean_score, -1) - COALESCE(due.mean_score, -1)) > 1e-9
@@ -169,8 +175,9 @@ def out_of_step(connection: Connection) -> list[str]:
 _IDS = bindparam("ids", type_=Id(), expanding=True)
 
 
-def _statements(wanted: str) -> tuple[str, str, str]:
+def _statements(which: str) -> tuple[str, str, str]:
     """In the order in which one needs the other."""
+    wanted = _WANTED.format(which=which)
     store = _STORE.format(columns=_COLUMNS, wanted=wanted, outcome=_OUTCOME)
     return _MARK.format(wanted=wanted, counting=_COUNTING), store, _COUNT.format(wanted=wanted, tally=_TALLY)
 
