@@ -68,6 +68,7 @@ VIEWS = {
     "v_lineage": ("trajectory_id = :relabel", "run_id = :run"),
     "v_guard": ("run_id = :run AND policy = 5", "run_id = :run"),
     "v_audit": ("run_id = :run AND policy = 5", "run_id = :run"),
+    "v_turn": ("trajectory_id = :attempt", "run_id = :run"),
     "v_success": ("trajectory_id = :attempt", "run_id = :run"),
     "counted_score": (
         "trajectory_id = :attempt",
@@ -249,19 +250,24 @@ def task_of(number: int, split: Split = Split.TRAIN) -> Task:
 
 IDS = np.arange(16, dtype=np.int32)
 SEGMENT = Segment(IDS[:8], IDS[8:], np.ones(8, np.bool_), np.zeros(8, np.float32))
-TURN = Turn(Message("assistant", "(9-3)*8"), (), 0.0)
+
+
+def said(number: int) -> Turn:
+    return Turn(Message("assistant", f"({number}-3)*8"), (), 0.0)
 
 
 def attempt(task: Task, iteration: int, policy: str, number: int) -> NewTrajectory:
     salt = int(task.hash, 16) + iteration + number
-    made = Trajectory(task.hash, Source.POLICY, (TURN,), (SEGMENT,), StopReason.TERMINATED, attempt=number)
+    made = Trajectory(task.hash, Source.POLICY, (said(salt),), (SEGMENT,), StopReason.TERMINATED, attempt=number)
     scores = [judged(GOAL, salt), judged(WORDS, salt + 1)] + ([judged(GOAL_2, salt + 1)] if salt % 10 == 0 else [])
     return NewTrajectory(f"policy/{iteration}/{task.hash}/v{iteration}", made, iteration, policy, scores=tuple(scores))
 
 
 def relabel(parent: str, iteration: int, policy: str, number: int) -> NewTrajectory:
     task = task_of(10**7 + number // GROUP + 10**5 * iteration)
-    made = Trajectory(task.hash, Source.HINDSIGHT, (TURN,), (SEGMENT,), StopReason.TERMINATED, attempt=number % GROUP)
+    made = Trajectory(
+        task.hash, Source.HINDSIGHT, (said(number),), (SEGMENT,), StopReason.TERMINATED, attempt=number % GROUP
+    )
     scores = (judged(GOAL, 0), judged(WORDS, number))
     return NewTrajectory(f"told/{iteration}/{task.hash}", made, iteration, policy, parent, "final/2", scores)
 

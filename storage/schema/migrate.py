@@ -9,7 +9,7 @@ from sqlalchemy import Connection, inspect, text
 
 from journeyman.agent.errors import StoreError
 from journeyman.storage.schema.outcomes import hold, settle_all
-from journeyman.storage.schema.views import VIEWS
+from journeyman.storage.schema.views import VIEWS, query_of
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -64,8 +64,8 @@ def _migrate(connection: Connection) -> None:
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
-    for name, query in VIEWS.items():
-        connection.execute(text(f"CREATE VIEW {name} AS {query}"))
+    for name in VIEWS:
+        connection.exec_driver_sql(f"CREATE VIEW {name} AS {query_of(name, connection.dialect.name)}")
 
 
 def known_revisions() -> list[str]:

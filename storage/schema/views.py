@@ -144,6 +144,26 @@ JOIN policy_version ON policy_version.id = audit.policy_version_id
 JOIN run ON run.id = policy_version.run_id
 """
 
+V_TURN = """
+SELECT turn.trajectory_id, turn.position, {said} AS said, {answered} AS answered, turn.reward, trajectory_group.run_id,
+       trajectory_group.iteration, task.hash AS task
+FROM turn
+JOIN trajectory ON trajectory.id = turn.trajectory_id
+JOIN trajectory_group ON trajectory_group.id = trajectory.group_id
+JOIN task ON task.id = trajectory_group.task_id
+"""
+
+_TEXTS = {
+    "sqlite": {
+        "said": "json_extract(turn.action, '$.content')",
+        "answered": "json_extract(turn.observation, '$[0].content')",
+    },
+    "postgresql": {  # which reads JSON texts, but none with a NUL in it
+        "said": r"REPLACE(turn.action::text, '\u0000', '\ufffd')::json ->> 'content'",
+        "answered": r"REPLACE(turn.observation::text, '\u0000', '\ufffd')::json -> 0 ->> 'content'",
+    },
+}
+
 VIEWS = {
     "counted_score": COUNTED_SCORE,
     "v_success": V_SUCCESS,
@@ -154,5 +174,11 @@ VIEWS = {
     "v_lineage": V_LINEAGE,
     "v_guard": V_GUARD,
     "v_audit": V_AUDIT,
+    "v_turn": V_TURN,
 }
-"""Name -> query, in an order in which they can be made."""
+"""Name -> query; see `query_of`."""
+
+
+def query_of(view: str, dialect: str) -> str:
+    """The view's query on `sqlite` or `postgresql`, which read JSON each in its own way."""
+    return VIEWS[view].format(**_TEXTS[dialect])
