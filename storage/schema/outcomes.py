@@ -8,13 +8,14 @@ latest, and none where it is retracted. `outcome` is what the run's rubric makes
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from sqlalchemy import Connection, bindparam, text
 
-from journeyman.storage.schema.base import AnyText, Id
+from journeyman.storage.schema.base import AnyText
 
-_PAGE = 500  # ids in one statement
+_PAGE = 2000  # ids in one statement
 _LOCK = 0x6A6E766D  # any number that nobody else uses
 
 _COUNTING = """
@@ -93,7 +94,8 @@ wanted AS MATERIALIZED (
 )
 """
 _ALL = "true"
-_THESE = "trajectory.id IN :ids"
+_IDS = {"sqlite": "(SELECT value FROM json_each(:ids))", "postgresql": "(SELECT unnest(CAST(:ids AS uuid[])))"}
+"""A page of ids as one parameter: hundreds take either driver longer than the statement itself."""
 _JUDGED = """
 trajectory.id IN (SELECT trajectory_id FROM score WHERE score.verifier = :verifier AND score.version = :version)
 """
@@ -123,8 +125,8 @@ SELECT due.group_id FROM ({_TALLY}) AS due LEFT JOIN group_tally AS kept ON kept
 WHERE kept.group_id IS NULL OR kept.attempts <> due.attempts OR kept.scored <> due.scored
    OR kept.successes <> due.successes OR ABS(COALESCE(kept.mean_score, -1) - COALESCE(due.mean_score, -1)) > 1e-9
 """
-_THEIR_GROUPS = "(SELECT group_id FROM trajectory WHERE id IN :ids)"
 _LOCKED = "SELECT group_id FROM group_tally WHERE group_id IN {groups} ORDER BY group_id FOR UPDATE"
+_THEIR_GROUPS = "(SELECT group_id FROM trajectory WHERE id IN {ids})"
 
 
 def hold(
@@ -138,16 +140,23 @@ def hold(
     if connection.dialect.name != "postgresql":
         return
     connection.execute(text(f"SELECT pg_advisory_xact_lock{'' if alone else '_shared'}(:key)"), {"key": _LOCK})
-    for ids, which in ((trajectories, _THEIR_GROUPS), (groups, ":ids")):
-        for page in _pages(ids):
-            connection.execute(text(_LOCKED.format(groups=which)).bindparams(_IDS), {"ids": page})
+    these = _IDS["postgresql"]
+    for ids, which in ((trajectories, _THEIR_GROUPS.format(ids=these)), (groups, these)):
+        for page in _pages(connection, ids):
+            connection.execute(text(_LOCKED.format(groups=which)), {"ids": page})
 
 
-def settle(connection: Connection, ids: Sequence[str]) -> None:
-    """Brings marks and outcomes of these trajectories in step with their verdicts."""
-    for page in _pages(ids):
-        for statement in _statements(_THESE):
-            connection.execute(text(statement).bindparams(_IDS), {"ids": page})
+def settle(connection: Connection, ids: Sequence[str], *, first: bool = False) -> None:
+    """Brings marks, outcomes and tallies of these trajectories in step with their verdicts.
+
+    `first` says that they are new: each of their verdicts counts, as it was written, but for those of retracted
+    verifiers.
+    """
+    mark, *others = _statements(f"trajectory.id IN {_IDS[connection.dialect.name]}")
+    marked = first and not connection.scalar(text("SELECT COUNT(*) FROM retraction"))
+    for page in _pages(connection, ids):
+        for statement in others if marked else (mark, *others):
+            connection.execute(text(statement), {"ids": page})
 
 
 def settle_judged_by(connection: Connection, verifier: str, version: str) -> None:
@@ -172,9 +181,6 @@ def out_of_step(connection: Connection) -> list[str]:
     return marks + outcomes + [f"tally of group {i}" for i in connection.scalars(text(_STALE_TALLIES))]
 
 
-_IDS = bindparam("ids", type_=Id(), expanding=True)
-
-
 def _statements(which: str) -> tuple[str, str, str]:
     """In the order in which one needs the other."""
     wanted = _WANTED.format(which=which)
@@ -182,6 +188,8 @@ def _statements(which: str) -> tuple[str, str, str]:
     return _MARK.format(wanted=wanted, counting=_COUNTING), store, _COUNT.format(wanted=wanted, tally=_TALLY)
 
 
-def _pages(ids: Sequence[str]) -> list[list[str]]:
+def _pages(connection: Connection, ids: Sequence[str]) -> list[str]:
+    """The ids page by page, in the form that `_IDS` reads."""
     ordered = sorted(set(ids))  # in one order, lest two writers wait for each other
-    return [ordered[i : i + _PAGE] for i in range(0, len(ordered), _PAGE)]
+    pages = [ordered[i : i + _PAGE] for i in range(0, len(ordered), _PAGE)]
+    return [json.dumps(page) if connection.dialect.name == "sqlite" else "{" + ",".join(page) + "}" for page in pages]

@@ -58,7 +58,7 @@ def add_chunk(
         parts[Score] += [score_row(values["id"], s) for s in row.scores]
     for table, found in parts.items():
         insert_all(connection, table, found)
-    settle(connection, [values["id"] for _, values in made])
+    settle(connection, [values["id"] for _, values in made], first=True)
     return [values["id"] for _, values in made]
 
 
