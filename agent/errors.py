@@ -11,13 +11,17 @@
     └── SamplerError        the sampler or its engine, or a chat server, failed
         └── ChatTimeoutError    a chat server did not answer in time
 
-A rollout or a verifier that fails is data, not one of these: see `Trajectory.error` and `Status.ERROR`.
+A rollout or a verifier that fails is data, not one of these: see `Trajectory.error` and `Status.ERROR`. Two exceptions
+beside the tree tell an environment's failures apart: `InvalidAction`, which it raises for what the agent did wrong, and
+`Outage`, which the boundary around it makes of everything else.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+
+from journeyman.agent.credentials import shown
 
 
 class JourneymanError(Exception):
@@ -37,7 +41,7 @@ class UnknownNameError(UsageError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str], remedy: str = "") -> None:
         choices = sorted(known)
-        super().__init__(f"unknown {kind} {name!r}: {suggestion(name, choices)}{'; ' + remedy if remedy else ''}")
+        super().__init__(f"unknown {kind} {shown(name)}: {suggestion(name, choices)}{'; ' + remedy if remedy else ''}")
 
 
 class DataError(UsageError):
@@ -62,6 +66,14 @@ class SamplerError(JourneymanError):
 
 class ChatTimeoutError(SamplerError):
     """A chat server did not answer in time."""
+
+
+class InvalidAction(Exception):  # noqa: N818 (what it is, not that it is an error of ours)
+    """The agent did something that cannot be done; an environment raises it from `step`, with a text for the agent."""
+
+
+class Outage(Exception):  # noqa: N818 (the same)
+    """Other people's code broke, took too long, or answered with what is none; the text says which call, and how."""
 
 
 def suggestion(name: str, choices: Iterable[str]) -> str:

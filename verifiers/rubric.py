@@ -11,14 +11,14 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import ConfigDict
 
 from journeyman.agent.data import Json, ScoreRecord, Status, Task, Trajectory, Verdict, VerifierId
 from journeyman.agent.errors import SettingsError
-from journeyman.agent.plugins import VERIFIERS, load_plugin
+from journeyman.agent.plugins import VERIFIERS, given_environments, load_plugin
 from journeyman.agent.protocols import BatchVerifier, Verifier
 from journeyman.verifiers.isolation.boundary import judged_together
 from journeyman.verifiers.isolation.pool import PoolLimits, VerifierPool, distinct_attempts, shared_pool
@@ -74,17 +74,20 @@ class Rubric:
         terms: Mapping[str, float | Term],
         options: Mapping[str, Mapping[str, Json]],
         pool: VerifierPool | None = None,
+        environments: Collection[str] = (),
     ) -> Rubric:
         """From verifier names with their terms (a number is a weight) and options; None is the shared pool.
 
-        Raises SettingsError or UnknownNameError, naming the verifier.
+        The names are a user's own, of settings or a command line, never a row's; so are `environments`, those by
+        "module:object" that tasks may name for verifiers to ask. Raises SettingsError or UnknownNameError, naming the
+        verifier.
         """
         found = {name: term if isinstance(term, Term) else Term(term) for name, term in terms.items()}
         if not any(term.weight and not term.shaping for term in found.values()):
             raise SettingsError(
                 "no verifier has a weight (shaping apart), so nothing would be a success: set [rubric] NAME = 1.0"
             )
-        criteria = [criterion(name, options.get(name, {}), term) for name, term in found.items()]
+        criteria = [criterion(name, options.get(name, {}), term, environments) for name, term in found.items()]
         return cls(tuple(criteria), pool or shared_pool(PoolLimits()))
 
     def check(self) -> None:
@@ -111,10 +114,13 @@ class Rubric:
     def score_all(self, attempts: Sequence[tuple[Task, Trajectory]]) -> list[tuple[ScoreRecord, ...]]:
         """Every verifier's verdict on every attempt, in order. What a verifier raises becomes status `error`.
 
+        An attempt that an outage broke gets status `error` from all: none is asked, so that none can reward it.
         Verifiers run in the pool's workers, batch verifiers here; may be called from many threads at once.
         """
-        columns = [_ask(c, attempts, self.pool) for c in self.criteria]
-        return list(zip(*columns, strict=True))
+        whole = [given for given in attempts if not given[1].broken]
+        columns = [_ask(c, whole, self.pool) for c in self.criteria]
+        scores = zip(*columns, strict=True)
+        return [_unasked(self.criteria, t) if t.broken else next(scores) for _, t in attempts]
 
     def reward(self, verdicts: Mapping[VerifierId, Verdict]) -> float | None:
         """The reward; None where a verifier that counts failed, or all of them abstained.
@@ -147,15 +153,15 @@ class Rubric:
         return self.succeeded({score.verifier: score.verdict for score in scores})
 
 
-def criterion(name: str, options: Mapping[str, Json], term: Term) -> Criterion:
-    """The verifier of that name; raises SettingsError or UnknownNameError, naming it."""
-    verifier = load_plugin(VERIFIERS, name, options)
+def criterion(name: str, options: Mapping[str, Json], term: Term, environments: Collection[str] = ()) -> Criterion:
+    """The verifier of that name, as `Rubric.build` takes it; raises SettingsError or UnknownNameError, naming it."""
+    verifier = load_plugin(VERIFIERS, name, options, (name,))
     if not isinstance(verifier, Verifier | BatchVerifier):
         raise SettingsError(f"verifier {name!r} is no Verifier: it needs name, version and verify(task, trajectory)")
     config = json.dumps(options, sort_keys=True)
     config_hash = hashlib.blake2b(config.encode(), digest_size=4).hexdigest()
     identity = VerifierId(verifier.name, verifier.version, config_hash)
-    return Criterion(verifier, identity, term, Recipe(name, config, verifier.version))
+    return Criterion(verifier, identity, term, Recipe(name, config, verifier.version, tuple(environments)))
 
 
 def _given(verdicts: Mapping[VerifierId, Verdict], asked: Sequence[Criterion]) -> list[tuple[Term, float]] | None:
@@ -170,6 +176,11 @@ def _given(verdicts: Mapping[VerifierId, Verdict], asked: Sequence[Criterion]) -
     return given
 
 
+def _unasked(criteria: Sequence[Criterion], broken: Trajectory) -> tuple[ScoreRecord, ...]:
+    verdict = Verdict(Status.ERROR, explanation=f"not asked: the environment broke ({broken.error})")
+    return tuple(ScoreRecord(c.id, verdict, 0.0) for c in criteria)
+
+
 def _is_open(given: Sequence[tuple[Term, float]]) -> bool:
     return all(term.gate is None or score >= term.gate for term, score in given)
 
@@ -181,7 +192,8 @@ def _ask(one: Criterion, attempts: Sequence[tuple[Task, Trajectory]], pool: Veri
         return [ScoreRecord(one.id, verdict, milliseconds) for verdict, milliseconds in judged]
     keys, distinct = distinct_attempts(attempts, expenses=expenses)
     started = time.perf_counter()
-    verdicts = judged_together(one.verifier, list(distinct.values()))
+    with given_environments(one.recipe.environments):
+        verdicts = judged_together(one.verifier, list(distinct.values()))
     each = 1000 * (time.perf_counter() - started) / max(len(distinct), 1)
     found = {key: ScoreRecord(one.id, verdict, each) for key, verdict in zip(distinct, verdicts, strict=True)}
     return [found[key] for key in keys]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, String, cast, func, select
 
-from journeyman.agent.data import Source, Split, Task, Verdict, VerifierId
+from journeyman.agent.data import Source, Split, StopReason, Task, Verdict, VerifierId
 from journeyman.agent.errors import UnknownNameError
 from journeyman.storage.database import Database, chunks
 from journeyman.storage.leases import Claim, finish
@@ -17,7 +17,7 @@ from journeyman.storage.schema.runs import PolicyVersion, TaskRow
 from journeyman.storage.schema.trajectories import TrainingUse, TrajectoryGroup, TrajectoryRow
 from journeyman.storage.trajectories.loading import StoredTrajectory, load, select_trajectories, verdicts_of
 from journeyman.storage.trajectories.rows import NewTrajectory
-from journeyman.storage.trajectories.writing import add_chunk
+from journeyman.storage.trajectories.writing import add_chunk, remove_broken
 
 __all__ = ["JudgedAttempt", "StoredTrajectory", "Trajectories"]
 
@@ -60,6 +60,20 @@ class Trajectories:
             if finishes is not None:
                 finish(connection, finishes)
             add_chunk(connection, run_id, rows, relabelled)
+
+        self.database.write_again(work)
+
+    def replace_broken(self, run_id: str, rows: Sequence[NewTrajectory]) -> None:
+        """Stores attempts in the place, and under the ids, of those that an outage broke; all of it or nothing.
+
+        The old ones' turns, tokens and scores go. An attempt that did not break, or from which an update learned, is
+        left as it is.
+        """
+
+        def work(connection: Connection) -> None:
+            ids = remove_broken(connection, run_id, rows)
+            new = [row for row in rows if (row.group, row.trajectory.attempt) in ids]
+            add_chunk(connection, run_id, new, ids=ids)
 
         self.database.write_again(work)
 
@@ -120,16 +134,8 @@ class Trajectories:
 
     def ids_of(self, run_id: str, attempts: Collection[tuple[str, int]]) -> dict[tuple[str, int], str]:
         """Ids by group key and number of the attempt; those that are not there are left out."""
-        found: dict[tuple[str, int], str] = {}
         with self.database.read() as connection:
-            for chunk in chunks(sorted({group for group, _ in attempts})):
-                query = (
-                    select(TrajectoryGroup.key, TrajectoryRow.attempt, TrajectoryRow.id)
-                    .join(TrajectoryGroup, TrajectoryGroup.id == TrajectoryRow.group_id)
-                    .where(TrajectoryGroup.run_id == run_id, TrajectoryGroup.key.in_(chunk))
-                )
-                found |= {(group, attempt): i for group, attempt, i in connection.execute(query)}
-        return {attempt: found[attempt] for attempt in attempts if attempt in found}
+            return ids_of(connection, run_id, attempts)
 
     def find(self, wanted: str) -> StoredTrajectory:
         """The trajectory whose id ends in `wanted` (the end tells ids apart, the beginning is their time).
@@ -170,6 +176,18 @@ class Trajectories:
         with self.database.read() as connection:
             return list(connection.scalars(query))
 
+    def broken(self, run_id: str, iteration: int) -> int:
+        """How many of the iteration's attempts, held-out ones too, an outage broke."""
+        query = (
+            select(func.count())
+            .select_from(TrajectoryGroup)
+            .join(TrajectoryRow, TrajectoryRow.group_id == TrajectoryGroup.id)
+            .where(TrajectoryGroup.run_id == run_id, TrajectoryGroup.iteration == iteration)
+            .where(TrajectoryRow.stop_reason == StopReason.ERROR)
+        )
+        with self.database.read() as connection:
+            return connection.scalar(query) or 0
+
     def counts(self, run_id: str) -> dict[tuple[int, Source], int]:
         """How many trajectories there are by iteration and source, held-out attempts left out."""
         query = (
@@ -181,3 +199,16 @@ class Trajectories:
         )
         with self.database.read() as connection:
             return {(i, Source(s)): n for i, s, n in connection.execute(query).all()}
+
+
+def ids_of(connection: Connection, run_id: str, attempts: Collection[tuple[str, int]]) -> dict[tuple[str, int], str]:
+    """Ids by group key and number of the attempt; see `Trajectories.ids_of`."""
+    found: dict[tuple[str, int], str] = {}
+    for chunk in chunks(sorted({group for group, _ in attempts})):
+        query = (
+            select(TrajectoryGroup.key, TrajectoryRow.attempt, TrajectoryRow.id)
+            .join(TrajectoryGroup, TrajectoryGroup.id == TrajectoryRow.group_id)
+            .where(TrajectoryGroup.run_id == run_id, TrajectoryGroup.key.in_(chunk))
+        )
+        found |= {(group, attempt): i for group, attempt, i in connection.execute(query)}
+    return {attempt: found[attempt] for attempt in attempts if attempt in found}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
@@ -130,18 +130,6 @@ class Verdicts:
             if (row["verifier"], row["version"]) == (one.name, one.version)
             and row["config_hash"] in (one.config_hash, ANY_CONFIGURATION)
         ]
-
-
-def insert_judgements(
-    connection: Connection, scores: Sequence[Mapping[str, object]], retractions: Sequence[Mapping[str, object]]
-) -> None:
-    """Verdicts and retractions as they were exported, as rows; those that are there already are left as they are."""
-    hold(connection, alone=True)
-    insert_new(connection, Score, scores)
-    insert_new(connection, Retraction, retractions)
-    for verifier, version in sorted({(str(row["verifier"]), str(row["version"])) for row in retractions}):
-        settle_judged_by(connection, verifier, version)
-    settle(connection, [str(row["trajectory_id"]) for row in scores])
 
 
 def retraction_row(verifier: str, version: str, config_hash: str, reason: str) -> dict[str, object]:

@@ -16,7 +16,7 @@ from journeyman.storage.store import ReplayStore
 from journeyman.storage.trajectories.labels import NewLabel
 from journeyman.verifiers.rubric import Rubric
 from journeyman.workflows.console import Reporter
-from journeyman.workflows.session.engines import open_rubric, open_task_set, verifier_pool
+from journeyman.workflows.session.engines import build_rubric, open_rubric, open_task_set
 from journeyman.workflows.settings.loading import overridden, parse_settings, settings_of
 from journeyman.workflows.settings.settings import Settings
 from journeyman.workflows.updates.replay import remember
@@ -39,7 +39,7 @@ def rescore(options: argparse.Namespace) -> None:
         settings = settings_of(run)
         task_set = open_task_set(settings)  # some verifiers ask the environment, which must be there
         chosen = _with_overrides(run, options.overrides)
-        judging = Rubric.build({options.verifier: 1.0}, chosen.verifiers, verifier_pool(chosen))
+        judging = build_rubric(chosen, {options.verifier: 1.0})
         judging.check()
         (criterion,) = judging.criteria
         unscored = store.verdicts.unscored(run.id, criterion.id)

@@ -12,16 +12,21 @@ from journeyman.agent.data import Json
 from journeyman.agent.errors import SettingsError
 from journeyman.agent.plugins import ENVIRONMENTS, load_plugin
 from journeyman.agent.protocols import TaskSet
+from journeyman.agent.rollout import STEP_SECONDS
 from journeyman.agent.sampling.settings import SamplerSettings
 from journeyman.storage.runs.runs import TermInfo
 from journeyman.verifiers.isolation.pool import PoolLimits, VerifierPool, shared_pool
-from journeyman.verifiers.rubric import Rubric
+from journeyman.verifiers.rubric import Rubric, Term
 from journeyman.workflows.settings.judgement import GuardSettings
 from journeyman.workflows.settings.settings import Settings
 
 if TYPE_CHECKING:
     from journeyman.agent.chat.rendering import Renderer
     from journeyman.agent.learning.learner import LearnerSettings
+
+
+_STEP_SECONDS = "step_seconds"
+"""The option of every environment that is not the plugin's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +51,34 @@ def open_task_set(settings: Settings) -> TaskSet:
 def _task_set(environment: Mapping[str, Json], where: str) -> TaskSet:
     options = dict(environment)
     name = options.pop("name", None)
+    options.pop(_STEP_SECONDS, None)
     if not isinstance(name, str):
         problem = "is missing" if name is None else f"is {name!r}, not a text"
         raise SettingsError(f"setting '{where}.name' {problem}: `journeyman plugins` lists the environments")
-    task_set = load_plugin(ENVIRONMENTS, name, options)
+    task_set = load_plugin(ENVIRONMENTS, name, options, (name,))
     if not isinstance(task_set, TaskSet):
         raise SettingsError(f"environment {name!r} is no TaskSet: see journeyman.agent.protocols")
     return task_set
 
 
+def step_seconds(environment: Mapping[str, Json], where: str) -> float:
+    """What each call of the environment may take: its `step_seconds`, 60 without it; raises SettingsError."""
+    seconds = environment.get(_STEP_SECONDS, STEP_SECONDS)
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
+        raise SettingsError(f"setting '{where}.{_STEP_SECONDS}' is {seconds!r}: write seconds above 0, e.g. 60")
+    return float(seconds)
+
+
 def open_rubric(settings: Settings, task_set: TaskSet) -> Rubric:
     """The rubric of the settings, or the environment's own."""
-    return Rubric.build(settings.rubric or task_set.rubric, settings.verifiers, verifier_pool(settings))
+    return build_rubric(settings, settings.rubric or task_set.rubric)
+
+
+def build_rubric(settings: Settings, terms: Mapping[str, float | Term]) -> Rubric:
+    """A rubric of these terms, with the verifiers' options, limits and environments of the settings."""
+    names = (str(of.get("name")) for of in (settings.environment, *(guard.environment for guard in settings.guard)))
+    environments = sorted({name for name in names if ":" in name})
+    return Rubric.build(terms, settings.verifiers, verifier_pool(settings), environments)
 
 
 def open_guards(settings: Settings) -> tuple[Guard, ...]:
@@ -65,7 +86,7 @@ def open_guards(settings: Settings) -> tuple[Guard, ...]:
     guards = []
     for guard in settings.guard:
         task_set = _task_set(guard.environment, f"guard.{guard.name}.environment")
-        rubric = Rubric.build(guard.rubric or task_set.rubric, settings.verifiers, verifier_pool(settings))
+        rubric = build_rubric(settings, guard.rubric or task_set.rubric)
         guards.append(Guard(guard, task_set, rubric))
     return tuple(guards)
 
@@ -86,7 +107,7 @@ def open_held_out(settings: Settings, rubric: Rubric) -> Rubric | None:
     name = settings.audit.verifier
     if name is None:
         return None
-    held_out = Rubric.build({name: 1.0}, settings.verifiers, verifier_pool(settings))
+    held_out = build_rubric(settings, {name: 1.0})
     steps = settings.finetune.step_verifier
     if held_out.criteria[0].id in {c.id for c in rubric.criteria if c.term.counts or c.recipe.name == steps}:
         raise SettingsError(
