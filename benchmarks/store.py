@@ -152,6 +152,8 @@ def seconds(work: Callable[[], None]) -> float:
 def write(urls: dict[str, Callable[[], str]], count: int) -> None:
     """Both sides fill the same six tables with the same keys, indexes and values, a transaction for each chunk.
 
+    Ours also works out what each attempt and group came to (schema/outcomes.py).
+
     The plain side is twenty lines of code that knows nothing but these tables: no check for what is there already, no
     conversion by the columns' types. It is timed twice: from the trajectories, as the store is, and with its rows
     prepared beforehand, ids drawn and tokens packed, so that only `executemany` or COPY is left.
@@ -203,14 +205,15 @@ def plain_rows(
         i, sizes = key(), (len(segment.prompt_ids), len(segment.completion_ids), len(segment.completion_ids))
         said = json.dumps({"role": "assistant", "content": turn.action.content})
         found["trajectory"].append(
-            (i, groups[new.group], t.attempt, None, None, "terminated", None, 1, *sizes, time_now)
+            (i, groups[new.group], t.attempt, None, None, "terminated", None, 1, *sizes, time_now, None)
         )
         found["turn"].append((i, 0, said, "[]", turn.reward))
         found["segment"].append((i, 0, *sizes, True))
         found["token_blob"].append((i, 0, pack_segment(segment)))
         v = score.verdict
         texts = (v.extracted, v.expected, None)
-        found["score"].append((key(), i, "goal", "1", "44136fa3", 0, "ok", v.score, None, None, *texts, 0.2, time_now))
+        verdict = (key(), i, "goal", "1", "44136fa3", 0, "ok", v.score, None, None, *texts, 0.2, time_now, True)
+        found["score"].append(verdict)
     return found
 
 
@@ -220,10 +223,9 @@ def plain_sqlite(store: ReplayStore, run: str, rows: list[NewTrajectory]) -> tup
         connection.execute(f"PRAGMA {pragma}")
     tasks = dict(connection.execute("SELECT hash, id FROM task").fetchall())
     prepared: list[dict[str, list[Any]]] = []
-    run = run.replace("-", "")
 
     def prepare() -> None:
-        prepared.extend(plain_rows(tasks, run, chunk, lambda: uuid7().hex) for chunk in chunked(rows))
+        prepared.extend(plain_rows(tasks, run, chunk, lambda: str(uuid7())) for chunk in chunked(rows))
 
     def insert() -> None:
         for chunk in prepared:

@@ -38,7 +38,10 @@ class Database:
     """One database of the schema, made where it is not there yet (`must_exist`: raises UnknownNameError instead)."""
 
     def __init__(self, url: str, *, must_exist: bool = False, upgrade: bool = False) -> None:
-        """`upgrade` brings an older schema to the present one, where otherwise StoreError says how to."""
+        """`upgrade` brings an older schema to the present one, where otherwise StoreError says how to.
+
+        It also works out anew what is stored beside the verdicts (schema/outcomes.py).
+        """
         self.url = parse_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         if self.is_sqlite:
@@ -48,7 +51,7 @@ class Database:
             ready = migrate.check_revision(connection, may_upgrade=upgrade)
             if must_exist and migrate.revision(connection) is None:
                 raise self._foreign([])
-        if not ready:
+        if upgrade or not ready:
             with self.write() as connection:
                 migrate.upgrade(connection)
 

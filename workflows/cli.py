@@ -204,6 +204,8 @@ def _add_judging(commands: argparse._SubParsersAction[_Parser]) -> None:
     rescore = commands.add_parser("rescore", help="judge what is stored with a new verifier or version")
     rescore.add_argument("run", help="run name or id")
     rescore.add_argument("--verifier", required=True, help="its name, or module:object")
+    rescore.add_argument("--limit", type=int, metavar="N", help="at most so many attempts; the same command goes on")
+    _set_argument(rescore, "e.g. --set verifiers.length.most=80")
     retract = commands.add_parser("retract", help="take a faulty verifier's verdicts back; lists who learned from them")
     retract.add_argument("verifier", help="NAME/VERSION, e.g. goal/1")
     retract.add_argument("--reason", required=True, help="kept with the retraction")
@@ -303,10 +305,8 @@ def _settings_arguments(command: argparse.ArgumentParser) -> None:
     _set_argument(command)
 
 
-def _set_argument(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", dest="overrides", help="e.g. --set run.seed=1"
-    )
+def _set_argument(command: argparse.ArgumentParser, example: str = "e.g. --set run.seed=1") -> None:
+    command.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="overrides", help=example)
 
 
 def _store_argument(command: argparse.ArgumentParser) -> None:

@@ -28,7 +28,7 @@ from journeyman.storage.trajectories.verdicts import ANY_CONFIGURATION
 USE = tuple(name for name in Use.__slots__ if name != "trajectory_id")
 """What a row says of a training use, beside the number of the policy version."""
 _PAGE = 500
-_SCORE = tuple(c.name for c in Score.__table__.columns if c.name not in ("id", "trajectory_id", "created_at"))
+_SCORE = tuple(c.name for c in Score.__table__.columns if c.name not in ("id", "trajectory_id", "counts", "created_at"))
 _LABEL = ("value", "person", "comment")
 
 

@@ -21,6 +21,7 @@ from journeyman.storage.files.row_schema import ExportedRow
 from journeyman.storage.runs.policies import add_imported
 from journeyman.storage.runs.runs import RunInfo, create_run, finish_run
 from journeyman.storage.runs.tasks import task_row
+from journeyman.storage.schema.outcomes import hold, settle, settle_judged_by
 from journeyman.storage.schema.runs import Retraction, TaskRow
 from journeyman.storage.schema.trajectories import Score, TrainingUse, TrajectoryRow
 from journeyman.storage.store import ReplayStore
@@ -89,9 +90,13 @@ def _import(connection: Connection, run_id: str, rows: Iterator[ExportedRow]) ->
         retracted |= {s.by: s.retracted for row in page for s in row.scores if s.retracted is not None}
         count += len(page)
     new = {by: why for by, why in retracted.items() if by not in known}
+    if new:
+        hold(connection, alone=True)
     insert_new(
         connection, Retraction, [retraction_row(by.name, by.version, by.config_hash, w) for by, w in new.items()]
     )
+    for name, version in sorted({(by.name, by.version) for by in new}):
+        settle_judged_by(connection, name, version)
     _import_labels(connection, run_id, labels)
     return count, new
 
@@ -116,6 +121,7 @@ def _import_page(connection: Connection, run_id: str, page: Sequence[ExportedRow
         for use in row.uses
     ]
     insert_new(connection, Score, scores)
+    settle(connection, list(ids.values()))
     insert_new(connection, TrainingUse, uses)
 
 

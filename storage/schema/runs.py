@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, CheckConstraint, Index, UniqueConstraint, Uuid
+from sqlalchemy import JSON, CheckConstraint, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from journeyman.storage.schema.base import Base, make_id, maybe_reference, now, reference
+from journeyman.storage.schema.base import Base, Id, make_id, maybe_reference, now, reference
 
 
 class Run(Base):
@@ -166,7 +166,7 @@ class Lease(Base):
     subject: Mapped[str] = mapped_column(primary_key=True)
     """What it is to be done to: a task's hash or a trajectory's id."""
     state: Mapped[str] = mapped_column(default="open")
-    token: Mapped[str | None] = mapped_column(Uuid(as_uuid=False))
+    token: Mapped[str | None] = mapped_column(Id())
     """Of the claim that holds it now, or finished it."""
     worker: Mapped[str | None]
     claims: Mapped[int] = mapped_column(default=0)

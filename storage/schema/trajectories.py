@@ -1,14 +1,14 @@
-"""The tables of trajectories: groups, attempts, turns, segments with tokens, scores, training uses, labels, replay."""
+"""The tables of trajectories: groups, attempts, turns, tokens, scores, outcomes, training uses, labels, replay."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint, Uuid, column, table
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint, column, table
 from sqlalchemy.orm import Mapped, mapped_column
 
-from journeyman.storage.schema.base import Base, make_id, maybe_reference, now, reference
+from journeyman.storage.schema.base import Base, Id, make_id, maybe_reference, now, reference
 
 
 class TrajectoryGroup(Base):
@@ -90,7 +90,7 @@ class TokenBlob(Base):
         ForeignKeyConstraint(["trajectory_id", "position"], ["segment.trajectory_id", "segment.position"]),
     )
 
-    trajectory_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), primary_key=True)
+    trajectory_id: Mapped[str] = mapped_column(Id(), primary_key=True)
     position: Mapped[int] = mapped_column(primary_key=True)
     data: Mapped[bytes]
     """See storage/trajectories/arrays.py."""
@@ -115,6 +115,8 @@ class Score(Base):
     config_hash: Mapped[str]
     attempt: Mapped[int] = mapped_column(default=0)
     """0, or one more for each time it was asked again; the latest `ok` counts."""
+    counts: Mapped[bool]
+    """Whether it is the verifier's verdict that counts; see `outcomes`."""
     status: Mapped[str]
     score: Mapped[float | None]
     raw: Mapped[float | None]
@@ -127,8 +129,41 @@ class Score(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
-CountedScore = table("counted_score", *(column(c.name, c.type) for c in Score.__table__.columns if c.name != "id"))
+CountedScore = table(
+    "counted_score", *(column(c.name, c.type) for c in Score.__table__.columns if c.name not in ("id", "counts"))
+)
 """The view of the verdicts that count; see `views`."""
+
+
+class Outcome(Base):
+    """What the run's rubric makes of one attempt's verdicts that count; see `outcomes`."""
+
+    __tablename__ = "outcome"
+
+    trajectory_id: Mapped[str] = mapped_column(Id(), ForeignKey("trajectory.id", ondelete="CASCADE"), primary_key=True)
+    asked: Mapped[bool]
+    """Whether a verifier's word decides it: false in a run without terms as long as nobody has judged."""
+    score: Mapped[float | None]
+    """The lowest that a verifier of positive weight gave."""
+    success: Mapped[int | None]
+    """1 or 0; None where a verifier that counts has not judged or has failed."""
+    verdicts_ok: Mapped[int | None]
+    """How many of the counted verdicts are `ok`; None where there are none."""
+    verdicts_failed: Mapped[int | None]
+    """How many are `error` or `timeout`."""
+
+
+class GroupTally(Base):
+    """What the attempts of one group came to, counted; see `outcomes`."""
+
+    __tablename__ = "group_tally"
+
+    group_id: Mapped[str] = mapped_column(Id(), ForeignKey("trajectory_group.id", ondelete="CASCADE"), primary_key=True)
+    attempts: Mapped[int]
+    scored: Mapped[int]
+    """Of how many it is known whether they succeeded."""
+    successes: Mapped[int]
+    mean_score: Mapped[float | None]
 
 
 class TrainingUse(Base):
@@ -178,7 +213,7 @@ class ReplayEntry(Base):
         UniqueConstraint("group_id", "kind"),
     )
 
-    run_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), primary_key=True)
+    run_id: Mapped[str] = mapped_column(Id(), primary_key=True)
     kind: Mapped[str] = mapped_column(primary_key=True)
     policy: Mapped[int] = mapped_column(primary_key=True)
     position: Mapped[int] = mapped_column(primary_key=True)

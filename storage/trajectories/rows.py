@@ -140,7 +140,7 @@ def trajectory_from_row(row: Row, task_hash: str, turns: tuple[Turn, ...], segme
 
 
 def score_row(trajectory_id: str, record: ScoreRecord, attempt: int = 0) -> dict[str, Any]:
-    """The verdict as a row of `score`; `attempt` counts how often the verifier was asked before."""
+    """The verdict as a row of `score`, to be settled; `attempt` counts how often the verifier was asked before."""
     verdict = record.verdict
     return {
         "id": new_id(),
@@ -149,6 +149,7 @@ def score_row(trajectory_id: str, record: ScoreRecord, attempt: int = 0) -> dict
         "version": record.verifier.version,
         "config_hash": record.verifier.config_hash,
         "attempt": attempt,
+        "counts": attempt == 0,
         "status": verdict.status,
         "score": verdict.score,
         "raw": verdict.raw,

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, String, cast, func, select
 
 from journeyman.agent.data import Source, Split, StopReason, Task, Verdict, VerifierId
 from journeyman.agent.errors import UnknownNameError
 from journeyman.storage.database import Database, chunks
 from journeyman.storage.leases import Claim, finish
 from journeyman.storage.runs.policies import Use
+from journeyman.storage.schema.base import id_end, is_id
 from journeyman.storage.schema.runs import PolicyVersion, TaskRow
 from journeyman.storage.schema.trajectories import TrainingUse, TrajectoryGroup, TrajectoryRow
 from journeyman.storage.trajectories.loading import StoredTrajectory, load, select_trajectories, verdicts_of
@@ -20,6 +21,9 @@ from journeyman.storage.trajectories.searching import Search, fates_of, search
 from journeyman.storage.trajectories.writing import add_chunk, remove_broken
 
 __all__ = ["JudgedAttempt", "StoredTrajectory", "Tally", "Trajectories"]
+
+_SUGGESTED = 5
+"""Ids that are named where more than one fits."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,13 +166,14 @@ class Trajectories:
 
         Raises UnknownNameError where there is none, or more than one.
         """
+        end = id_end(wanted)
+        fits = TrajectoryRow.id == end if is_id(end) else cast(TrajectoryRow.id, String).endswith(end, autoescape=True)
+        query = select(TrajectoryRow.id).where(fits)
         with self.database.read() as connection:
-            known = connection.scalars(select(TrajectoryRow.id))
-            end = wanted.lower().replace("-", "")  # queries show ids without dashes where the database keeps them so
-            ids = [i for i in known if i.replace("-", "").endswith(end)]
+            ids = list(connection.scalars(query.order_by(TrajectoryRow.id).limit(_SUGGESTED)))
         if len(ids) != 1:
             remedy = "`journeyman inspect` without an id lists the newest ones"
-            raise UnknownNameError("trajectory", wanted, ids[:5], remedy)
+            raise UnknownNameError("trajectory", wanted, ids, remedy)
         return self.by_id(ids)[0]
 
     def search(self, run_id: str, wanted: Search) -> dict[str, str]:

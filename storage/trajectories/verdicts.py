@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
+from sqlalchemy.orm import aliased
 
 from journeyman.agent.data import ScoreRecord, Status, VerifierId
 from journeyman.agent.errors import UnknownNameError
@@ -14,8 +15,9 @@ from journeyman.storage.database import Database, chunks, insert_new
 from journeyman.storage.leases import Claim, finish
 from journeyman.storage.runs.policies import IMPORTED
 from journeyman.storage.schema.base import new_id, now
+from journeyman.storage.schema.outcomes import hold, settle, settle_judged_by
 from journeyman.storage.schema.runs import PolicyVersion, Retraction, Run
-from journeyman.storage.schema.trajectories import CountedScore, Score, TrainingUse, TrajectoryGroup, TrajectoryRow
+from journeyman.storage.schema.trajectories import Score, TrainingUse, TrajectoryGroup, TrajectoryRow
 from journeyman.storage.trajectories.bulk import insert_all
 from journeyman.storage.trajectories.rows import score_row
 
@@ -40,16 +42,15 @@ class Verdicts:
     def unscored(self, run_id: str, verifier: VerifierId) -> list[str]:
         """Ids of the run's trajectories that the verifier (in this version and configuration) has not judged.
 
-        One that it failed on, by an error or a timeout, is not judged.
+        One that it failed on, by an error or a timeout, is not judged; those come last.
         """
-        judged = select(Score.trajectory_id).where(
-            *_is(verifier), Score.trajectory_id == TrajectoryRow.id, Score.status.in_((Status.OK, Status.ABSTAIN))
-        )
+        asked = select(Score.trajectory_id).where(*_is(verifier), Score.trajectory_id == TrajectoryRow.id)
+        judged = asked.where(Score.status.in_((Status.OK, Status.ABSTAIN)))
         query = (
             select(TrajectoryRow.id)
             .join(TrajectoryGroup, TrajectoryGroup.id == TrajectoryRow.group_id)
             .where(TrajectoryGroup.run_id == run_id, ~judged.exists())
-            .order_by(TrajectoryRow.id)
+            .order_by(asked.exists(), TrajectoryRow.id)
         )
         with self.database.read() as connection:
             return list(connection.scalars(query))
@@ -63,26 +64,29 @@ class Verdicts:
 
         def work(connection: Connection) -> None:
             if finishes is None or finish(connection, finishes):
-                asked = _asked(connection, sorted({trajectory_id for trajectory_id, _ in scores}))
+                ids = sorted({trajectory_id for trajectory_id, _ in scores})
+                hold(connection, trajectories=ids)
+                asked = _asked(connection, ids)
                 rows = []
                 for trajectory_id, record in scores:
                     rows.append(score_row(trajectory_id, record, asked[trajectory_id, record.verifier]))
                     asked[trajectory_id, record.verifier] += 1
                 insert_all(connection, Score, rows)
+                settle(connection, ids)
 
         self.database.write_again(work)
 
     def disagreements(self, run_id: str, verifier: VerifierId) -> int:
         """On how many of the run's trajectories another verifier's counted score differs from this one's."""
-        mine, other = CountedScore.alias("mine"), CountedScore.alias("other")
-        same = (other.c.trajectory_id == mine.c.trajectory_id) & (other.c.score != mine.c.score)
+        mine, other = aliased(Score), aliased(Score)
+        differs = and_(other.trajectory_id == mine.trajectory_id, other.counts, other.score != mine.score)
         query = (
-            select(func.count(func.distinct(mine.c.trajectory_id)))
-            .join_from(mine, other, same)
-            .join(TrajectoryRow, TrajectoryRow.id == mine.c.trajectory_id)
-            .join(TrajectoryGroup, TrajectoryGroup.id == TrajectoryRow.group_id)
-            .where(TrajectoryGroup.run_id == run_id, mine.c.verifier == verifier.name)
-            .where(mine.c.version == verifier.version, mine.c.config_hash == verifier.config_hash)
+            select(func.count(func.distinct(mine.trajectory_id)))
+            .select_from(TrajectoryGroup)
+            .join(TrajectoryRow, TrajectoryRow.group_id == TrajectoryGroup.id)
+            .join(mine, and_(mine.trajectory_id == TrajectoryRow.id, *_is(verifier, mine), mine.counts))
+            .join(other, differs)
+            .where(TrajectoryGroup.run_id == run_id)
         )
         with self.database.read() as connection:
             return connection.scalar(query) or 0
@@ -100,7 +104,9 @@ class Verdicts:
             if not connection.scalar(select(Score.id).where(*which).limit(1)):
                 known = connection.execute(select(Score.verifier, Score.version).distinct())
                 raise UnknownNameError("verifier", f"{verifier}/{version}", (f"{n}/{v}" for n, v in known))
+            hold(connection, alone=True)
             insert_new(connection, Retraction, [row])
+            settle_judged_by(connection, verifier, version)
             query = (
                 select(Run.name, PolicyVersion.number, func.count(func.distinct(TrainingUse.trajectory_id)))
                 .join(PolicyVersion, PolicyVersion.run_id == Run.id)
@@ -143,9 +149,9 @@ def _asked(connection: Connection, ids: Sequence[str]) -> Counter[tuple[str, Ver
     return asked
 
 
-def _is(verifier: VerifierId) -> tuple[ColumnElement[bool], ...]:
+def _is(verifier: VerifierId, score: type[Score] = Score) -> tuple[ColumnElement[bool], ...]:
     return (
-        Score.verifier == verifier.name,
-        Score.version == verifier.version,
-        Score.config_hash == verifier.config_hash,
+        score.verifier == verifier.name,
+        score.version == verifier.version,
+        score.config_hash == verifier.config_hash,
     )

@@ -1,4 +1,4 @@
-"""Trajectories into the database: which of a chunk are new, and their rows in six tables."""
+"""Trajectories into the database: which of a chunk are new, and their rows in seven tables."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from journeyman.agent.data import Source, Split, StopReason, Task
 from journeyman.agent.errors import StoreError
 from journeyman.storage.database import chunks, insert_new
 from journeyman.storage.runs.tasks import task_row
+from journeyman.storage.schema.outcomes import hold, settle
 from journeyman.storage.schema.runs import TaskRow
 from journeyman.storage.schema.trajectories import (
     Score,
@@ -45,6 +46,7 @@ def add_chunk(
     insert_new(connection, TaskRow, [task_row(run_id, task, "hindsight", 0) for task in tasks])
     _refuse_held_out(connection, run_id, rows)
     groups, known = _groups(connection, run_id, rows)
+    hold(connection, groups=list(groups.values()))
     new = {
         (row.group, row.trajectory.attempt): row
         for row in rows
@@ -63,6 +65,7 @@ def add_chunk(
         parts[Score] += [score_row(values["id"], s) for s in row.scores]
     for table, found in parts.items():
         insert_all(connection, table, found)
+    settle(connection, [values["id"] for _, values in made], first=True)
     return [values["id"] for _, values in made]
 
 

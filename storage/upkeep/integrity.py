@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, String, Uuid, and_, cast, exists, func, literal, or_, select, text, tuple_
+from sqlalchemy import Select, String, and_, cast, exists, func, literal, or_, select, text, tuple_
 from sqlalchemy.orm import aliased
 
 from journeyman.agent.data import Source, Split
 from journeyman.agent.errors import StoreError
 from journeyman.storage.database import Database
+from journeyman.storage.schema.base import Id
+from journeyman.storage.schema.outcomes import out_of_step
 from journeyman.storage.schema.runs import Lease, TaskRow
 from journeyman.storage.schema.trajectories import (
     ReplayEntry,
@@ -41,7 +43,7 @@ class Problem:
 def problems(database: Database) -> list[Problem]:
     """An empty list is a whole store. A damaged file is looked into no further."""
     damage = list(_file(database))
-    return damage or [*_counts(database), *_blobs(database), *_rules(database)]
+    return damage or [*_counts(database), *_blobs(database), *_rules(database), *_outcomes(database)]
 
 
 def _file(database: Database) -> Iterator[Problem]:
@@ -91,8 +93,7 @@ def _blobs(database: Database) -> Iterator[Problem]:
         page = query
         if after[0]:
             page = query.where(
-                tuple_(TokenBlob.trajectory_id, TokenBlob.position)
-                > tuple_(literal(after[0], Uuid(as_uuid=False)), literal(after[1]))
+                tuple_(TokenBlob.trajectory_id, TokenBlob.position) > tuple_(literal(after[0], Id()), literal(after[1]))
             )
         with database.read() as connection:
             rows = connection.execute(page).mappings().all()
@@ -116,6 +117,14 @@ def _rules(database: Database) -> Iterator[Problem]:
         for rule, what, why in _RULES:
             for (where,) in connection.execute(rule()):
                 yield Problem(what, str(where), why)
+
+
+def _outcomes(database: Database) -> Iterator[Problem]:
+    with database.read() as connection:
+        for where in out_of_step(connection):
+            yield Problem(
+                "outcome out of step", where, "it is not what follows from the verdicts: `journeyman db upgrade`"
+            )
 
 
 def _trained_on_held_out() -> Select[Any]:
@@ -182,10 +191,10 @@ def _unmade() -> Select[Any]:
 
 
 def _unscored() -> Select[Any]:
-    """Attempts that were scored by their leases, without a score. Ids are kept with hyphens or without them."""
-    scored = select(func.replace(cast(Score.trajectory_id, String), "-", ""))
-    unscored = func.replace(Lease.subject, "-", "").not_in(scored)
-    return select(Lease.subject).where(Lease.state == "done", Lease.kind.startswith("score/"), unscored)
+    """Attempts that were scored by their leases, without a score."""
+    scored = select(cast(Score.trajectory_id, String).label("id")).distinct().subquery()
+    query = select(Lease.subject).outerjoin(scored, scored.c.id == Lease.subject)
+    return query.where(Lease.state == "done", Lease.kind.startswith("score/"), scored.c.id.is_(None))
 
 
 def _gaps() -> Select[Any]:

@@ -34,7 +34,7 @@ def load_settings(path: str, overrides: Sequence[str] = ()) -> Settings:
         raise SettingsError(f"{path} is not TOML: {error}") from None
     except (OSError, ValueError) as error:  # not UTF-8, or no name that a file can have
         raise SettingsError(f"{path} cannot be read: {error}") from None
-    return parse_settings(overridden(values, overrides, _check_setting), path)
+    return parse_settings(overridden(values, overrides, check_setting), path)
 
 
 def parse_settings(values: Mapping[str, Any], where: str) -> Settings:
@@ -99,7 +99,7 @@ def _toml_value(text: str) -> Any:
         return text
 
 
-def _check_setting(path: Sequence[str], values: Mapping[str, Any]) -> None:
+def check_setting(path: Sequence[str], values: Mapping[str, Any]) -> None:
     """Raises SettingsError or UnknownNameError where there is no setting of that name."""
     section: Any = Settings
     for depth, part in enumerate(path):

@@ -64,17 +64,25 @@ FILLED = (
     "INSERT INTO run VALUES (:run, 'old', 0, '{}', :at, NULL)",
     "INSERT INTO policy_version VALUES (:policy, :run, 1, NULL, 0, 'x', 'x', :yes, :yes, '{}', :at)",
     "INSERT INTO evaluation VALUES (:evaluation, :policy, 'validation', 0, 10, 4, 0.25, 0.5, NULL, :at)",
+    "INSERT INTO task VALUES (:task, :run, 0, 'generated', 'toy', 'train', 'h', '1', '{}', '[]')",
+    "INSERT INTO trajectory_group VALUES (:group, :run, 'k', :task, :policy, 'policy', 1)",
+    "INSERT INTO trajectory VALUES (:attempt, :group, 0, NULL, NULL, 'terminated', NULL, 0, 0, 0, 0, :at)",
+    "INSERT INTO score VALUES (:old, :attempt, 'goal', '1', '00', 0, 'ok', 0.0, NULL, NULL, '', '', '', 1.0, :at)",
+    "INSERT INTO score VALUES (:new, :attempt, 'goal', '1', '00', 1, 'ok', 1.0, NULL, NULL, '', '', '', 1.0, :at)",
+    "INSERT INTO score VALUES (:bad, :attempt, 'words', '1', '00', 0, 'ok', 0.0, NULL, NULL, '', '', '', 1.0, :at)",
+    "INSERT INTO retraction VALUES (:taken_back, 'words', '1', '*', 'faulty', :at)",
 )
+IDS = ("run", "policy", "evaluation", "task", "group", "attempt", "old", "new", "bad", "taken_back")
 
 
 def fill_first_schema(url: str) -> None:
-    """A database as revision 0001 left it, with an evaluation in it."""
+    """A database as revision 0001 left it, with an evaluation in it, and an attempt that was judged three times."""
     engine = create_engine(url)
     config = migrate._config()
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")
-        values = {name: UUID(int=i).hex for i, name in enumerate(("run", "policy", "evaluation"), 1)}
+        values = {name: UUID(int=i).hex for i, name in enumerate(IDS, 1)}  # as SQLite had them
         values |= {"yes": True, "at": datetime(2026, 1, 1, tzinfo=UTC)}
         for statement in FILLED:
             connection.execute(text(statement), values)
@@ -83,7 +91,8 @@ def fill_first_schema(url: str) -> None:
 
 def test_an_older_schema_is_upgraded_on_request(url: str) -> None:
     fill_first_schema(url)
-    with pytest.raises(StoreError, match=f"has schema 0001, this version needs {migrate.HEAD}: run `journeyman db"):
+    needs = f"has schema 0001, this version needs {migrate.HEAD}: run `journeyman db upgrade`"
+    with pytest.raises(StoreError, match=needs):
         ReplayStore(url)
     Database(url, upgrade=True).close()
     store = ReplayStore(url)
@@ -97,6 +106,12 @@ def test_an_older_schema_is_upgraded_on_request(url: str) -> None:
     for info in (before, *guards):
         store.evaluations.add(run, info)
     assert store.evaluations.of(run) == [*guards, before]
+    (attempt,) = store.trajectories.of(run, tokens=False)
+    assert attempt.id == str(UUID(int=1 + IDS.index("attempt")))
+    assert {v.name: d.score for v, d in attempt.verdicts.items()} == {"goal": 1.0}
+    asked = text("SELECT score, success, verdicts_ok FROM v_trajectory WHERE id = :id AND run_id = :run")
+    with store.database.read() as connection:
+        assert connection.execute(asked, {"id": attempt.id, "run": str(UUID(int=1))}).all() == [(1.0, 1, 1)]
     assert store.upkeep.check() == []
     store.close()
 

@@ -7,6 +7,7 @@ from sqlalchemy import text
 
 from journeyman.agent.data import ScoreRecord, Source, Split, Status, Verdict, VerifierId
 from journeyman.agent.errors import StoreError
+from journeyman.storage.database import Database
 from journeyman.storage.runs.policies import NewPolicy, Use
 from journeyman.storage.store import ReplayStore
 from journeyman.storage.trajectories.rows import NewTrajectory
@@ -55,6 +56,33 @@ def test_damage_is_named(filled: ReplayStore, statement: str, what: str, why: st
     assert {p.what for p in problems} == {what}
     assert len(problems) == (3 if "hindsight" in statement else 4)
     assert all(why in p.why for p in problems)
+
+
+@pytest.mark.parametrize(
+    ("statement", "wheres"),
+    [
+        (
+            "UPDATE score SET counts = NOT counts WHERE attempt = 0",
+            {"score", "outcome of trajectory", "tally of group"},
+        ),
+        ("UPDATE outcome SET success = 1 - success", {"outcome of trajectory", "tally of group"}),
+        ("DELETE FROM outcome", {"outcome of trajectory", "tally of group"}),
+        ("UPDATE group_tally SET mean_score = 0.5", {"tally of group"}),
+        ("DELETE FROM group_tally", {"tally of group"}),
+    ],
+)
+def test_outcomes_out_of_step_are_named_and_worked_out_anew(
+    filled: ReplayStore, url: str, run_id: str, statement: str, wheres: set[str]
+) -> None:
+    ids = [t.id for t in filled.trajectories.of(run_id, tokens=False)]
+    filled.verdicts.add([(i, ScoreRecord(VerifierId("goal", "1", "00"), Verdict(Status.OK, 0.0), 0.0)) for i in ids])
+    assert filled.upkeep.check() == []
+    change(filled, statement)
+    found = filled.upkeep.check()
+    assert {(p.what, p.where.rpartition(" ")[0]) for p in found} == {("outcome out of step", where) for where in wheres}
+    assert all("`journeyman db upgrade`" in p.why for p in found)
+    Database(url, upgrade=True).close()
+    assert filled.upkeep.check() == []
 
 
 def test_a_demonstration_may_go_on_from_an_attempt_at_its_own_task(

@@ -130,12 +130,51 @@ def test_labels_are_checked(copy) -> None:
     assert "unknown trajectory" in copy("label", one, "--better-than", "none", code=2).stderr
 
 
-def test_rescoring_adds_and_retracting_names_who_learned(copy) -> None:
-    report = json.loads(copy("rescore", "small", "--verifier", "exact", "--json").stdout)
-    assert report["verifier"] == "exact"
-    assert report["scored"] > 200
-    again = json.loads(copy("rescore", "small", "--verifier", "exact", "--json").stdout)
-    assert again["scored"] == 0
+def test_rescoring_goes_on_where_it_stopped_and_counts_what_came(copy) -> None:
+    def rescore(*options: str) -> dict:
+        return json.loads(copy("rescore", "small", "--verifier", "exact", "--json", *options).stdout)
+
+    first = rescore("--limit", "10")
+    assert (first["verifier"], first["asked"], first["ok"]) == ("exact", 10, 10)
+    second = rescore()
+    assert second["asked"] == second["ok"] == first["left"] > 200
+    assert second["disagrees"] > 0
+    assert (rescore()["asked"], rescore()["left"]) == (0, 0)
+    assert (
+        "it is the number of attempts" in copy("rescore", "small", "--verifier", "exact", "--limit", "0", code=2).stderr
+    )
+
+
+def test_rescoring_takes_options_and_calls_no_error_a_score(copy) -> None:
+    options = ("rescore", "small", "--verifier", "pattern", "--set", r"verifiers.pattern.pattern='[0-9]'")
+    assert json.loads(copy(*options, "--limit", "5", "--json").stdout)["ok"] == 5
+    (copy.folder / "faulty.py").write_text(FAULTY)
+    faulty = ("rescore", "small", "--verifier", "faulty:Faulty", "--limit", "3")
+    report = json.loads(copy(*faulty, "--json").stdout)
+    assert {name: report[name] for name in ("asked", "ok", "abstain", "error", "timeout")} == {
+        "asked": 3,
+        "ok": 0,
+        "abstain": 0,
+        "error": 3,
+        "timeout": 0,
+    }
+    assert report["left"] > 200
+    assert "judged 3 trajectories: 0 ok, 0 abstain, 3 error, 0 timeout" in copy(*faulty).stdout
+    refused = copy(*faulty, "--set", "run.seed=1", code=2).stderr
+    assert "only what a verifier goes by can be set" in refused
+    assert copy("db", "check").stdout.endswith("is whole\n")
+
+
+FAULTY = """
+class Faulty:
+    name, version = "faulty", "1"
+
+    def verify(self, task, trajectory):
+        raise ValueError("never")
+"""
+
+
+def test_retracting_names_who_learned(copy) -> None:
     learned = json.loads(copy("retract", "goal/1", "--reason", "a bug", "--json").stdout)
     assert {row["policy"] for row in learned} == {"v1", "v2", "v3"}
     assert all(row["trajectories"] > 0 for row in learned)

@@ -78,7 +78,7 @@ def test_the_views_agree_with_the_rubric(store: ReplayStore, first, terms, attem
     store.trajectories.add(run, rows)
     with store.database.read() as connection:
         query = text("SELECT success FROM v_trajectory WHERE run_id = :run ORDER BY attempt")
-        found = connection.scalars(query, {"run": run.replace("-", "")}).all()
+        found = connection.scalars(query, {"run": run}).all()
     assert [bool(success) for success in found] == expected
 
 

@@ -7,12 +7,12 @@ from alembic import op
 
 from journeyman.storage.schema.base import AnyText, UtcDateTime
 
-revision = "0005"
-down_revision = "0002"
+revision = "0004"
+down_revision = "0003"
 
 
 def upgrade() -> None:
-    """From 0002."""
+    """From 0003."""
     op.add_column("run", sa.Column("state", AnyText(), nullable=False, server_default="running"))
     for name, kind in (("stage", AnyText()), ("host", AnyText()), ("reason", AnyText()), ("seen_at", UtcDateTime())):
         op.add_column("run", sa.Column(name, kind, nullable=True))
