@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.xdist_group("resume")  # shares the small run
-
 
 @pytest.fixture
 def copy(small_run, cli):
