@@ -48,7 +48,7 @@ class StopReason(StrEnum):
     TERMINATED = "terminated"  # the environment said so
     TRUNCATED = "truncated"  # the limit of turns was reached
     LENGTH = "length"  # the limit of tokens was reached
-    ERROR = "error"  # the environment raised; the message is in Trajectory.error
+    ERROR = "error"  # the environment broke (an outage): no reward; Trajectory.error says how
 
 
 class Status(StrEnum):
@@ -192,17 +192,22 @@ class Trajectory:
     attempt: int = 0
     """Number of the attempt in its group, from 0."""
     error: str | None = None
-    """What the environment raised, where `stop_reason` is `error`."""
+    """How the environment broke, where `stop_reason` is `error`, e.g. `step: no answer within 60 s`."""
     seconds: float | None = None
     """Wall time of the attempt, from its first request to the last answer; None where it was not taken (experts)."""
     sampled_tokens: int | None = None
     """How many tokens the policy chose, where `segments` are left out."""
 
     @property
+    def broken(self) -> bool:
+        """Whether an outage ended it: it has no reward, whatever a verifier would say of it."""
+        return self.stop_reason is StopReason.ERROR
+
+    @property
     def acted_out(self) -> tuple[Turn, ...]:
         """The turns that the environment took: not a last one that was cut off, or on which the environment broke."""
-        broken = self.stop_reason in (StopReason.LENGTH, StopReason.ERROR)
-        return self.turns[:-1] if broken and self.turns and not self.turns[-1].observation else self.turns
+        cut_off = self.broken or self.stop_reason is StopReason.LENGTH
+        return self.turns[:-1] if cut_off and self.turns and not self.turns[-1].observation else self.turns
 
     @property
     def final_text(self) -> str:

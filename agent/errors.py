@@ -11,7 +11,9 @@
     └── SamplerError        the sampler or its engine, or a chat server, failed
         └── ChatTimeoutError    a chat server did not answer in time
 
-A rollout or a verifier that fails is data, not one of these: see `Trajectory.error` and `Status.ERROR`.
+A rollout or a verifier that fails is data, not one of these: see `Trajectory.error` and `Status.ERROR`. Two exceptions
+beside the tree tell an environment's failures apart: `InvalidAction`, which it raises for what the agent did wrong, and
+`Outage`, which the boundary around it makes of everything else.
 """
 
 from __future__ import annotations
@@ -62,6 +64,14 @@ class SamplerError(JourneymanError):
 
 class ChatTimeoutError(SamplerError):
     """A chat server did not answer in time."""
+
+
+class InvalidAction(Exception):  # noqa: N818 (what it is, not that it is an error of ours)
+    """The agent did something that cannot be done; an environment raises it from `step`, with a text for the agent."""
+
+
+class Outage(Exception):  # noqa: N818 (the same)
+    """Other people's code broke, took too long, or answered with what is none; the text says which call, and how."""
 
 
 def suggestion(name: str, choices: Iterable[str]) -> str:

@@ -25,15 +25,24 @@ from journeyman.agent.steps import StepSpan
 
 
 class Environment(Protocol):
-    """What the agent acts in. One instance lives for one episode, so there is no reset."""
+    """What the agent acts in. One instance lives for one episode, so there is no reset.
+
+    It lives in a thread of its own, with an event loop; each call may take `environment.step_seconds`. What the agent
+    did wrong is raised as `InvalidAction`. Any other exception, no answer in time, or an answer that is none is an
+    outage: the attempt ends, is made again once, and has no reward where it breaks again.
+    """
 
     tools: Sequence[Tool]
+    """What the agent may call, () for nothing; read once, before `start`."""
 
     async def start(self) -> Observation:
         """The first observation; for most tasks just `task.prompt`."""
 
     async def step(self, action: Message) -> Step:
-        """Takes one action of the agent. Plain exceptions are recorded with the trajectory, not raised on."""
+        """Takes one action of the agent.
+
+        Raises InvalidAction for one that cannot be taken: the agent is told its text, and the episode goes on.
+        """
 
     async def close(self) -> None:
         """Frees what the episode held."""

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
@@ -18,7 +16,6 @@ from journeyman.agent.chance import keyed_seed
 from journeyman.agent.chat.rendering import Renderer, Transcript
 from journeyman.agent.data import (
     Message,
-    Observation,
     SamplingParams,
     Source,
     StopReason,
@@ -27,15 +24,14 @@ from journeyman.agent.data import (
     Trajectory,
     Turn,
 )
-from journeyman.agent.errors import JourneymanError
+from journeyman.agent.environments.boundary import BoundedEnvironment
+from journeyman.agent.errors import Outage
 from journeyman.agent.protocols import Environment, Sampler
-
-logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-MAX_ERROR_CHARS = 2000
-"""Longest message kept of what an environment raised."""
+STEP_SECONDS = 60.0
+"""What one call of an environment may take, where nothing else is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +57,8 @@ class Limits:
     context_tokens: int
     """Most tokens of a history: prompt, sampled and observed together (at most what the model can hold)."""
     temperature: float = 1.0
+    step_seconds: float = STEP_SECONDS
+    """What each call of the environment may take."""
 
 
 class _Choice(NamedTuple):
@@ -78,10 +76,6 @@ _Chooser: TypeAlias = Callable[[int, list[int], Sequence[Tool]], Awaitable[_Choi
 """(turn, prompt ids, tools) -> the next action's tokens, or why there is none."""
 
 
-class _EnvironmentFailure(Exception):  # noqa: N818 (it never leaves this file)
-    """What an environment raised, as text."""
-
-
 async def rollout(
     attempts: Sequence[Attempt],
     open_environment: Callable[[Task], Environment],
@@ -91,8 +85,9 @@ async def rollout(
 ) -> list[Trajectory]:
     """One trajectory for each attempt, in the order given; all episodes go on at once.
 
-    A plain exception of an environment ends its own episode with stop reason ERROR. This package's own errors (the
-    sampler's, a missing sandbox) cancel the rest and are raised. A completion that uses up `turn_tokens` or
+    An outage of an environment ends its own episode, which is made again once from the beginning; if it breaks again
+    its stop reason is ERROR. This package's own errors (the sampler's, a missing sandbox) cancel the rest and are
+    raised. A completion that uses up `turn_tokens` or
     `context_tokens` without a stop token ends its episode with LENGTH and is not acted out. A turn that was gone on
     from has no log-probs: what it began with was not sampled here.
     """
@@ -100,11 +95,15 @@ async def rollout(
     async def play(attempt: Attempt) -> Trajectory:
         policy = _Policy(sampler, limits, attempt, renderer.stop_ids)
         trajectory = await _run_episode(
-            attempt, open_environment, policy.choose, renderer, source=Source.POLICY, max_turns=limits.max_turns
+            attempt, open_environment, policy.choose, renderer, limits.max_turns, limits.step_seconds, Source.POLICY
         )
         return replace(trajectory, seconds=policy.seconds)
 
-    episodes = [asyncio.ensure_future(play(attempt)) for attempt in attempts]
+    async def play_whole(attempt: Attempt) -> Trajectory:
+        made = await play(attempt)
+        return await play(attempt) if made.broken else made
+
+    episodes = [asyncio.ensure_future(play_whole(attempt)) for attempt in attempts]
     try:
         return await asyncio.gather(*episodes)
     finally:  # after an error or a cancellation the others must not go on
@@ -126,17 +125,19 @@ def run_rollout(
 
 def replay(
     task: Task,
-    environment: Environment,
+    open_environment: Callable[[Task], Environment],
     actions: Sequence[Message],
     renderer: Renderer,
     context: Sequence[Sequence[int]] = (),
+    *,
+    step_seconds: float = STEP_SECONDS,
 ) -> Trajectory:
     """The expert's actions acted out: source EXPERT, every action's tokens trained, no behaviour log-probs.
 
     `context` holds the sampled tokens of turns that an attempt took before the expert goes on from there (DAgger,
     Ross, Gordon and Bagnell 2011): they are acted out first and not trained. The episode ends where the environment
-    ends it (actions left over are not taken), TRUNCATED where the actions run out first, or with ERROR: whether it is a
-    success is for a verifier to say.
+    ends it (actions left over are not taken), TRUNCATED where the actions run out first, or with ERROR where the
+    environment breaks twice: whether it is a success is for a verifier to say.
     """
 
     async def choose(turn: int, prompt_ids: list[int], tools: Sequence[Tool]) -> _Choice | StopReason:  # noqa: ARG001
@@ -144,10 +145,15 @@ def replay(
             return _Choice(context[turn], None, complete=True, trained=False)
         return _Choice(renderer.action_ids(actions[turn - len(context)], tools), None, complete=True)
 
-    attempt = Attempt(task, 0, 0)
-    max_turns = len(context) + len(actions)
-    episode = _run_episode(attempt, lambda _: environment, choose, renderer, source=Source.EXPERT, max_turns=max_turns)
-    return run_sync(episode)
+    async def play_whole() -> Trajectory:
+        attempt, turns = Attempt(task, 0, 0), len(context) + len(actions)
+        for _ in range(2):
+            made = await _run_episode(attempt, open_environment, choose, renderer, turns, step_seconds, Source.EXPERT)
+            if not made.broken:
+                break
+        return made
+
+    return run_sync(play_whole())
 
 
 def run_sync(work: Coroutine[Any, Any, T]) -> T:
@@ -194,31 +200,29 @@ async def _run_episode(
     open_environment: Callable[[Task], Environment],
     choose: _Chooser,
     renderer: Renderer,
-    *,
-    source: Source,
     max_turns: int,
+    step_seconds: float,
+    source: Source,
 ) -> Trajectory:
     turns: list[Turn] = []
-    environment, transcript, error = None, None, None
+    transcript, error = None, None
+    environment = BoundedEnvironment(step_seconds)
     try:
-        with _blame_environment():
-            environment = open_environment(attempt.task)
-            prompt = _checked(await environment.start()).messages
+        prompt = await environment.begin(open_environment, attempt.task)
         transcript = Transcript(renderer, prompt, environment.tools)
         reason = await _take_turns(environment, transcript, choose, max_turns, turns)
-    except _EnvironmentFailure as failure:
-        reason, error = StopReason.ERROR, str(failure)
+    except Outage as outage:
+        reason, error = StopReason.ERROR, str(outage)
     finally:
-        if environment is not None:
-            await _close(environment)
+        await environment.close()
     segments = transcript.segments() if transcript else ()
     return Trajectory(attempt.task.hash, source, tuple(turns), segments, reason, attempt=attempt.number, error=error)
 
 
 async def _take_turns(
-    environment: Environment, transcript: Transcript, choose: _Chooser, max_turns: int, turns: list[Turn]
+    environment: BoundedEnvironment, transcript: Transcript, choose: _Chooser, max_turns: int, turns: list[Turn]
 ) -> StopReason:
-    """Appends the episode's turns to `turns`, so that a failure keeps those before it; returns why it ended."""
+    """Appends the episode's turns to `turns`, so that an outage keeps those before it; returns why it ended."""
     for number in range(max_turns):
         choice = await choose(number, transcript.prompt_ids(), environment.tools)
         if isinstance(choice, StopReason):
@@ -227,36 +231,10 @@ async def _take_turns(
         turns.append(Turn(action))
         if not choice.complete:
             return StopReason.LENGTH
-        with _blame_environment():
-            step = await environment.step(action)
-            shown = _checked(step.observation).messages
+        step = await environment.step(action)
+        shown = step.observation.messages
         turns[-1] = Turn(action, shown, step.reward)
         if step.terminated or step.truncated:
             return StopReason.TERMINATED if step.terminated else StopReason.TRUNCATED
         transcript.observe(shown)
     return StopReason.TRUNCATED
-
-
-@contextmanager
-def _blame_environment() -> Iterator[None]:
-    """The one boundary around environments: their plain exceptions become the episode's failure."""
-    try:
-        yield
-    except JourneymanError:
-        raise
-    except Exception as error:
-        raise _EnvironmentFailure(f"{type(error).__name__}: {error}"[:MAX_ERROR_CHARS]) from error
-
-
-def _checked(observation: Observation) -> Observation:
-    """The observation, if its texts can become tokens; UnicodeEncodeError for lone surrogates."""
-    for message in observation.messages:
-        message.content.encode()
-    return observation
-
-
-async def _close(environment: Environment) -> None:
-    try:
-        await environment.close()
-    except Exception as error:  # the attempt is over: what it did stands
-        logger.warning("closing an environment failed: %s: %s", type(error).__name__, error)

@@ -21,6 +21,7 @@ from journeyman.agent.data import Json, Split
 from journeyman.agent.learning.schedule import warmup_then_decay
 from journeyman.storage.runs.policies import NewPolicy
 from journeyman.workflows.attempts.attempts import success_rate
+from journeyman.workflows.attempts.exams import exam_of
 from journeyman.workflows.console import Reporter
 from journeyman.workflows.session.session import RunRef, Session, lend
 from journeyman.workflows.stages.evaluate import measure
@@ -70,9 +71,8 @@ def more_cloning(ref: RunRef, seconds: float) -> tuple[float, int]:
         last = max(p.iteration for p in session.store.policies.of(ref.run_id))
         new = NewPolicy(CONTROL, first.id, last, "control", path, {"epochs": epochs}, promoted=False)
         session.store.policies.add(ref.run_id, new)
-        return measure(
-            session, session.store.policies.numbered(ref.run_id, CONTROL), Split.TEST, last
-        ).pass_at_1, epochs
+        policy = session.store.policies.numbered(ref.run_id, CONTROL)
+        return measure(session, policy, last, exam_of(session, Split.TEST)).pass_at_1, epochs
 
 
 def keep_cloning(session: Session, seconds: float) -> tuple[str, int]:

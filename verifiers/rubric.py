@@ -111,10 +111,13 @@ class Rubric:
     def score_all(self, attempts: Sequence[tuple[Task, Trajectory]]) -> list[tuple[ScoreRecord, ...]]:
         """Every verifier's verdict on every attempt, in order. What a verifier raises becomes status `error`.
 
+        An attempt that an outage broke gets status `error` from all: none is asked, so that none can reward it.
         Verifiers run in the pool's workers, batch verifiers here; may be called from many threads at once.
         """
-        columns = [_ask(c, attempts, self.pool) for c in self.criteria]
-        return list(zip(*columns, strict=True))
+        whole = [given for given in attempts if not given[1].broken]
+        columns = [_ask(c, whole, self.pool) for c in self.criteria]
+        scores = zip(*columns, strict=True)
+        return [_unasked(self.criteria, t) if t.broken else next(scores) for _, t in attempts]
 
     def reward(self, verdicts: Mapping[VerifierId, Verdict]) -> float | None:
         """The reward; None where a verifier that counts failed, or all of them abstained.
@@ -168,6 +171,11 @@ def _given(verdicts: Mapping[VerifierId, Verdict], asked: Sequence[Criterion]) -
         if verdict.score is not None:
             given.append((one.term, verdict.score))
     return given
+
+
+def _unasked(criteria: Sequence[Criterion], broken: Trajectory) -> tuple[ScoreRecord, ...]:
+    verdict = Verdict(Status.ERROR, explanation=f"not asked: the environment broke ({broken.error})")
+    return tuple(ScoreRecord(c.id, verdict, 0.0) for c in criteria)
 
 
 def _is_open(given: Sequence[tuple[Term, float]]) -> bool:

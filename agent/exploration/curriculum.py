@@ -22,30 +22,38 @@ def contrast(rate_T: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def ucb_scores(
-    attempts_T: NDArray[np.int64], successes_T: NDArray[np.int64], explore: float = 1.0
+    attempts_T: NDArray[np.int64],
+    judged_T: NDArray[np.int64],
+    successes_T: NDArray[np.int64],
+    explore: float = 1.0,
 ) -> NDArray[np.float64]:
-    """(T,) contrast at the estimated success rate, plus a bonus for having been tried seldom.
+    """(T,) contrast to be expected at the estimated success rate, plus a bonus for having been tried seldom.
 
     The bonus is `explore` sqrt(2 ln(1 + N) / (n + 2)) for n attempts at the task and N at all: UCB1 (Auer,
     Cesa-Bianchi and Fischer 2002, figure 1) with `explore` 1. Where UCB1 pulls every arm once first, here the prior
-    stands in: the rate is (s + 2 q) / (n + 2) with q the rate over all tasks, so that a task never tried is taken for
-    an ordinary one. Otherwise a run that has not seen all its tasks would never come back to any.
+    stands in: the rate is (s + 2 q) / (m + 2), of m attempts that were judged and s that succeeded, with q the rate
+    over all tasks, so that a task never tried is taken for an ordinary one. Otherwise a run that has not seen all its
+    tasks would never come back to any.
     """
-    alpha_T, beta_T = _posterior(attempts_T, successes_T)
-    weight_T = alpha_T + beta_T
-    bonus_T = np.sqrt(2 * np.log1p(attempts_T.sum()) / weight_T)
-    scores_T: NDArray[np.float64] = contrast(alpha_T / weight_T) + explore * bonus_T
+    alpha_T, beta_T = _posterior(judged_T, successes_T)
+    bonus_T = np.sqrt(2 * np.log1p(attempts_T.sum()) / (attempts_T + PRIOR))
+    expected_T = contrast(alpha_T / (alpha_T + beta_T)) * _yield(attempts_T, judged_T)
+    scores_T: NDArray[np.float64] = expected_T + explore * bonus_T
     return scores_T
 
 
 def thompson_scores(
-    attempts_T: NDArray[np.int64], successes_T: NDArray[np.int64], rng: np.random.Generator
+    attempts_T: NDArray[np.int64],
+    judged_T: NDArray[np.int64],
+    successes_T: NDArray[np.int64],
+    rng: np.random.Generator,
 ) -> NDArray[np.float64]:
-    """(T,) contrast at a success rate drawn from each task's Beta posterior, in [0, 1] (Thompson 1933).
+    """(T,) contrast to be expected at a success rate drawn from each task's Beta posterior, in [0, 1] (Thompson 1933).
 
-    The posterior is Beta(s + 2 q, n - s + 2 (1 - q)), with s, n and q as in `ucb_scores`.
+    The posterior is Beta(s + 2 q, m - s + 2 (1 - q)), with s, m and q as in `ucb_scores`.
     """
-    return contrast(rng.beta(*_posterior(attempts_T, successes_T)))
+    scores_T: NDArray[np.float64] = contrast(rng.beta(*_posterior(judged_T, successes_T)))
+    return scores_T * _yield(attempts_T, judged_T)
 
 
 def best(scores_T: NDArray[np.float64], count: int, rng: np.random.Generator) -> NDArray[np.intp]:
@@ -54,11 +62,17 @@ def best(scores_T: NDArray[np.float64], count: int, rng: np.random.Generator) ->
     return order_T[np.argsort(-scores_T[order_T], kind="stable")][:count]
 
 
+def _yield(attempts_T: NDArray[np.int64], judged_T: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(T,) share of a task's attempts that have a reward, in (0, 1]: those that broke have none and teach nothing."""
+    share_T: NDArray[np.float64] = (judged_T + PRIOR) / (attempts_T + PRIOR)
+    return share_T
+
+
 def _posterior(
-    attempts_T: NDArray[np.int64], successes_T: NDArray[np.int64]
+    judged_T: NDArray[np.int64], successes_T: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Both (T,): the parameters of each task's Beta posterior; its prior is worth `PRIOR` attempts at the mean rate."""
-    if np.any(successes_T < 0) or np.any(successes_T > attempts_T):
-        raise ValueError("a task has more successes than attempts, or fewer than none")
-    rate = (successes_T.sum() + 1) / (attempts_T.sum() + 2)  # Laplace's rule of succession: never 0 or 1
-    return successes_T + PRIOR * rate, attempts_T - successes_T + PRIOR * (1 - rate)
+    if np.any(successes_T < 0) or np.any(successes_T > judged_T):
+        raise ValueError("a task has more successes than judged attempts, or fewer than none")
+    rate = (successes_T.sum() + 1) / (judged_T.sum() + 2)  # Laplace's rule of succession: never 0 or 1
+    return successes_T + PRIOR * rate, judged_T - successes_T + PRIOR * (1 - rate)

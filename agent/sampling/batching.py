@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from journeyman.agent.data import Completion, SamplingParams
+from journeyman.agent.hosting import quick_calls_ended
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,12 +37,14 @@ TakeBatch: TypeAlias = Callable[[list[Request]], Awaitable[None]]
 class Batcher:
     """Hands requests to an engine in batches.
 
-    A batch is handed over when one turn of the event loop has brought no new request. So episodes that go on in step
-    share their batches, and the same episodes make the same batches.
+    A batch is handed over when one turn of the event loop has brought no new request, and every environment that is
+    asked something has answered or taken `patience` seconds. So episodes that go on in step share their batches, and
+    the same episodes make the same batches. An engine that takes requests at any time needs no patience.
     """
 
-    def __init__(self, take: TakeBatch) -> None:
+    def __init__(self, take: TakeBatch, patience: float = 0.0) -> None:
         self._take = take
+        self._patience = patience
         self._waiting: list[Request] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -60,6 +63,7 @@ class Batcher:
                 while arrived != len(self._waiting):
                     arrived = len(self._waiting)
                     await asyncio.sleep(0)
+                    await quick_calls_ended(self._patience)
                 batch, self._waiting = self._waiting, []
                 try:
                     await self._take(batch)

@@ -22,6 +22,8 @@ from journeyman.agent.sampling.batching import Batcher, Request
 from journeyman.agent.sampling.settings import SamplerSettings, check_room
 from journeyman.agent.sampling.worker import EngineThread
 
+PATIENCE_S = 1.0
+"""How long a batch waits for environments' answers, so that the same episodes make the same batches."""
 COMPACT_BELOW = 0.75
 """Finished rows are dropped once fewer than this share of a batch's rows goes on."""
 
@@ -42,7 +44,7 @@ class TransformersSampler:
         )
         self._model: Any = load_causal_lm(policy, dtype=self._dtype, device=self._device)
         self._thread = EngineThread("sampler")  # environments go on while it computes
-        self._batcher = Batcher(self._take)
+        self._batcher = Batcher(self._take, patience=PATIENCE_S)
 
     async def generate(self, prompt_ids: Sequence[int], params: SamplingParams) -> Completion:
         """One completion. Raises SamplerError where it could outgrow `context_tokens`."""
@@ -76,8 +78,13 @@ class TransformersSampler:
 
 
 def _batches(requests: Sequence[Request], settings: SamplerSettings) -> Iterator[list[int]]:
-    """Indices of the requests in batches of like lengths, equal prompts side by side."""
-    order = sorted(range(len(requests)), key=lambda i: (len(requests[i].prompt_ids), list(requests[i].prompt_ids)))
+    """Indices of the requests in batches of like lengths, equal prompts side by side, in whatever order they came."""
+
+    def place(i: int) -> tuple[int, list[int], int]:
+        prompt_ids = list(requests[i].prompt_ids)
+        return len(prompt_ids), prompt_ids, requests[i].params.seed
+
+    order = sorted(range(len(requests)), key=place)
     batch: list[int] = []
     for i in order:
         width = len(requests[i].prompt_ids) + max(requests[j].params.max_tokens for j in (*batch, i))

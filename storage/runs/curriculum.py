@@ -16,9 +16,10 @@ from journeyman.storage.schema.trajectories import CountedScore, TrajectoryGroup
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Attempts at one task, and how many of them succeeded, e.g. `Tally(8, 3)`."""
+    """Attempts at one task, how many of them were judged, and how many succeeded, e.g. `Tally(8, 7, 3)`."""
 
     attempts: int = 0
+    judged: int = 0
     successes: int = 0
 
 
@@ -27,13 +28,12 @@ def tallies(
     run_id: str,
     iterations: range,
     verifiers: Sequence[VerifierId],
-    succeeded: Callable[[Mapping[VerifierId, Verdict]], bool],
+    succeeded: Callable[[Mapping[VerifierId, Verdict]], bool | None],
 ) -> dict[str, Tally]:
     """The policy's attempts in these consecutive iterations, by hash of the training task; only tasks that have some.
 
     The database counts alike verdicts of a task together, and `succeeded` is asked once for each kind: it sees status
-    and score of the `verifiers` that have judged. An attempt that none could judge is an attempt too: its group has no
-    contrast either.
+    and score of the `verifiers` that have judged, and says None of an attempt that has no reward by somebody's failure.
     """
     found: dict[str, Tally] = {}
     with database.read() as connection:
@@ -41,7 +41,9 @@ def tallies(
             pairs = zip(columns[::2], columns[1::2], strict=True)
             verdicts = {v: Verdict(Status(s), x) for v, (s, x) in zip(verifiers, pairs, strict=True) if s is not None}
             old = found.get(task, Tally())
-            found[task] = Tally(old.attempts + count, old.successes + count * succeeded(verdicts))
+            success = succeeded(verdicts)
+            judged = old.judged + count * (success is not None)
+            found[task] = Tally(old.attempts + count, judged, old.successes + count * bool(success))
     return found
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
-from journeyman.agent.data import Source, Split, Task, Verdict, VerifierId
+from journeyman.agent.data import Source, Split, StopReason, Task, Verdict, VerifierId
 from journeyman.agent.errors import UnknownNameError
 from journeyman.storage.database import Database, chunks
 from journeyman.storage.leases import Claim, finish
@@ -16,7 +16,7 @@ from journeyman.storage.schema.runs import PolicyVersion, TaskRow
 from journeyman.storage.schema.trajectories import TrainingUse, TrajectoryGroup, TrajectoryRow
 from journeyman.storage.trajectories.loading import StoredTrajectory, load, select_trajectories, verdicts_of
 from journeyman.storage.trajectories.rows import NewTrajectory
-from journeyman.storage.trajectories.writing import add_chunk
+from journeyman.storage.trajectories.writing import add_chunk, remove_broken
 
 __all__ = ["JudgedAttempt", "StoredTrajectory", "Trajectories"]
 
@@ -56,6 +56,20 @@ class Trajectories:
             if finishes is not None:
                 finish(connection, finishes)
             add_chunk(connection, run_id, rows, relabelled)
+
+        self.database.write_again(work)
+
+    def replace_broken(self, run_id: str, rows: Sequence[NewTrajectory]) -> None:
+        """Stores attempts in the place, and under the ids, of those that an outage broke; all of it or nothing.
+
+        The old ones' turns, tokens and scores go. An attempt that did not break, or from which an update learned, is
+        left as it is.
+        """
+
+        def work(connection: Connection) -> None:
+            ids = remove_broken(connection, run_id, rows)
+            new = [row for row in rows if (row.group, row.trajectory.attempt) in ids]
+            add_chunk(connection, run_id, new, ids=ids)
 
         self.database.write_again(work)
 
@@ -164,6 +178,18 @@ class Trajectories:
         query = select(TrajectoryRow.id).where(TrajectoryRow.parent_id == trajectory_id).order_by(TrajectoryRow.id)
         with self.database.read() as connection:
             return list(connection.scalars(query))
+
+    def broken(self, run_id: str, iteration: int) -> int:
+        """How many of the iteration's attempts, held-out ones too, an outage broke."""
+        query = (
+            select(func.count())
+            .select_from(TrajectoryGroup)
+            .join(TrajectoryRow, TrajectoryRow.group_id == TrajectoryGroup.id)
+            .where(TrajectoryGroup.run_id == run_id, TrajectoryGroup.iteration == iteration)
+            .where(TrajectoryRow.stop_reason == StopReason.ERROR)
+        )
+        with self.database.read() as connection:
+            return connection.scalar(query) or 0
 
     def counts(self, run_id: str) -> dict[tuple[int, Source], int]:
         """How many trajectories there are by iteration and source, held-out attempts left out."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, select
 
-from journeyman.agent.data import Source, Split, Task
+from journeyman.agent.data import Source, Split, StopReason, Task
 from journeyman.agent.errors import StoreError
 from journeyman.storage.database import chunks, insert_new
 from journeyman.storage.runs.tasks import task_row
@@ -17,6 +17,7 @@ from journeyman.storage.schema.trajectories import (
     Score,
     SegmentRow,
     TokenBlob,
+    TrainingUse,
     TrajectoryGroup,
     TrajectoryRow,
     TurnRow,
@@ -33,9 +34,13 @@ from journeyman.storage.trajectories.rows import (
 
 
 def add_chunk(
-    connection: Connection, run_id: str, rows: Sequence[NewTrajectory], relabelled: Sequence[Task]
+    connection: Connection,
+    run_id: str,
+    rows: Sequence[NewTrajectory],
+    relabelled: Sequence[Task] = (),
+    ids: Mapping[tuple[str, int], str] | None = None,
 ) -> list[str]:
-    """Inserts what is not there yet, and gives its ids; see `Trajectories.add`."""
+    """Inserts what is not there yet, and gives its ids (by `ids`, else new ones); see `Trajectories.add`."""
     tasks = sorted(relabelled, key=lambda task: task.hash)  # in one order, lest two writers wait for each other
     insert_new(connection, TaskRow, [task_row(run_id, task, "hindsight", 0) for task in tasks])
     _refuse_held_out(connection, run_id, rows)
@@ -46,6 +51,8 @@ def add_chunk(
         if (groups[row.group], row.trajectory.attempt) not in known
     }
     made = [(row, trajectory_row(groups[row.group], row)) for row in new.values()]
+    for row, values in made:
+        values["id"] = (ids or {}).get((row.group, row.trajectory.attempt), values["id"])
     insert_all(connection, TrajectoryRow, [values for _, values in made])
     parts: dict[Any, list[dict[str, Any]]] = defaultdict(list)
     for row, values in made:
@@ -57,6 +64,29 @@ def add_chunk(
     for table, found in parts.items():
         insert_all(connection, table, found)
     return [values["id"] for _, values in made]
+
+
+def remove_broken(connection: Connection, run_id: str, rows: Sequence[NewTrajectory]) -> dict[tuple[str, int], str]:
+    """Deletes the stored attempts in whose place the rows are to come; their ids by group key and attempt.
+
+    Only such as an outage broke, and that nothing was made of: no update learned from them.
+    """
+    keys = {(row.group, row.trajectory.attempt) for row in rows}
+    used = select(TrainingUse.trajectory_id).where(TrainingUse.trajectory_id == TrajectoryRow.id)
+    gone: dict[tuple[str, int], str] = {}
+    for chunk in chunks(sorted({group for group, _ in keys})):
+        query = (
+            select(TrajectoryGroup.key, TrajectoryRow.attempt, TrajectoryRow.id)
+            .join(TrajectoryGroup, TrajectoryGroup.id == TrajectoryRow.group_id)
+            .where(TrajectoryGroup.run_id == run_id, TrajectoryGroup.key.in_(chunk))
+            .where(TrajectoryRow.stop_reason == StopReason.ERROR, ~used.exists())
+        )
+        gone |= {(group, attempt): i for group, attempt, i in connection.execute(query) if (group, attempt) in keys}
+    for chunk in chunks(sorted(gone.values())):
+        for table in (TurnRow, TokenBlob, SegmentRow, Score):
+            connection.execute(delete(table).where(table.trajectory_id.in_(chunk)))
+        connection.execute(delete(TrajectoryRow).where(TrajectoryRow.id.in_(chunk)))
+    return gone
 
 
 def _refuse_held_out(connection: Connection, run_id: str, rows: Sequence[NewTrajectory]) -> None:

@@ -19,7 +19,7 @@ from journeyman.agent.data import (
     Task,
     Turn,
 )
-from journeyman.agent.errors import SamplerError, SettingsError
+from journeyman.agent.errors import InvalidAction, SamplerError, SettingsError
 from journeyman.agent.models import load_tokenizer, make_tiny
 from journeyman.agent.rollout import Attempt, Limits, replay, rollout, run_rollout
 from journeyman.agent.sampling.scripted import ScriptedSampler
@@ -48,6 +48,8 @@ class CountDown:
         match action.content:
             case "boom":
                 raise ZeroDivisionError("it broke")
+            case "fly":
+                raise InvalidAction("no wings")
             case "setup":
                 raise SettingsError("bubblewrap is missing")
             case "odd":
@@ -114,7 +116,7 @@ def test_an_attempt_takes_the_time_from_first_request_to_last_answer(renderer):
     done, broken = run_rollout(attempts, CountDown, Slow(renderer, ["2", "1"]), renderer, LIMITS)
     assert 0.1 <= done.seconds < 10
     assert broken.seconds is None
-    assert replay(task_of(1), CountDown(task_of(1)), [Message("assistant", "1")], renderer).seconds is None
+    assert replay(task_of(1), CountDown, [Message("assistant", "1")], renderer).seconds is None
 
 
 def test_trajectories_come_in_the_order_of_the_attempts(renderer):
@@ -134,11 +136,16 @@ def test_trajectories_come_in_the_order_of_the_attempts(renderer):
 
 @pytest.mark.parametrize(
     ("word", "message"),
-    [("boom", "ZeroDivisionError: it broke"), ("odd", "UnicodeEncodeError: "), ("junk", "AttributeError: ")],
+    [
+        ("boom", "step: ZeroDivisionError: it broke"),
+        ("odd", "step: UnicodeEncodeError: "),
+        ("junk", "step: TypeError: the answer is a NoneType, not a Step"),
+    ],
 )
-def test_a_step_that_raises_is_data(renderer, word, message):
+def test_a_step_that_breaks_is_data_once_it_broke_again(renderer, word, message):
     closed = []
-    trajectories, _ = play(renderer, ["2", "2", word, "1"], [task_of(2), task_of(2, "b")], closed=closed)
+    replies = ["2", "2", word, "1", "2", word]  # two episodes, and the one that broke made again
+    trajectories, _ = play(renderer, replies, [task_of(2), task_of(2, "b")], closed=closed)
     good, bad = sorted(trajectories, key=lambda t: t.stop_reason is StopReason.ERROR)
     assert bad.stop_reason is StopReason.ERROR
     assert bad.error.startswith(message)
@@ -146,15 +153,31 @@ def test_a_step_that_raises_is_data(renderer, word, message):
     assert bad.turns[-1].observation == ()
     assert len(choices_of(bad)) == 2
     assert (good.stop_reason, good.error) == (StopReason.TERMINATED, None)
-    assert sorted(closed) == ["a" * 32, "b" * 32]
+    assert sorted(closed) == sorted([good.task_hash, bad.task_hash, bad.task_hash])
+
+
+def test_an_attempt_that_broke_once_is_made_again_whole(renderer):
+    (trajectory,), sampler = play(renderer, ["2", "boom", "2", "1"], [task_of(2)])
+    assert (trajectory.stop_reason, trajectory.error) == (StopReason.TERMINATED, None)
+    assert [t.action.content for t in trajectory.turns] == ["2", "1"]
+    assert len(sampler.prompts) == 4
+
+
+def test_an_invalid_action_is_told_to_the_agent_and_the_episode_goes_on(renderer):
+    (trajectory,), sampler = play(renderer, ["fly", "2", "1"], [task_of(2)])
+    assert trajectory.stop_reason is StopReason.TERMINATED
+    assert trajectory.turns[0] == Turn(Message("assistant", "fly"), (Message("user", "error: no wings"),))
+    assert sampler.prompts[1].endswith("<|user|>error: no wings<|end|><|assistant|>")
+    (segment,) = trajectory.segments
+    assert renderer.decode(segment.completion_ids[segment.loss_mask]) == "fly<|end|>2<|end|>1<|end|>"
 
 
 def test_a_start_that_raises_is_data(renderer):
     closed = []
     (trajectory,), _ = play(renderer, [], [task_of(1, start="broken")], closed=closed)
-    assert (trajectory.stop_reason, trajectory.error) == (StopReason.ERROR, "RuntimeError: no board")
+    assert (trajectory.stop_reason, trajectory.error) == (StopReason.ERROR, "start: RuntimeError: no board")
     assert trajectory.turns == trajectory.segments == ()
-    assert closed == ["a" * 32]
+    assert closed == ["a" * 32] * 2
 
 
 def test_an_environment_that_does_not_open_is_data(renderer):
@@ -162,7 +185,7 @@ def test_an_environment_that_does_not_open_is_data(renderer):
         raise KeyError(task.goal)
 
     (trajectory,) = run_rollout([Attempt(task_of(1), 5, 0)], refuse, ScriptedSampler(renderer, []), renderer, LIMITS)
-    assert (trajectory.stop_reason, trajectory.error, trajectory.attempt) == (StopReason.ERROR, "KeyError: 1", 5)
+    assert (trajectory.stop_reason, trajectory.error, trajectory.attempt) == (StopReason.ERROR, "open: KeyError: 1", 5)
 
 
 def test_a_close_that_raises_changes_nothing(renderer, caplog):
@@ -267,7 +290,7 @@ def test_run_rollout_works_inside_a_running_loop(renderer):
 def test_replay_acts_the_expert_out(renderer):
     task = task_of(2)
     says = [Message("assistant", word) for word in ("2", "1", "never said")]
-    trajectory = replay(task, CountDown(task), says, renderer)
+    trajectory = replay(task, CountDown, says, renderer)
     assert (trajectory.source, trajectory.stop_reason) == (Source.EXPERT, StopReason.TERMINATED)
     assert [t.observation[0].content for t in trajectory.turns] == ["1 left", "0 left"]
     (segment,) = trajectory.segments
@@ -282,7 +305,7 @@ def test_an_expert_goes_on_from_where_an_attempt_went(renderer):
     task = task_of(2)
     (attempt,), _ = play(renderer, ["x", "2", "2", "2"], [task])
     context = [choice.ids for choice in choices_of(attempt)[:2]]
-    trajectory = replay(task, CountDown(task), [Message("assistant", "1")], renderer, context)
+    trajectory = replay(task, CountDown, [Message("assistant", "1")], renderer, context)
     assert trajectory.stop_reason is StopReason.TERMINATED
     assert trajectory.turns[:2] == attempt.turns[:2]
     (segment,), (sampled,) = trajectory.segments, attempt.segments
@@ -290,13 +313,13 @@ def test_an_expert_goes_on_from_where_an_attempt_went(renderer):
     assert renderer.decode(segment.completion_ids[segment.loss_mask]) == "1<|end|>"
     shared = len(segment.completion_ids) - 2
     assert segment.completion_ids[:shared].tolist() == sampled.completion_ids[:shared].tolist()
-    nothing = replay(task, CountDown(task), [], renderer, context)
+    nothing = replay(task, CountDown, [], renderer, context)
     assert nothing.segments == ()
 
 
 def test_replay_of_too_few_actions_is_truncated(renderer):
     task = task_of(2)
-    trajectory = replay(task, CountDown(task), [Message("assistant", "2")], renderer)
+    trajectory = replay(task, CountDown, [Message("assistant", "2")], renderer)
     assert trajectory.stop_reason is StopReason.TRUNCATED
 
 

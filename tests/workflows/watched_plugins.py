@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from journeyman.agent.data import Message, Split, Task, Trajectory, Verdict, canonical_hash
+from journeyman.agent.data import Message, Observation, Split, Step, Task, Trajectory, Verdict, canonical_hash
 from journeyman.agent.environments.dataset import SingleTurn
 from journeyman.agent.protocols import Environment
 
@@ -31,6 +34,64 @@ class Sums:
 
     def open(self, task: Task) -> Environment:
         return SingleTurn(task)
+
+
+@dataclass(frozen=True)
+class Fragile(Sums):
+    """Sums of which those whose first number stands under "sums" in the file `switch` break at "where", by "how"."""
+
+    switch: str = ""
+
+    def open(self, task: Task) -> Environment:
+        told = json.loads(Path(self.switch).read_text()) if Path(self.switch).exists() else {"sums": []}
+        if int(task.prompt[0].content.split("+")[0]) not in told["sums"]:
+            return FragileTurn(task)
+        if told["where"] == "open":
+            return BREAKS[told["how"]]()
+        return FragileTurn(task, told["where"], told["how"])
+
+
+class FragileTurn(SingleTurn):
+    """Breaks where it is told to, and on the word "crash"."""
+
+    def __init__(self, task: Task, where: str = "", how: str = "") -> None:
+        super().__init__(task)
+        self._where, self._how = where, how
+        if where == "tools":
+            self.tools = None
+
+    async def start(self) -> Observation:
+        return await self._maybe("start") or await super().start()
+
+    async def step(self, action: Message) -> Step:
+        if "crash" in action.content:
+            raise RuntimeError("crashed")
+        return await self._maybe("step") or await super().step(action)
+
+    async def close(self) -> None:
+        await self._maybe("close")
+
+    async def _maybe(self, where: str) -> object:
+        if where != self._where:
+            return None
+        if self._how == "hang":
+            await asyncio.Event().wait()
+        return BREAKS[self._how]()
+
+
+def _raise(error: BaseException) -> None:
+    raise error
+
+
+BREAKS = {
+    "raise": lambda: _raise(RuntimeError("boom")),
+    "exit": lambda: _raise(SystemExit(2)),
+    "cancel": lambda: _raise(asyncio.CancelledError()),
+    "block": lambda: time.sleep(2),
+    "hang": lambda: time.sleep(2),
+    "nonsense": lambda: "nonsense",
+    "nan": lambda: Step(Observation(()), float("nan"), True, False),
+}
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,8 @@ def in_chunks(session: Session, tasks: Sequence[Task]) -> dict[str, Sequence[Tas
 def success_rate(session: Session, path: str, tasks: Sequence[Task]) -> float:
     """The share of the tasks that the weights at `path` solve at one attempt each; nothing is stored.
 
-    Of those that were judged: attempts on which a verifier failed do not count. Raises UsageError where most did.
+    Of those that were judged: attempts that broke, or on which a verifier failed, do not count. Raises UsageError where
+    most did.
     """
     seed, temperature = session.settings.run.seed, session.settings.evaluate.temperature
     attempts = [Attempt(task, 0, keyed_seed(seed, "check", task.hash)) for task in tasks]
@@ -81,14 +82,23 @@ def make_chunk(
     session: Session, policy: PolicyInfo, iteration: int, plan: Plan, tasks: Sequence[Task]
 ) -> list[NewTrajectory]:
     """The plan's attempts at some of its tasks, sampled together; the same tasks give the same attempts."""
-    seed = session.settings.run.seed
-    attempts = [
-        Attempt(task, number, keyed_seed(seed, *plan.purpose, task.hash, number))
-        for task in tasks
-        for number in range(plan.attempts)
-    ]
+    attempts = [_planned(session, plan, task, number) for task in tasks for number in range(plan.attempts)]
     trajectories = _acted(session, attempts, plan.open_environment, session.sampler(policy), plan.limits)
     return [NewTrajectory(_group(iteration, t.task_hash, policy), t, iteration, policy.id) for t in trajectories]
+
+
+def make_again(
+    session: Session, policy: PolicyInfo, iteration: int, plan: Plan, broken: Sequence[StoredTrajectory]
+) -> None:
+    """Makes stored attempts of the plan that outages broke once more, each in its own place."""
+    attempts = [_planned(session, plan, t.task, t.trajectory.attempt) for t in broken]
+    trajectories = _acted(session, attempts, plan.open_environment, session.sampler(policy), plan.limits)
+    rows = [NewTrajectory(_group(iteration, t.task_hash, policy), t, iteration, policy.id) for t in trajectories]
+    session.store.trajectories.replace_broken(session.run.id, rows)
+
+
+def _planned(session: Session, plan: Plan, task: Task, number: int) -> Attempt:
+    return Attempt(task, number, keyed_seed(session.settings.run.seed, *plan.purpose, task.hash, number))
 
 
 def _acted(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from journeyman.agent.chance import keyed_rng
-from journeyman.agent.data import Split, Task
+from journeyman.agent.data import Split, Task, Verdict, VerifierId
 from journeyman.agent.exploration.curriculum import best, thompson_scores, ucb_scores
 from journeyman.storage.runs.curriculum import Tally, tallies
 from journeyman.workflows.session.session import Session
@@ -47,13 +47,18 @@ def _promising(session: Session, tasks: Sequence[Task], iteration: int) -> list[
     settings, rubric = session.settings.curriculum, session.rubric
     recent = range(max(iteration - settings.max_age, 1), iteration)
     weighed = [c.id for c in rubric.criteria if c.term.counts]
-    found = tallies(session.store.database, session.run.id, recent, weighed, rubric.succeeded)
+
+    def succeeded(verdicts: Mapping[VerifierId, Verdict]) -> bool | None:
+        return None if rubric.failed(verdicts) else rubric.succeeded(verdicts)
+
+    found = tallies(session.store.database, session.run.id, recent, weighed, succeeded)
     counted = [found.get(task.hash, Tally()) for task in tasks]
     attempts_T = np.array([t.attempts for t in counted], dtype=np.int64)
+    judged_T = np.array([t.judged for t in counted], dtype=np.int64)
     successes_T = np.array([t.successes for t in counted], dtype=np.int64)
     rng = keyed_rng(session.settings.run.seed, "curriculum", session.run.ordinal, iteration)
     if settings.strategy == "ucb":
-        scores_T = ucb_scores(attempts_T, successes_T, settings.explore)
+        scores_T = ucb_scores(attempts_T, judged_T, successes_T, settings.explore)
     else:
-        scores_T = thompson_scores(attempts_T, successes_T, rng)
+        scores_T = thompson_scores(attempts_T, judged_T, successes_T, rng)
     return [tasks[i] for i in best(scores_T, session.settings.generate.tasks, rng)]

@@ -9,6 +9,7 @@ from pathlib import Path
 from journeyman.agent.data import Json, Split
 from journeyman.agent.errors import UsageError
 from journeyman.storage.runs.policies import NewPolicy
+from journeyman.workflows.attempts.exams import exam_of
 from journeyman.workflows.attempts.versions import WARM_START
 from journeyman.workflows.console import Reporter
 from journeyman.workflows.session.runs import chosen_version, find_run, start_run
@@ -36,7 +37,7 @@ def evaluate(options: argparse.Namespace) -> None:
     else:
         with lend(find_run(options.store, options.target), Reporter()) as session:
             policy = chosen_version(session, options.policy)
-            row = as_row(measure(session, policy, split, policy.iteration))
+            row = as_row(measure(session, policy, policy.iteration, exam_of(session, split)))
     if options.json:
         print(json.dumps(row, indent=2))
     else:
@@ -72,6 +73,7 @@ def _evaluate_base(options: argparse.Namespace, split: Split) -> Json:
         prepare(ref)
         base = NewPolicy(WARM_START, None, 0, BASE, session.base_model, {}, promoted=True)
         session.store.policies.add(ref.run_id, base)
-        info = measure(session, session.store.policies.numbered(ref.run_id, WARM_START), split, 0)
+        policy = session.store.policies.numbered(ref.run_id, WARM_START)
+        info = measure(session, policy, 0, exam_of(session, split))
         session.store.runs.finish(ref.run_id)
     return as_row(info)

@@ -19,7 +19,6 @@ from journeyman.agent.chat.rendering import choices_of
 from journeyman.agent.data import Json, Message, Source, Split, StopReason, Trajectory
 from journeyman.agent.errors import DataError, SamplerError, SettingsError, UsageError
 from journeyman.agent.plugins import VERIFIERS, load_plugin
-from journeyman.agent.rollout import replay
 from journeyman.storage.store import ReplayStore
 from journeyman.storage.trajectories.rows import NewTrajectory
 from journeyman.storage.trajectories.trajectories import StoredTrajectory
@@ -166,8 +165,7 @@ def _acted_out(session: Session, parent: StoredTrajectory, text: str) -> Traject
     if said == parent.trajectory.final_text.strip() or (turns > 1 and not parent.trajectory.segments):
         return None
     context = [choice.ids for choice in choices_of(parent.trajectory)[:-1]] if turns > 1 else []
-    environment = session.open_environment(parent.task)
-    revised = replay(parent.task, environment, [Message("assistant", said)], session.renderer, context)
+    revised = session.replay(parent.task, [Message("assistant", said)], context)
     lengths = [len(s.prompt_ids) + len(s.completion_ids) for s in revised.segments]
     fits = bool(lengths) and max(lengths) <= session.settings.sampler.max_context
     return revised if fits and len(revised.turns) == turns else None

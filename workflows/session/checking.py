@@ -10,7 +10,7 @@ from journeyman.agent.environments.rows import read_chat_demonstrations
 from journeyman.agent.errors import DataError, SettingsError, suggestion
 from journeyman.agent.protocols import StepVerifier
 from journeyman.verifiers.rubric import Rubric, Term, criterion
-from journeyman.workflows.session.engines import open_guards, open_held_out, open_rubric, open_task_set
+from journeyman.workflows.session.engines import open_guards, open_held_out, open_rubric, open_task_set, step_seconds
 from journeyman.workflows.settings.settings import Settings
 
 
@@ -59,6 +59,7 @@ def _check_tasks(settings: Settings) -> None:
         if next(iter(guard.task_set.tasks(Split.VALIDATION, settings.run.seed)), None) is None:
             name = guard.settings.environment["name"]
             raise DataError(f"guard {guard.settings.name!r}: environment {name!r} has no validation tasks to draw from")
+    step_seconds(settings.environment, "environment")
     task_set = open_task_set(settings)
     for split, count in settings.tasks.model_dump().items():
         if count and next(iter(task_set.tasks(Split(split), settings.run.seed)), None) is None:

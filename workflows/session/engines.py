@@ -12,6 +12,7 @@ from journeyman.agent.data import Json
 from journeyman.agent.errors import SettingsError
 from journeyman.agent.plugins import ENVIRONMENTS, load_plugin
 from journeyman.agent.protocols import TaskSet
+from journeyman.agent.rollout import STEP_SECONDS
 from journeyman.agent.sampling.settings import SamplerSettings
 from journeyman.storage.runs.runs import TermInfo
 from journeyman.verifiers.isolation.pool import PoolLimits, VerifierPool, shared_pool
@@ -22,6 +23,10 @@ from journeyman.workflows.settings.settings import Settings
 if TYPE_CHECKING:
     from journeyman.agent.chat.rendering import Renderer
     from journeyman.agent.learning.learner import LearnerSettings
+
+
+_STEP_SECONDS = "step_seconds"
+"""The option of every environment that is not the plugin's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,7 @@ def open_task_set(settings: Settings) -> TaskSet:
 def _task_set(environment: Mapping[str, Json], where: str) -> TaskSet:
     options = dict(environment)
     name = options.pop("name", None)
+    options.pop(_STEP_SECONDS, None)
     if not isinstance(name, str):
         problem = "is missing" if name is None else f"is {name!r}, not a text"
         raise SettingsError(f"setting '{where}.name' {problem}: `journeyman plugins` lists the environments")
@@ -53,6 +59,14 @@ def _task_set(environment: Mapping[str, Json], where: str) -> TaskSet:
     if not isinstance(task_set, TaskSet):
         raise SettingsError(f"environment {name!r} is no TaskSet: see journeyman.agent.protocols")
     return task_set
+
+
+def step_seconds(environment: Mapping[str, Json], where: str) -> float:
+    """What each call of the environment may take: its `step_seconds`, 60 without it; raises SettingsError."""
+    seconds = environment.get(_STEP_SECONDS, STEP_SECONDS)
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
+        raise SettingsError(f"setting '{where}.{_STEP_SECONDS}' is {seconds!r}: write seconds above 0, e.g. 60")
+    return float(seconds)
 
 
 def open_rubric(settings: Settings, task_set: TaskSet) -> Rubric:

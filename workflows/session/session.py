@@ -9,18 +9,19 @@ import fcntl
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from journeyman.agent.data import PolicyRef, Task
+from journeyman.agent.data import Message, PolicyRef, Task, Trajectory
 from journeyman.agent.errors import SettingsError, UsageError
+from journeyman.agent.hosting import call_bounded
 from journeyman.agent.protocols import Environment, Sampler, TaskSet
-from journeyman.agent.rollout import Limits, run_sync
+from journeyman.agent.rollout import Limits, replay, run_sync
 from journeyman.storage.runs.policies import PolicyInfo
 from journeyman.storage.runs.runs import RunInfo
 from journeyman.storage.store import ReplayStore
@@ -36,6 +37,7 @@ from journeyman.workflows.session.engines import (
     open_rubric,
     open_task_set,
     sampler_settings,
+    step_seconds,
 )
 from journeyman.workflows.settings.loading import settings_of
 from journeyman.workflows.settings.settings import Settings
@@ -43,6 +45,8 @@ from journeyman.workflows.settings.settings import Settings
 if TYPE_CHECKING:
     from journeyman.agent.chat.rendering import Renderer
     from journeyman.agent.learning.learner import Learner
+
+T = TypeVar("T")
 
 DRIVER = "driver"
 """Name of the worker that drives the run; all others are called after their machine and process."""
@@ -121,11 +125,25 @@ class Session:
     def limits(self, temperature: float) -> Limits:
         """Of one episode."""
         settings = self.settings
-        return Limits(self.task_set.max_turns, settings.generate.max_tokens, settings.sampler.max_context, temperature)
+        turns, tokens, context = self.task_set.max_turns, settings.generate.max_tokens, settings.sampler.max_context
+        return Limits(turns, tokens, context, temperature, self.step_seconds)
+
+    @cached_property
+    def step_seconds(self) -> float:
+        """What each call of the environment may take."""
+        return step_seconds(self.settings.environment, "environment")
 
     def open_environment(self, task: Task) -> Environment:
         """A fresh environment for one episode."""
         return self.task_set.open(task)
+
+    def ask_environment(self, task: Task, what: str, question: Callable[[Environment], T]) -> T:
+        """The answer of a fresh environment of the task to `question`; raises Outage where it breaks, or takes long."""
+        return run_sync(call_bounded(what, lambda: question(self.open_environment(task)), self.step_seconds))
+
+    def replay(self, task: Task, actions: Sequence[Message], context: Sequence[Sequence[int]] = ()) -> Trajectory:
+        """The actions acted out in the environment, after the turns of `context`; see `agent.rollout.replay`."""
+        return replay(task, self.open_environment, actions, self.renderer, context, step_seconds=self.step_seconds)
 
     def policy_ref(self, policy: PolicyInfo) -> PolicyRef:
         """Where the version's weights are."""

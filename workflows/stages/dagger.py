@@ -12,8 +12,7 @@ from itertools import islice
 
 from journeyman.agent.chance import keyed_rng
 from journeyman.agent.chat.rendering import choices_of
-from journeyman.agent.data import Json, Source, StopReason, Trajectory
-from journeyman.agent.rollout import replay
+from journeyman.agent.data import Json, Source, Trajectory
 from journeyman.storage.trajectories.rows import NewTrajectory
 from journeyman.storage.trajectories.trajectories import StoredTrajectory
 from journeyman.workflows.attempts.attempts import attempts_of
@@ -52,7 +51,7 @@ def _demonstrations(session: Session, iteration: int) -> list[NewTrajectory]:
 
 def _failed(session: Session, stored: StoredTrajectory) -> bool:
     """Whether the attempt failed by what the policy did: where the environment broke there is nothing to learn."""
-    return stored.trajectory.stop_reason is not StopReason.ERROR and not session.rubric.succeeded(stored.verdicts)
+    return not stored.trajectory.broken and not session.rubric.succeeded(stored.verdicts)
 
 
 def _going_on(
@@ -70,7 +69,7 @@ def _going_on(
         if actions is None or turn + len(actions) > session.task_set.max_turns:
             continue
         context = [choice.ids for choice in chosen[:turn]]
-        trajectory = replay(task, session.open_environment(task), actions, session.renderer, context)
+        trajectory = session.replay(task, actions, context)
         [scores] = session.rubric.score_all([(task, trajectory)])
         if _fits(session, trajectory) and session.rubric.passes(scores):
             group = f"dagger/{parent.key}/{turn}"

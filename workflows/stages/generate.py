@@ -23,12 +23,16 @@ def generate(ref: RunRef, iteration: int) -> Json:
         return {"policy": parent_of(session, iteration).number, "tasks": tasks, "attempts": attempts}
 
 
+def plan_of(session: Session, iteration: int) -> Plan:
+    """The iteration's attempts at its training tasks."""
+    settings, purpose = session.settings.generate, ("generate", session.run.ordinal, iteration)
+    limits = session.limits(settings.temperature)
+    return Plan(tasks_of(session, iteration), settings.attempts, limits, purpose, session.open_environment)
+
+
 def chunks_to_make(session: Session, iteration: int) -> Work:
     """The iteration's chunks as work, each claimed alone and by its first task's name, so that it is made whole."""
-    settings = session.settings.generate
-    policy, purpose = parent_of(session, iteration), ("generate", session.run.ordinal, iteration)
-    limits = session.limits(settings.temperature)
-    plan = Plan(tasks_of(session, iteration), settings.attempts, limits, purpose, session.open_environment)
+    policy, plan = parent_of(session, iteration), plan_of(session, iteration)
     chunks = in_chunks(session, plan.tasks)
 
     def make(claim: Claim) -> None:

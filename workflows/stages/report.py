@@ -37,7 +37,8 @@ def report(ref: RunRef) -> Json:
 def iteration_row(session: Session, iteration: int) -> dict[str, Json]:
     """What one iteration did, e.g. for the terminal's table; iteration 0 is the warm start.
 
-    `dagger`, the demonstrations by DAgger, is there where that is switched on, and so are each guard's pass@1 and what
+    `broken` are attempts, held-out ones too, that an outage broke and that have no reward. `dagger`, the demonstrations
+    by DAgger, is there where that is switched on, and so are each guard's pass@1 and what
     an audit with a held-out verifier or with rewrites found.
     """
     counts = session.store.trajectories.counts(session.run.id)
@@ -49,6 +50,7 @@ def iteration_row(session: Session, iteration: int) -> dict[str, Json]:
         "iteration": iteration,
         "policy": f"v{policy.number}",
         "attempts": counts.get((iteration, sources[0]), 0),
+        "broken": session.store.trajectories.broken(session.run.id, iteration),
         "relabels": counts.get((iteration, sources[1]), 0),
         **({"dagger": counts.get((iteration, Source.EXPERT), 0) if iteration else 0} if by_dagger else {}),
         "validation pass@1": found[0].pass_at_1,

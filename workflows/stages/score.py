@@ -6,10 +6,12 @@ from functools import partial
 
 from journeyman.agent.data import Json, Source
 from journeyman.storage.leases import Claim
-from journeyman.workflows.attempts.attempts import attempts_of
+from journeyman.workflows.attempts.attempts import attempts_of, make_again
 from journeyman.workflows.attempts.outages import without_outage
 from journeyman.workflows.attempts.sharing import Work, finish_together, held
+from journeyman.workflows.attempts.versions import parent_of
 from journeyman.workflows.session.session import RunRef, Session, borrow
+from journeyman.workflows.stages.generate import plan_of
 
 
 def score(ref: RunRef, iteration: int) -> Json:
@@ -18,12 +20,14 @@ def score(ref: RunRef, iteration: int) -> Json:
         finish_together(session, attempts_to_score(session, iteration), f"iteration {iteration}: score")
         store, rubric = session.store, session.rubric
         read = partial(store.trajectories.judged, session.run.id, iteration, Source.POLICY)
-        attempts = without_outage(store, rubric, read, f"iteration {iteration}: score")
+        policy, plan = parent_of(session, iteration), plan_of(session, iteration)
+        again = partial(make_again, session, policy, iteration, plan)
+        attempts = without_outage(store, rubric, read, f"iteration {iteration}: score", again)
         rewards = [rubric.reward(a.verdicts) for a in attempts]
         known = [r for r in rewards if r is not None]
         return {
             "attempts": len(attempts),
-            "failed_to_score": len(rewards) - len(known),
+            "without_reward": len(rewards) - len(known),
             "mean_reward": sum(known) / len(known) if known else None,
             "success": sum(rubric.succeeded(a.verdicts) for a in attempts) / max(len(attempts), 1),
         }

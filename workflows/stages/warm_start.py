@@ -25,7 +25,6 @@ from journeyman.agent.environments.rows import read_chat_demonstrations
 from journeyman.agent.errors import DataError
 from journeyman.agent.learning.learner import Learner, TrainingRow
 from journeyman.agent.learning.schedule import warmup_then_decay
-from journeyman.agent.rollout import replay
 from journeyman.storage.runs.policies import NewPolicy, PolicyInfo, Use
 from journeyman.storage.trajectories.rows import NewTrajectory
 from journeyman.storage.trajectories.trajectories import StoredTrajectory
@@ -130,9 +129,19 @@ def _ask_expert(session: Session) -> list[tuple[Task, Trajectory]]:
         for task in tasks:
             actions = session.task_set.demonstrate(task)
             if actions is not None:
-                shown.append((task, replay(task, session.open_environment(task), actions, session.renderer)))
+                shown.append((task, session.replay(task, actions)))
             advance()
     return shown
+
+
+def _demonstrate_again(session: Session, broken: Sequence[StoredTrajectory]) -> None:
+    shown = [(t, session.task_set.demonstrate(t.task)) for t in broken]
+    rows = [
+        NewTrajectory(t.group, session.replay(t.task, actions), 0, policy_id=None)
+        for t, actions in shown
+        if actions is not None
+    ]
+    session.store.trajectories.replace_broken(session.run.id, rows)
 
 
 def _read_file(session: Session, path: str) -> list[tuple[Task, Trajectory]]:
@@ -160,7 +169,7 @@ def verified_demonstrations(session: Session) -> list[StoredTrajectory]:
     Raises DataError where none of them is good, UsageError where verifiers failed on most.
     """
     read = partial(session.store.trajectories.of, session.run.id, source=Source.EXPERT, iterations=[0])
-    stored = without_outage(session.store, session.rubric, read, "demonstrations")
+    stored = without_outage(session.store, session.rubric, read, "demonstrations", partial(_demonstrate_again, session))
     good = [t for t in stored if session.rubric.succeeded(t.verdicts) or _all_abstain(t)]
     if stored and not good:
         why = next(v.explanation or f"got {v.extracted!r}, not {v.expected!r}" for v in stored[0].verdicts.values())

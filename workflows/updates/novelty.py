@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from itertools import groupby
 
@@ -9,10 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from journeyman.agent.chance import keyed_seed
+from journeyman.agent.errors import Outage
 from journeyman.agent.exploration.novelty import Counts, Novelty, RandomNetwork, visits
 from journeyman.storage.trajectories.trajectories import StoredTrajectory
 from journeyman.storage.trajectories.visits import past_attempts
 from journeyman.workflows.session.session import Session
+
+logger = logging.getLogger(__name__)
 
 
 def novelty_bonuses(session: Session, iteration: int, stored: Sequence[StoredTrajectory]) -> NDArray[np.float64]:
@@ -39,7 +43,11 @@ def _judge(session: Session) -> Novelty:
 
 
 def _visits(session: Session, stored: StoredTrajectory) -> list[str]:
-    found = visits(session.open_environment(stored.task), stored.trajectory)
+    try:
+        found = session.ask_environment(stored.task, "achieved_goals", lambda e: visits(e, stored.trajectory))
+    except Outage as outage:
+        logger.warning("no bonus for novelty: attempt %s: %s", stored.id, outage)
+        return []
     settings = session.settings.novelty
     apart = settings.kind == "counts" and settings.scope == "task"
     return [f"{stored.task.hash} {visit}" for visit in found] if apart else found

@@ -204,7 +204,7 @@ def test_whether_sandboxes_work_is_tried_once_a_process(tmp_path):
     fake.write_text(f"#!/bin/sh\necho >> {tried}\nexit 1\n")
     fake.chmod(0o755)
     code = (
-        "from journeyman.agent import sandbox\n"
+        "from journeyman.agent.sandbox import sandbox\n"
         "for _ in range(3):\n"
         "    try: sandbox.check()\n"
         "    except sandbox.SandboxError as error: print(error)\n"

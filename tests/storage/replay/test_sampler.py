@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from journeyman.agent.data import ScoreRecord, Source, Status, Verdict, VerifierId
 from journeyman.agent.errors import StoreError
+from journeyman.storage.replay import draws
 from journeyman.storage.replay.pools import Kind
-from journeyman.storage.replay.sampler import Mix, draws
+from journeyman.storage.replay.sampler import Mix
 from journeyman.storage.runs.policies import NewPolicy
 from journeyman.storage.store import ReplayStore
 from journeyman.storage.trajectories.rows import NewTrajectory

@@ -12,7 +12,10 @@ from journeyman.storage.trajectories.rows import NewTrajectory
 GOAL, STYLE, OTHER = VerifierId("goal", "1", "00"), VerifierId("style", "1", "00"), VerifierId("goal", "2", "00")
 
 
-def passed_both(verdicts) -> bool:
+def passed_both(verdicts) -> bool | None:
+    """None for what was not judged by both, or failed to be."""
+    if any(v not in verdicts or verdicts[v].score is None for v in (GOAL, STYLE)):
+        return None
     return all(v in verdicts and verdicts[v].score == 1 for v in (GOAL, STYLE))
 
 
@@ -52,11 +55,15 @@ def count(store: ReplayStore, run_id: str, iterations: range = range(1, 4)) -> d
 
 
 def test_counts_by_task(full: ReplayStore, run_id: str) -> None:
-    assert count(full, run_id) == {"hash1": Tally(12, 3), "hash2": Tally(6, 6), "hash3": Tally(6, 0)}
+    assert count(full, run_id) == {"hash1": Tally(12, 9, 3), "hash2": Tally(6, 6, 6), "hash3": Tally(6, 0, 0)}
 
 
 def test_only_the_iterations_asked_for(full: ReplayStore, run_id: str) -> None:
-    assert count(full, run_id, range(2, 3)) == {"hash1": Tally(4, 1), "hash2": Tally(2, 2), "hash3": Tally(2, 0)}
+    assert count(full, run_id, range(2, 3)) == {
+        "hash1": Tally(4, 3, 1),
+        "hash2": Tally(2, 2, 2),
+        "hash3": Tally(2, 0, 0),
+    }
     assert count(full, run_id, range(1, 1)) == {}
 
 
@@ -83,4 +90,4 @@ def test_the_latest_verdict_counts(full: ReplayStore, run_id: str) -> None:
         if GOAL in t.verdicts and t.verdicts[GOAL].score == 0
     ]
     full.verdicts.add([(i, ScoreRecord(GOAL, Verdict(Status.OK, 1.0), 0.0)) for i in failed])
-    assert count(full, run_id, range(1, 2))["hash1"] == Tally(4, 2)
+    assert count(full, run_id, range(1, 2))["hash1"] == Tally(4, 3, 2)

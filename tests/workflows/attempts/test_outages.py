@@ -56,13 +56,18 @@ def test_another_configuration_of_a_verifier_is_asked_about_what_only_the_old_on
     before = evaluate(session.ref, 0)
     changed = Rubric.build({NEEDS_SERVER: 1.0}, {NEEDS_SERVER: {"switch": str(tmp_path / "other")}})
 
+    def never(broken):
+        raise AssertionError("no environment broke")
+
     def read():
         return session.store.trajectories.of(session.run.id, split=Split.VALIDATION, tokens=False)
 
     with pytest.raises(UsageError, match="after: 8 of 8 attempts have no reward; needs_server on the first"):
-        without_outage(session.store, changed, read, "after")
+        without_outage(session.store, changed, read, "after", never)
     (tmp_path / "other").write_text("")
-    assert all(changed.succeeded(stored.verdicts) for stored in without_outage(session.store, changed, read, "after"))
+    assert all(
+        changed.succeeded(stored.verdicts) for stored in without_outage(session.store, changed, read, "after", never)
+    )
     session.rubric = changed
     assert evaluate(session.ref, 0) == before  # a result that is stored stands
 

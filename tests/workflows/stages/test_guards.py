@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from journeyman.agent.data import Source, Split
 from journeyman.agent.errors import DataError, SettingsError, UsageError
-from journeyman.storage.runs.evaluations import EvaluationInfo
 from journeyman.workflows.session.checking import check
 from journeyman.workflows.session.session import Session
 from journeyman.workflows.settings.loading import parse_settings
@@ -132,10 +133,16 @@ def test_files_of_a_guards_environment_are_anchored(tmp_path) -> None:
 
 
 def test_a_candidate_that_solves_as_many_attempts_is_no_worse_however_the_sums_are_rounded(watched) -> None:
-    """One of five attempts solved at five of ten tasks, or all five at one: 0.1, and 0.09999999999999998."""
-    session = watched.open()
-    for number, score in ((1, 0.1), (2, 0.09999999999999998)):
-        found = EvaluationInfo(Split.VALIDATION, number - 1, number, 10, 5, score, score, None)
-        watched.candidate(session, number - 1, right)
-        session.store.evaluations.add(session.run.id, found)
+    """All five attempts solved at one of ten tasks, or one of five at five of them: 0.1, and 0.09999999999999998."""
+    session = watched.open(tasks={"train": 4, "validation": 10, "test": 1}, evaluate={"attempts": 5})
+    scores = []
+    for iteration, solved in enumerate(({0: 5}, {0: 1, 1: 1, 2: 1, 3: 1, 4: 1})):
+        asked: Counter[int] = Counter()
+
+        def answer(a, b, asked=asked, solved=solved):
+            asked[a] += 1
+            return "answer" if asked[a] <= solved.get(a, 0) else "what?"
+
+        scores.append(measured(watched, session, iteration, answer)["pass@1"])
+    assert scores[1] < scores[0] == 0.1
     assert promote(session.ref, 1)["promoted"]

@@ -1,0 +1,258 @@
+"""Threads that other people's code runs in, so that whatever it does takes a bounded time.
+
+Each environment lives in a host of its own: a thread with an event loop. Code that awaits and code that blocks are
+alike from outside: what does not answer in time is given up. Python cannot end a thread from outside; one that is
+stuck in a call to the system stays behind, asleep, until the process ends, and is never used again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import logging
+import os
+import resource
+import selectors
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from typing import Any, Generic, TypeVar
+from weakref import WeakKeyDictionary
+
+from journeyman.agent.errors import InvalidAction, JourneymanError, Outage, UsageError
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+MAX_REASON_CHARS = 2000
+"""Longest text kept of what was raised."""
+_GRACE_S = 1.0
+"""How long a call that was given up may take to notice it."""
+_SPARE = 1024
+"""Most hosts kept for the next episodes."""
+_FILES = 65_536
+
+
+class Outcome(Generic[T]):
+    """What became of a call: a value, or what it raised."""
+
+    def __init__(self, value: T | None = None, raised: BaseException | None = None) -> None:
+        self._value, self._raised = value, raised
+
+    def get(self) -> T:
+        """The value; raises what was raised."""
+        if self._raised is not None:
+            raise self._raised
+        return self._value  # type: ignore[return-value]  # T may be None
+
+
+class Host:
+    """A thread with an event loop, for the calls of one environment, one after another."""
+
+    def __init__(self) -> None:
+        self._loop = _new_loop()
+        self._task: asyncio.Task[None] | None = None
+        self._stuck = False
+        self._thread = threading.Thread(target=self._run, name="environment", daemon=True)
+        self._thread.start()
+
+    async def call(self, what: str, function: Callable[[], Awaitable[T]], seconds: float) -> T:
+        """What `function` returns in the thread; raises Outage where it raises or has no answer within `seconds`.
+
+        InvalidAction, and this package's own errors, are raised as they are.
+        """
+        if self._stuck:
+            raise Outage(f"{what}: not called, since an earlier call has not ended")
+        with _calls_of_this_loop().one_more():
+            outcome = await self._in_thread(lambda: _outcome(what, function), seconds)
+        if outcome is None:
+            await self._give_up()
+            raise Outage(f"{what}: no answer within {seconds:g} s")
+        return outcome.get()
+
+    def retire(self) -> None:
+        """The environment is closed: the host is kept for another, or its thread ends."""
+
+        def settle() -> None:
+            if asyncio.all_tasks(self._loop) or len(_spare) >= _SPARE:
+                self._loop.stop()
+            else:
+                _spare.append(self)
+
+        if not self._stuck:
+            self._loop.call_soon_threadsafe(settle)
+
+    async def _in_thread(self, function: Callable[[], Awaitable[T]], seconds: float) -> T | None:
+        """What it returns; None where that takes longer."""
+        here = asyncio.get_running_loop()
+        answer: asyncio.Future[T | None] = here.create_future()
+
+        def deliver(found: T | None) -> None:
+            if not answer.done():
+                answer.set_result(found)
+
+        async def work() -> None:
+            found = await function()
+            with suppress(RuntimeError):  # the caller's loop is closed: nobody waits any more
+                here.call_soon_threadsafe(deliver, found)
+
+        def begin() -> None:
+            self._task = self._loop.create_task(work())
+
+        late = here.call_later(seconds, deliver, None)
+        self._loop.call_soon_threadsafe(begin)
+        try:
+            return await answer
+        finally:
+            late.cancel()
+
+    async def _give_up(self) -> None:
+        """Cancels the call under way; a thread that does not notice is asked to end, and never used again.
+
+        Loops that Python runs end by it; a call to the system goes on until it returns.
+        """
+        task = self._task
+
+        async def cancel() -> bool:
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
+            return True
+
+        if not await self._in_thread(cancel, _GRACE_S):
+            self._stuck = True
+            thread = ctypes.c_ulong(self._thread.ident or 0)
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(SystemExit))
+            self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def _run(self) -> None:
+        with suppress(SystemExit):  # an abandoned thread is asked to end by it
+            self._loop.run_forever()
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+        self._loop.call_soon(self._loop.stop)
+        self._loop.run_forever()  # one turn, in which they hear of it
+        self._loop.close()
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    """An event loop that takes two file descriptors; UsageError where there are none left."""
+    try:
+        loop = asyncio.SelectorEventLoop(selectors.PollSelector())
+    except OSError as error:
+        raise UsageError(
+            f"no event loop for an environment: {error.strerror}; raise `ulimit -n` above three times the episodes "
+            "under way, or set generate.chunk lower"
+        ) from None
+    loop.set_exception_handler(_note)
+    return loop
+
+
+class _Calls:
+    """The calls of one event loop that are under way, less those that take long."""
+
+    def __init__(self) -> None:
+        self._begun: dict[object, float] = {}
+        self._none_left = asyncio.Event()
+
+    @contextmanager
+    def one_more(self) -> Iterator[None]:
+        """Counts a call while the block goes on; whoever made it goes on before anyone else hears of its end."""
+        call = object()
+        self._begun[call] = time.monotonic()
+        try:
+            yield
+        finally:
+            self._begun.pop(call, None)
+            if not self._begun:
+                self._none_left.set()
+
+    async def quick_ones_ended(self, seconds: float) -> None:
+        """Returns when none is under way that has not taken `seconds` yet; one that has is not waited for again."""
+        while self._begun:
+            self._none_left.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._none_left.wait(), seconds)
+            latest = time.monotonic() - seconds
+            self._begun = {call: began for call, began in self._begun.items() if began > latest}
+
+
+_calls: WeakKeyDictionary[asyncio.AbstractEventLoop, _Calls] = WeakKeyDictionary()
+
+
+def _calls_of_this_loop() -> _Calls:
+    loop = asyncio.get_running_loop()
+    if loop not in _calls:
+        _calls[loop] = _Calls()
+    return _calls[loop]
+
+
+async def quick_calls_ended(seconds: float) -> None:
+    """Returns when the running event loop has no call to a host under way that has not taken `seconds` yet.
+
+    So whoever collects what several episodes ask for gets the same from the same episodes, however long each of their
+    environments took, as long as that was less.
+    """
+    await _calls_of_this_loop().quick_ones_ended(seconds)
+
+
+_spare: list[Host] = []
+os.register_at_fork(after_in_child=_spare.clear)  # threads do not come along
+
+
+def _note(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What tasks that an environment left behind complain of is its own affair."""
+    logger.debug("an environment's event loop: %s", context.get("message"))
+
+
+def a_host() -> Host:
+    """A host that nobody else uses; `retire` it at the end."""
+    with suppress(IndexError):
+        return _spare.pop()
+    _allow_many_files()
+    return Host()
+
+
+@cache
+def _allow_many_files() -> None:
+    """Hundreds of episodes go on at once: the limit of this process is raised to what the system allows it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+async def call_bounded(what: str, function: Callable[[], T], seconds: float) -> T:
+    """What a plain function of a plugin returns; raises Outage where it raises or has no answer within `seconds`."""
+
+    async def called() -> T:
+        return function()
+
+    host = a_host()
+    try:
+        return await host.call(what, called, seconds)
+    finally:
+        host.retire()
+
+
+async def _outcome(what: str, function: Callable[[], Awaitable[T]]) -> Outcome[T]:
+    """The one boundary around other people's code: whatever it raises, SystemExit and the like too, is an outage."""
+    try:
+        return Outcome(await function())
+    except (JourneymanError, InvalidAction) as error:
+        return Outcome(raised=error)
+    except BaseException as error:
+        return Outcome(raised=Outage(f"{what}: {_described(error)}"))
+
+
+def _described(error: BaseException) -> str:
+    """Kind and text, in which only valid characters are left; the kind alone where the text cannot be had."""
+    kind = type(error).__name__
+    try:
+        text = str(error)[:MAX_REASON_CHARS].encode(errors="backslashreplace").decode()
+    except BaseException:
+        return kind
+    return f"{kind}: {text}" if text else kind
