@@ -1,4 +1,4 @@
-"""A chat server that says what it is told to, a clock for tests of what must cost little, and the order of the tests."""
+"""A chat server that says what it is told to, a clock for tests of what must cost little, and the tests' order."""
 
 from __future__ import annotations
 

