@@ -148,7 +148,7 @@ def test_a_scheduled_run_goes_through_on_a_worker_elsewhere(serving, cli, small,
     assert "prefect work-pool create shelf --type process" in missing.stderr
     create = [sys.executable, "-m", "prefect", "work-pool", "create", "shelf", "--type", "process"]
     subprocess.run(create, env=env, check=True, capture_output=True)
-    deployed = cli("deploy", small, "--pool", "shelf", "--cron", NIGHTLY, "--set", "run.iterations=6", **env)
+    deployed = cli("deploy", small, "--pool", "shelf", "--cron", NIGHTLY, "--set", "run.iterations=3", **env)
     assert "deployed journeyman/small to pool 'shelf'" in deployed.stdout
 
     with process("prefect", "worker", "start", "--pool", "shelf", cwd=elsewhere, env=env):
