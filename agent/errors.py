@@ -21,6 +21,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from journeyman.agent.credentials import shown
+
 
 class JourneymanError(Exception):
     """Base of all errors raised by this package."""
@@ -39,7 +41,7 @@ class UnknownNameError(UsageError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str], remedy: str = "") -> None:
         choices = sorted(known)
-        super().__init__(f"unknown {kind} {name!r}: {suggestion(name, choices)}{'; ' + remedy if remedy else ''}")
+        super().__init__(f"unknown {kind} {shown(name)}: {suggestion(name, choices)}{'; ' + remedy if remedy else ''}")
 
 
 class DataError(UsageError):

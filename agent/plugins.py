@@ -1,18 +1,26 @@
-"""Finds environments and verifiers: by entry point, or by a "module:object" name."""
+"""Finds environments and verifiers: by entry point, or by a "module:object" name that a user gave.
+
+Data chooses no code: a name that comes from a stored row, and may have come with a file, finds what is installed and
+what the settings of its run name, and nothing else.
+"""
 
 from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, fields, is_dataclass
+from functools import lru_cache
 from importlib import metadata
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from journeyman.agent.credentials import shown
 from journeyman.agent.data import Json
-from journeyman.agent.errors import SettingsError, UnknownNameError, suggestion
+from journeyman.agent.errors import SettingsError, UnknownNameError, UsageError, suggestion
 
 ENVIRONMENTS = "journeyman.environments"
 VERIFIERS = "journeyman.verifiers"
@@ -27,8 +35,9 @@ class PluginInfo:
     distribution: str
 
 
-def installed(group: str) -> dict[str, PluginInfo]:
-    """The plugins of an entry-point group by name; nothing is imported."""
+@lru_cache
+def installed(group: str) -> Mapping[str, PluginInfo]:
+    """The plugins of an entry-point group by name, as this process first found them; nothing is imported."""
     found: dict[str, PluginInfo] = {}
     for point in metadata.entry_points(group=group):
         origin = f"{point.dist.name} {point.dist.version}" if point.dist else "unknown"
@@ -36,13 +45,15 @@ def installed(group: str) -> dict[str, PluginInfo]:
     return dict(sorted(found.items()))
 
 
-def load_plugin(group: str, name: str, options: Mapping[str, Json]) -> Any:
+def load_plugin(group: str, name: str, options: Mapping[str, Json], given: Collection[str] = ()) -> Any:
     """The plugin `name` of `group`, constructed with `options`, which are checked against its dataclass fields.
 
-    Raises UnknownNameError for an unknown name, SettingsError for one that fails to import or bad options.
+    `given` are the "module:object" names that may be imported beside what is installed: those that a user wrote, in
+    settings or on a command line. Raises UnknownNameError for an unknown name, UsageError for a "module:object" that
+    is not given, SettingsError for one that fails to import or bad options.
     """
     kind = group.rsplit(".", 1)[1].removesuffix("s")
-    factory = _resolve(kind, group, name)
+    factory = _resolve(kind, group, name, given)
     if not (inspect.isclass(factory) and is_dataclass(factory)):
         if options:
             raise SettingsError(f"{kind} {name!r} takes no options, but {sorted(options)} are set")
@@ -56,7 +67,7 @@ def load_plugin(group: str, name: str, options: Mapping[str, Json]) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise SettingsError(f"{kind} {name!r}, option {where!r}: {first['msg']}, got {first['input']!r}") from None
+        raise SettingsError(f"{kind} {name!r}, option {where!r}: {first['msg']}, got {shown(first['input'])}") from None
 
 
 def _made(kind: str, name: str, factory: Callable[[], Any]) -> Any:
@@ -67,11 +78,42 @@ def _made(kind: str, name: str, factory: Callable[[], Any]) -> Any:
         raise SettingsError(f"{kind} {name!r} cannot be made ({why}): name a class of the kind") from error
 
 
-def _resolve(kind: str, group: str, name: str) -> Any:
+_environments: ContextVar[frozenset[str]] = ContextVar("given_environments", default=frozenset())
+
+
+@contextmanager
+def given_environments(names: Collection[str]) -> Iterator[None]:
+    """Within it `load_named_environment` takes these "module:object" names, those of the settings of a run."""
+    token = _environments.set(frozenset(names))
+    try:
+        yield
+    finally:
+        _environments.reset(token)
+
+
+def load_named_environment(name: str) -> Any:
+    """The task set, without options, of the environment that a task names: installed, or given by settings.
+
+    Raises UsageError for any other, and what `load_plugin` raises.
+    """
+    return _named_environment(name, _environments.get())
+
+
+@lru_cache
+def _named_environment(name: str, given: frozenset[str]) -> Any:
+    return load_plugin(ENVIRONMENTS, name, {}, given)
+
+
+def _resolve(kind: str, group: str, name: str, given: Collection[str]) -> Any:
+    known = installed(group)
     if ":" in name:
+        if name not in given and all(name != info.target for info in known.values()):
+            raise UsageError(
+                f"{kind} {name!r} is not installed, and no stored row chooses what is imported: where you trust it, "
+                "name it in the settings of the run (of an imported one: `journeyman import --settings FILE`)"
+            )
         target = name
     else:
-        known = installed(group)
         if name not in known:
             raise UnknownNameError(kind, name, known, "`journeyman plugins` lists them, or give a 'module:object' name")
         target = known[name].target

@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
 
+from journeyman.agent.credentials import hidden
 from journeyman.agent.errors import SettingsError, StoreError, UnknownNameError
 from journeyman.storage.schema import migrate
 from journeyman.storage.schema.base import Base
@@ -125,24 +126,25 @@ class Database:
 
 
 def parse_url(url: str) -> URL:
-    """The URL, checked; raises SettingsError where it cannot be one, or holds a password."""
+    """The URL, checked; raises SettingsError, without credentials, where it cannot be one or holds a password."""
     example = "write sqlite:///FILE.db or postgresql+psycopg://USER@HOST/NAME"
+    place = f"store.url {hidden(url)!r}"
     try:
         parsed = make_url(url)
-        if parsed.password or "password" in parsed.query:
+        if parsed.password or any("pass" in name.lower() for name in parsed.query):
             raise SettingsError("store.url holds a password, which would reach the tables: set PGPASSWORD instead")
         parsed.get_dialect().import_dbapi()
-    except (ValueError, ArgumentError, NoSuchModuleError) as error:
-        raise SettingsError(f"store.url {url!r} is not a database URL ({error}); {example}") from None
+    except (ValueError, ArgumentError, NoSuchModuleError):  # whose texts show all of it
+        raise SettingsError(f"{place} is not a database URL: its form, driver or port is none; {example}") from None
     except ModuleNotFoundError as error:
         remedy = "pip install 'journeyman[postgresql]'" if error.name == "psycopg" else example
-        raise SettingsError(f"store.url {url!r} needs the package {error.name!r}: {remedy}") from None
+        raise SettingsError(f"{place} needs the package {error.name!r}: {remedy}") from None
     if parsed.get_backend_name() not in ("sqlite", "postgresql"):
-        raise SettingsError(f"store.url {url!r} is neither SQLite nor PostgreSQL; {example}")
+        raise SettingsError(f"{place} is neither SQLite nor PostgreSQL; {example}")
     if parsed.get_dialect().is_async:
-        raise SettingsError(f"store.url {url!r} has an asynchronous driver; {example}")
+        raise SettingsError(f"{place} has an asynchronous driver; {example}")
     if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
-        raise SettingsError(f"store.url {url!r} names no file, and a run needs one that stays; {example}")
+        raise SettingsError(f"{place} names no file, and a run needs one that stays; {example}")
     return parsed
 
 

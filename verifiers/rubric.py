@@ -11,14 +11,14 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import ConfigDict
 
 from journeyman.agent.data import Json, ScoreRecord, Status, Task, Trajectory, Verdict, VerifierId
 from journeyman.agent.errors import SettingsError
-from journeyman.agent.plugins import VERIFIERS, load_plugin
+from journeyman.agent.plugins import VERIFIERS, given_environments, load_plugin
 from journeyman.agent.protocols import BatchVerifier, Verifier
 from journeyman.verifiers.isolation.boundary import judged_together
 from journeyman.verifiers.isolation.pool import PoolLimits, VerifierPool, distinct_attempts, shared_pool
@@ -74,17 +74,20 @@ class Rubric:
         terms: Mapping[str, float | Term],
         options: Mapping[str, Mapping[str, Json]],
         pool: VerifierPool | None = None,
+        environments: Collection[str] = (),
     ) -> Rubric:
         """From verifier names with their terms (a number is a weight) and options; None is the shared pool.
 
-        Raises SettingsError or UnknownNameError, naming the verifier.
+        The names are a user's own, of settings or a command line, never a row's; so are `environments`, those by
+        "module:object" that tasks may name for verifiers to ask. Raises SettingsError or UnknownNameError, naming the
+        verifier.
         """
         found = {name: term if isinstance(term, Term) else Term(term) for name, term in terms.items()}
         if not any(term.weight and not term.shaping for term in found.values()):
             raise SettingsError(
                 "no verifier has a weight (shaping apart), so nothing would be a success: set [rubric] NAME = 1.0"
             )
-        criteria = [criterion(name, options.get(name, {}), term) for name, term in found.items()]
+        criteria = [criterion(name, options.get(name, {}), term, environments) for name, term in found.items()]
         return cls(tuple(criteria), pool or shared_pool(PoolLimits()))
 
     def check(self) -> None:
@@ -150,15 +153,15 @@ class Rubric:
         return self.succeeded({score.verifier: score.verdict for score in scores})
 
 
-def criterion(name: str, options: Mapping[str, Json], term: Term) -> Criterion:
-    """The verifier of that name; raises SettingsError or UnknownNameError, naming it."""
-    verifier = load_plugin(VERIFIERS, name, options)
+def criterion(name: str, options: Mapping[str, Json], term: Term, environments: Collection[str] = ()) -> Criterion:
+    """The verifier of that name, as `Rubric.build` takes it; raises SettingsError or UnknownNameError, naming it."""
+    verifier = load_plugin(VERIFIERS, name, options, (name,))
     if not isinstance(verifier, Verifier | BatchVerifier):
         raise SettingsError(f"verifier {name!r} is no Verifier: it needs name, version and verify(task, trajectory)")
     config = json.dumps(options, sort_keys=True)
     config_hash = hashlib.blake2b(config.encode(), digest_size=4).hexdigest()
     identity = VerifierId(verifier.name, verifier.version, config_hash)
-    return Criterion(verifier, identity, term, Recipe(name, config, verifier.version))
+    return Criterion(verifier, identity, term, Recipe(name, config, verifier.version, tuple(environments)))
 
 
 def _given(verdicts: Mapping[VerifierId, Verdict], asked: Sequence[Criterion]) -> list[tuple[Term, float]] | None:
@@ -189,7 +192,8 @@ def _ask(one: Criterion, attempts: Sequence[tuple[Task, Trajectory]], pool: Veri
         return [ScoreRecord(one.id, verdict, milliseconds) for verdict, milliseconds in judged]
     keys, distinct = distinct_attempts(attempts, expenses=expenses)
     started = time.perf_counter()
-    verdicts = judged_together(one.verifier, list(distinct.values()))
+    with given_environments(one.recipe.environments):
+        verdicts = judged_together(one.verifier, list(distinct.values()))
     each = 1000 * (time.perf_counter() - started) / max(len(distinct), 1)
     found = {key: ScoreRecord(one.id, verdict, each) for key, verdict in zip(distinct, verdicts, strict=True)}
     return [found[key] for key in keys]

@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from journeyman.agent.credentials import hidden
 from journeyman.agent.errors import JourneymanError
 from journeyman.workflows.settings.defaults import DEFAULT_STORE
 
@@ -251,7 +252,8 @@ def _set_argument(command: argparse.ArgumentParser) -> None:
 
 def _store_argument(command: argparse.ArgumentParser) -> None:
     default = os.environ.get("JOURNEYMAN_STORE", DEFAULT_STORE)
-    command.add_argument("--store", default=default, metavar="URL", help=f"the database (default {default})")
+    told = hidden(default).replace("%", "%%")  # argparse's own sign
+    command.add_argument("--store", default=default, metavar="URL", help=f"the database (default {told})")
 
 
 if __name__ == "__main__":

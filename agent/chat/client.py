@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from journeyman.agent.chance import keyed_rng
+from journeyman.agent.credentials import hidden
 from journeyman.agent.data import Json, Message
 from journeyman.agent.errors import ChatTimeoutError, SamplerError, SettingsError, UnknownNameError, UsageError
 
@@ -179,9 +180,13 @@ class ChatClient:
 
 def check_url(url: str) -> None:
     """Raises SettingsError where `url` is no http URL, or holds a password or a query, which would be stored."""
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise SettingsError(f"option 'url': {url!r} is no http URL, e.g. http://localhost:8000/v1")
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # no port, no host in brackets; its text may show a password
+        usable = False
+    if not usable:
+        raise SettingsError(f"option 'url': {hidden(url)!r} is no http URL, e.g. http://localhost:8000/v1")
     if parts.username or parts.password or parts.query:
         raise SettingsError("option 'url' holds a user, a password or a query: give an API key by the environment")
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from journeyman.agent.chat.tool_calls import ToolFormat, describe_tools, read_calls, tool_schemas, write_call
 from journeyman.agent.data import Episode, Message, Segment, Tool, Trajectory
-from journeyman.agent.errors import SettingsError
+from journeyman.agent.errors import DataError, SettingsError
 
 _PROBE = "probe-3f9c"  # text that no template contains
 _PROBE_TOOL = Tool(_PROBE, "", {"type": "object", "properties": {}})
@@ -71,10 +71,16 @@ class Renderer:
         return Message("assistant", text, read_calls(text, self.tool_format, tools))
 
     def write(self, action: Message, tools: Sequence[Tool] = ()) -> Message:
-        """An expert's action with its calls written into its content, where they are not in it already."""
+        """An expert's action with its calls written into its content, where they are not in it already.
+
+        Raises DataError for a call that the model's format cannot say, since no tool takes it.
+        """
         if read_calls(action.content, self.tool_format, tools) == action.tool_calls:
             return action
-        calls = [write_call(call, self.tool_format, tools) for call in action.tool_calls]
+        try:
+            calls = [write_call(call, self.tool_format, tools) for call in action.tool_calls]
+        except ValueError as error:
+            raise DataError(f"an expert's tool call cannot be written: {error}") from None
         gap = "\n" if self.tool_format is ToolFormat.HERMES else ""
         content = gap.join([*([action.content] if action.content else []), *calls])
         return Message(action.role, content, action.tool_calls)

@@ -27,17 +27,21 @@ def read_chat_demonstrations(path: str) -> list[ChatDemonstration]:
     An assistant's `tool_calls` are `{"name": ..., "arguments": {...}}` or OpenAI's form (inside `function`, the
     arguments as JSON text). Raises DataError, naming file and line, for a row of another shape.
     """
-    found = []
+    found = [demonstration for _, demonstration in placed_demonstrations(path)]
+    if not found:
+        raise DataError(f"{path}: no rows")
+    return found
+
+
+def placed_demonstrations(path: str) -> Iterator[tuple[str, ChatDemonstration]]:
+    """The demonstrations of `read_chat_demonstrations`, each with its place ("file:line")."""
     for where, row in jsonl_rows(path):
         if "messages" not in row:
             raise DataError(f"{where}: no column 'messages': {suggestion('messages', row)}")
         prompt, actions = chat_turns(row["messages"], where)
         if not actions:
             raise DataError(f"{where}: no message of role 'assistant', so nothing is demonstrated")
-        found.append(ChatDemonstration(prompt, actions, row.get("answer")))
-    if not found:
-        raise DataError(f"{path}: no rows")
-    return found
+        yield where, ChatDemonstration(prompt, actions, row.get("answer"))
 
 
 def jsonl_rows(path: str) -> Iterator[tuple[str, dict[str, Json]]]:

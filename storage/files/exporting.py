@@ -1,7 +1,8 @@
 """Trajectories as plain rows for files: the round trip through `importing` is exact, token ids and log-probs included.
 
 One row is one attempt with its task, turns, segments, every verdict ever given, people's labels and what updates used
-of it, e.g. for JSONL or Parquet. Attempts are named by group and number, policy versions by number: ids stay behind.
+of it, e.g. for JSONL or Parquet; `row_schema` has its fields. An attempt has its id, in lower case with dashes; rows
+name each other by group and number, and policy versions by number.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from sqlalchemy.orm import aliased
 
 from journeyman.agent.data import Segment
 from journeyman.storage.database import chunks
+from journeyman.storage.files.row_schema import FORMAT
 from journeyman.storage.runs.policies import Use
 from journeyman.storage.schema.runs import PolicyVersion, Retraction
 from journeyman.storage.schema.trajectories import Label, Score, TrainingUse, TrajectoryGroup, TrajectoryRow
@@ -23,8 +25,6 @@ from journeyman.storage.trajectories.loading import StoredTrajectory
 from journeyman.storage.trajectories.rows import turn_rows
 from journeyman.storage.trajectories.verdicts import ANY_CONFIGURATION
 
-FORMAT = 3
-"""Number of the rows' layout; files of another one are refused."""
 USE = tuple(name for name in Use.__slots__ if name != "trajectory_id")
 """What a row says of a training use, beside the number of the policy version."""
 _PAGE = 500
@@ -66,6 +66,7 @@ def _row(stored: StoredTrajectory, parent: list[Any] | None) -> dict[str, Any]:
     task, trajectory = stored.task, stored.trajectory
     return {
         "format": FORMAT,
+        "id": stored.id,
         "group": stored.group,
         "attempt": trajectory.attempt,
         "source": str(trajectory.source),

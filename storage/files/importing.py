@@ -1,202 +1,151 @@
-"""Exported rows into the store: the inverse of `exporting`. Importing a file again adds nothing."""
+"""Exported rows into the store: the inverse of `exporting`. All of them or none: an import is one transaction.
+
+So one that is killed leaves nothing, and nobody sees a run with a part of its rows. On SQLite other writers wait till
+it is over.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
+from sqlalchemy import Connection, select
 
-from journeyman.agent.data import ScoreRecord, Segment, Source, Split, StopReason, Task, Trajectory, VerifierId
-from journeyman.agent.data import as_messages as messages
-from journeyman.agent.errors import DataError
-from journeyman.storage.database import insert_new
-from journeyman.storage.files.exporting import FORMAT, USE
-from journeyman.storage.schema.runs import Retraction
-from journeyman.storage.schema.trajectories import Score, TrainingUse
+from journeyman.agent.data import Json, VerifierId
+from journeyman.storage.database import chunks, insert_new
+from journeyman.storage.files.checking import checked
+from journeyman.storage.files.exporting import USE
+from journeyman.storage.files.row_schema import ExportedRow
+from journeyman.storage.runs.policies import add_imported
+from journeyman.storage.runs.runs import RunInfo, create_run, finish_run
+from journeyman.storage.runs.tasks import task_row
+from journeyman.storage.schema.runs import Retraction, TaskRow
+from journeyman.storage.schema.trajectories import Score, TrainingUse, TrajectoryRow
 from journeyman.storage.store import ReplayStore
-from journeyman.storage.trajectories.labels import NewLabel
-from journeyman.storage.trajectories.rows import NewTrajectory, score_row, turn_from_row, verdict_from_row
+from journeyman.storage.trajectories.labels import NewLabel, insert_label, labels_of
+from journeyman.storage.trajectories.rows import NewTrajectory, score_row
+from journeyman.storage.trajectories.trajectories import ids_of
 from journeyman.storage.trajectories.verdicts import retraction_row
+from journeyman.storage.trajectories.writing import add_chunk
 
 _PAGE = 500
 _Key = tuple[str, int]
 """An attempt's name within its run: its group's key, and its number."""
 
 
-def import_rows(store: ReplayStore, run_id: str, rows: Iterable[Mapping[str, Any]]) -> int:
-    """Stores exported rows in a run; how many. Attempts that the run has already are left as they are.
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What came of an import."""
 
-    Their policy versions become versions of the run without weights. Raises DataError for a row that is no such row,
-    which `check_rows` finds before anything is stored.
+    run: RunInfo
+    rows: int
+    retracted: Mapping[VerifierId, str]
+    """Whose verdicts count no more from now on, in the whole store, and why."""
+
+
+def import_run(
+    store: ReplayStore, name: str, settings: Mapping[str, Json], read: Callable[[], Iterable[Any]], where: str
+) -> Imported:
+    """A new run of that name, finished, with exported rows.
+
+    `read` gives the rows, again where the transaction has to be tried again; `where` is what an error says they are
+    from. Raises what `import_rows` raises, and then there is no such run.
+    """
+
+    def work(connection: Connection) -> Imported:
+        run = create_run(connection, name, settings)
+        count, retracted = _import(connection, run.id, checked(read(), where))
+        finish_run(connection, run.id)
+        return Imported(run, count, retracted)
+
+    return store.database.write_again(work)
+
+
+def import_rows(store: ReplayStore, run_id: str, rows: Iterable[Any]) -> int:
+    """Stores exported rows in a run, all or none; how many. Attempts that the run has already are left as they are.
+
+    Their policy versions become versions of the run without weights. An attempt keeps its id where the store has none
+    of that id. Raises DataError for what is no such row.
+    """
+    with store.database.write() as connection:
+        return _import(connection, run_id, checked(rows))[0]
+
+
+def _import(connection: Connection, run_id: str, rows: Iterator[ExportedRow]) -> tuple[int, Mapping[VerifierId, str]]:
+    """How many rows there are, and the new retractions.
+
     Labels come last, since one may compare an attempt with a later one; they are held in memory till then.
     """
     count = 0
-    labels: list[_ReadLabel] = []
-    for page in pages(rows, _PAGE):
-        try:
-            _import_page(store, run_id, page, count)
-            labels += [_read_label(row, label) for row in page for label in row["labels"]]
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise _no_rows(error, count, page) from error
+    labels: list[tuple[_Key, Any]] = []
+    retracted: dict[VerifierId, str] = {}
+    query = select(Retraction.verifier, Retraction.version, Retraction.config_hash)
+    known = {VerifierId(*row) for row in connection.execute(query)}
+    while page := list(islice(rows, _PAGE)):
+        _import_page(connection, run_id, page, count)
+        labels += [(row.key, label) for row in page for label in row.labels]
+        retracted |= {s.by: s.retracted for row in page for s in row.scores if s.retracted is not None}
         count += len(page)
-    _import_labels(store, run_id, labels)
-    return count
-
-
-def check_rows(rows: Iterable[Mapping[str, Any]]) -> None:
-    """Raises the DataError that `import_rows` would, and one where there are no rows; nothing is stored."""
-    keys: set[_Key] = set()
-    compared: dict[_Key, _Key] = {}
-    count = 0
-    for page in pages(rows, _PAGE):
-        try:
-            keys |= {(row["group"], row["attempt"]) for row in page}
-            for row in page:
-                _check_row(row, keys)
-                read = (_read_label(row, label) for label in row["labels"])
-                compared |= {label.other: label.key for label in read if label.other is not None}
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise _no_rows(error, count, page) from error
-        count += len(page)
-    for other, key in compared.items():
-        if other not in keys:
-            raise DataError(f"a label compares {key} with {other}, which is not among the rows")
-    if not count:
-        raise DataError("there are no rows to import")
-
-
-def _check_row(row: Mapping[str, Any], keys: Collection[_Key]) -> None:
-    if row["format"] != FORMAT:
-        raise ValueError(f"format {row['format']}, not {FORMAT}")
-    _task(row["task"])
-    _read_trajectory(row)
-    for score in row["scores"]:
-        _record(score)
-        score["attempt"], score["retracted"]
-    for use in row["uses"]:
-        use["policy"], [use[name] for name in USE]
-    row["iteration"], row["policy"], row["relabeller"]
-    if row["parent"] and tuple(row["parent"]) not in keys:
-        raise ValueError(f"the parent {row['parent']} is not among the rows before")
-
-
-def _no_rows(error: Exception, before: int, page: Sequence[Any]) -> DataError:
-    why = f"{type(error).__name__}: {error}"
-    return DataError(f"rows {before + 1} to {before + len(page)} are no exported trajectories ({why})")
-
-
-def pages(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    """The rows in lists of `size`, the last one shorter."""
-    iterator = iter(rows)
-    while page := list(islice(iterator, size)):
-        yield page
-
-
-def _segment(row: Mapping[str, Any]) -> Segment:
-    logprobs = row["behaviour_logprobs"]
-    return Segment(
-        np.array(row["prompt_ids"], np.int32),
-        np.array(row["completion_ids"], np.int32),
-        np.array(row["loss_mask"], np.bool_),
-        None if logprobs is None else np.array(logprobs, np.float32),
+    new = {by: why for by, why in retracted.items() if by not in known}
+    insert_new(
+        connection, Retraction, [retraction_row(by.name, by.version, by.config_hash, w) for by, w in new.items()]
     )
+    _import_labels(connection, run_id, labels)
+    return count, new
 
 
-def _import_page(store: ReplayStore, run_id: str, page: Sequence[Mapping[str, Any]], before: int) -> None:
-    tasks = {row["task"]["hash"]: _task(row["task"]) for row in page}
-    store.tasks.add(run_id, tasks.values(), origin="imported", first_ordinal=before)
-    trained = {use["policy"] for row in page for use in row["uses"]}
-    store.policies.add_imported(run_id, trained | {row["policy"] for row in page if row["policy"] is not None})
-    policies = {p.number: p.id for p in store.policies.of(run_id)}
+def _import_page(connection: Connection, run_id: str, page: Sequence[ExportedRow], before: int) -> None:
+    tasks = {row.task.hash: row.task.task() for row in page}
+    told = [task_row(run_id, task, "imported", before + i) for i, task in enumerate(tasks.values())]
+    insert_new(connection, TaskRow, told)
+    numbers = {use.policy for row in page for use in row.uses} | {row.policy for row in page if row.policy is not None}
+    policies = add_imported(connection, run_id, numbers)
+    taken = _taken(connection, [row.id for row in page])
     for is_relabel in (False, True):  # a parent may be in the same page
-        rows = [row for row in page if bool(row["parent"]) is is_relabel]
-        parents = store.trajectories.ids_of(run_id, {tuple(row["parent"]) for row in rows if is_relabel})
-        store.trajectories.add(run_id, [_trajectory(row, policies, parents) for row in rows])
-    ids = store.trajectories.ids_of(run_id, {(row["group"], row["attempt"]) for row in page})
-    scores = [
-        score_row(ids[row["group"], row["attempt"]], _record(score), score["attempt"])
-        for row in page
-        for score in row["scores"]
-    ]
+        rows = [row for row in page if (row.parent is not None) is is_relabel]
+        parents = ids_of(connection, run_id, {row.parent for row in rows if row.parent is not None})
+        add_chunk(connection, run_id, [_new(row, policies, parents, taken) for row in rows], ())
+    ids = ids_of(connection, run_id, {row.key for row in page})
+    scores = [score_row(ids[row.key], score.record(), score.attempt) for row in page for score in row.scores]
     uses = [
-        {"trajectory_id": ids[row["group"], row["attempt"]], "policy_version_id": policies[use["policy"]]}
-        | {name: use[name] for name in USE}
+        {"trajectory_id": ids[row.key], "policy_version_id": policies[use.policy]}
+        | {name: getattr(use, name) for name in USE}
         for row in page
-        for use in row["uses"]
+        for use in row.uses
     ]
-    retractions = {
-        (score["verifier"], score["version"], score["config_hash"]): score["retracted"]
-        for row in page
-        for score in row["scores"]
-        if score["retracted"] is not None
-    }
-    with store.database.write() as connection:
-        insert_new(connection, Score, scores)
-        insert_new(connection, Retraction, [retraction_row(*which, why) for which, why in retractions.items()])
-        insert_new(connection, TrainingUse, uses)
+    insert_new(connection, Score, scores)
+    insert_new(connection, TrainingUse, uses)
 
 
-def _task(row: Mapping[str, Any]) -> Task:
-    prompt = messages(row["prompt"])
-    return Task(row["environment"], row["goal"], prompt, Split(row["split"]), row["hash"], row["payload"])
+def _taken(connection: Connection, ids: Sequence[str]) -> set[str]:
+    """Those of the ids that the store has already: of the run that was exported, say."""
+    found: set[str] = set()
+    for chunk in chunks(ids):
+        found.update(connection.scalars(select(TrajectoryRow.id).where(TrajectoryRow.id.in_(chunk))))
+    return found
 
 
-def _trajectory(
-    row: Mapping[str, Any], policies: Mapping[int, str], parents: Mapping[tuple[str, int], str]
-) -> NewTrajectory:
-    parent = parents[tuple(row["parent"])] if row["parent"] else None
-    policy = None if row["policy"] is None else policies[row["policy"]]
-    return NewTrajectory(row["group"], _read_trajectory(row), row["iteration"], policy, parent, row["relabeller"])
-
-
-def _read_trajectory(row: Mapping[str, Any]) -> Trajectory:
-    return Trajectory(
-        row["task"]["hash"],
-        Source(row["source"]),
-        tuple(turn_from_row(turn) for turn in row["turns"]),
-        tuple(_segment(segment) for segment in row["segments"]),
-        StopReason(row["stop_reason"]),
-        row["attempt"],
-        row["error"],
-        row["seconds"],
+def _new(row: ExportedRow, policies: Mapping[int, str], parents: Mapping[_Key, str], taken: set[str]) -> NewTrajectory:
+    return NewTrajectory(
+        row.group,
+        row.trajectory(),
+        row.iteration,
+        None if row.policy is None else policies[row.policy],
+        None if row.parent is None else parents[row.parent],
+        row.relabeller,
+        id=None if row.id in taken else row.id,
     )
 
 
-def _record(row: Mapping[str, Any]) -> ScoreRecord:
-    verifier = VerifierId(row["verifier"], row["version"], row["config_hash"])
-    return ScoreRecord(verifier, verdict_from_row(row), row["latency_ms"])
-
-
-class _ReadLabel(NamedTuple):
-    """A label as a file has it."""
-
-    key: _Key
-    other: _Key | None
-    value: float
-    person: str
-    comment: str | None
-    at: datetime
-
-
-def _read_label(row: Mapping[str, Any], label: Mapping[str, Any]) -> _ReadLabel:
-    other = None if label["other"] is None else (str(label["other"][0]), int(label["other"][1]))
-    said = float(label["value"]), str(label["person"]), label["comment"]
-    return _ReadLabel((row["group"], row["attempt"]), other, *said, datetime.fromisoformat(label["created_at"]))
-
-
-def _import_labels(store: ReplayStore, run_id: str, labels: Sequence[_ReadLabel]) -> None:
+def _import_labels(connection: Connection, run_id: str, labels: Sequence[tuple[_Key, Any]]) -> None:
     """Adds the labels that are not there yet: labels have no natural key, so all they say is compared."""
-    ids = store.trajectories.ids_of(
-        run_id, {key for label in labels for key in (label.key, label.other) if key is not None}
-    )
-    there = set(store.labels.of(run_id))
-    for label in labels:
-        if label.other is not None and label.other not in ids:
-            raise DataError(f"a label compares {label.key} with {label.other}, which is not among the rows")
+    keys = {key for key, _ in labels} | {label.other for _, label in labels if label.other is not None}
+    ids = ids_of(connection, run_id, keys)
+    there = set(labels_of(connection, run_id)) if labels else set()
+    for key, label in labels:
         other = None if label.other is None else ids[label.other]
-        new = NewLabel(ids[label.key], other, label.value, label.person, label.comment, label.at)
+        new = NewLabel(ids[key], other, label.value, label.person, label.comment, label.at())
         if new not in there:
-            store.labels.add(new)
+            insert_label(connection, new)

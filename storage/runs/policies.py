@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Connection, select, update
 
 from journeyman.agent.data import Json
 from journeyman.agent.errors import UnknownNameError
@@ -70,29 +70,17 @@ class Policies:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def add(self, run_id: str, policy: NewPolicy, uses: Iterable[Use] = (), *, kept: bool = True) -> None:
+    def add(self, run_id: str, policy: NewPolicy, uses: Iterable[Use] = ()) -> None:
         """A version whose files are written already, with the trajectories it was trained on, in one transaction.
 
-        One with that number is left as it is. `kept` False says that there are no files.
+        One with that number is left as it is.
         """
-        row = {
-            "id": new_id(),
-            "run_id": run_id,
-            "kept": kept,
-            "created_at": now(),
-            **{name: getattr(policy, name) for name in NewPolicy.__slots__},
-        }
+        row = _policy_row(run_id, policy)
         used = [{"policy_version_id": row["id"], **{n: getattr(use, n) for n in Use.__slots__}} for use in uses]
         with self.database.write() as connection:
             insert_new(connection, PolicyVersion, [row])
             if connection.scalar(select(PolicyVersion.id).where(PolicyVersion.id == row["id"])):
                 insert_new(connection, TrainingUse, used)
-
-    def add_imported(self, run_id: str, numbers: Collection[int]) -> None:
-        """Versions that imported trajectories name: without weights, and never promoted."""
-        policy = NewPolicy(0, None, 0, IMPORTED, "", {}, promoted=False)
-        for number in sorted(set(numbers) - {p.number for p in self.of(run_id)}):
-            self.add(run_id, replace(policy, number=number, iteration=max(number - 1, 0)), kept=False)
 
     def of(self, run_id: str) -> list[PolicyInfo]:
         """The run's versions by number."""
@@ -136,3 +124,19 @@ class Policies:
             rows = connection.execute(query).mappings().all()
         names = PolicyInfo.__slots__
         return [PolicyInfo(**{name: row[name] for name in names}) for row in rows]
+
+
+def add_imported(connection: Connection, run_id: str, numbers: Collection[int]) -> dict[int, str]:
+    """Versions that imported trajectories name, without weights and never promoted, made where there are none; ids."""
+    rows = []
+    for number in sorted(numbers):
+        policy = NewPolicy(number, None, max(number - 1, 0), IMPORTED, "", {}, promoted=False)
+        rows.append(_policy_row(run_id, policy) | {"kept": False})
+    insert_new(connection, PolicyVersion, rows)
+    query = select(PolicyVersion.number, PolicyVersion.id).where(PolicyVersion.run_id == run_id)
+    return {row.number: row.id for row in connection.execute(query)}
+
+
+def _policy_row(run_id: str, policy: NewPolicy) -> dict[str, Any]:
+    told = {name: getattr(policy, name) for name in NewPolicy.__slots__}
+    return {"id": new_id(), "run_id": run_id, "kept": True, "created_at": now(), **told}

@@ -45,21 +45,12 @@ class Runs:
     def create(self, name: str, settings: Mapping[str, Json], terms: Iterable[TermInfo] = ()) -> RunInfo:
         """A new run of that name. In the views of one without terms every verifier that judged is asked for success."""
         told = list(terms)
-
-        def work(connection: Connection) -> RunInfo:
-            count = connection.scalar(select(func.count()).select_from(Run).where(Run.name == name)) or 0
-            run = RunInfo(new_id(), name, count, settings, finished=False)
-            row = {"id": run.id, "name": name, "ordinal": count, "settings": dict(settings), "created_at": now()}
-            connection.execute(insert(Run), [row])
-            insert_new(connection, RubricTerm, [{"run_id": run.id, **asdict(term)} for term in told])
-            return run
-
-        return self.database.write_again(work)
+        return self.database.write_again(lambda connection: create_run(connection, name, settings, told))
 
     def finish(self, run_id: str) -> None:
         """Marks the run as complete."""
         with self.database.write() as connection:
-            connection.execute(update(Run).where(Run.id == run_id, Run.finished_at.is_(None)).values(finished_at=now()))
+            finish_run(connection, run_id)
 
     def seconds(self, run_id: str) -> float:
         """Wall time from the run's start to its end, or to now."""
@@ -105,3 +96,20 @@ class Runs:
         which = (Iteration.run_id == run_id) & (Iteration.number == number) & Iteration.finished_at.is_(None)
         with self.database.write() as connection:
             connection.execute(update(Iteration).where(which).values(finished_at=now()))
+
+
+def create_run(
+    connection: Connection, name: str, settings: Mapping[str, Json], terms: Sequence[TermInfo] = ()
+) -> RunInfo:
+    """A new run of that name; see `Runs.create`."""
+    count = connection.scalar(select(func.count()).select_from(Run).where(Run.name == name)) or 0
+    run = RunInfo(new_id(), name, count, settings, finished=False)
+    row = {"id": run.id, "name": name, "ordinal": count, "settings": dict(settings), "created_at": now()}
+    connection.execute(insert(Run), [row])
+    insert_new(connection, RubricTerm, [{"run_id": run.id, **asdict(term)} for term in terms])
+    return run
+
+
+def finish_run(connection: Connection, run_id: str) -> None:
+    """Marks the run as complete; the first time stands."""
+    connection.execute(update(Run).where(Run.id == run_id, Run.finished_at.is_(None)).values(finished_at=now()))

@@ -36,7 +36,7 @@ class Labels:
     def add(self, label: NewLabel) -> None:
         """Stores the label; raises UsageError for a value outside [0, 1], or a comparison across tasks."""
         with self.database.write() as connection:
-            _insert(connection, label)
+            insert_label(connection, label)
 
     def add_compared(self, run_id: str, new: NewTrajectory, value: float, person: str, comment: str) -> None:
         """Stores a trajectory and the label that compares it with its parent: both or nothing.
@@ -47,25 +47,31 @@ class Labels:
 
         def work(connection: Connection) -> None:
             for child in add_chunk(connection, run_id, [new], ()):
-                _insert(connection, NewLabel(child, new.parent_id, value, person, comment))
+                insert_label(connection, NewLabel(child, new.parent_id, value, person, comment))
 
         self.database.write_again(work)
 
     def of(self, run_id: str) -> list[NewLabel]:
         """The labels of the run's trajectories, oldest first."""
-        query = (
-            select(Label.__table__)
-            .join(TrajectoryRow, TrajectoryRow.id == Label.trajectory_id)
-            .join(TrajectoryGroup, TrajectoryGroup.id == TrajectoryRow.group_id)
-            .where(TrajectoryGroup.run_id == run_id)
-            .order_by(Label.created_at, Label.id)
-        )
         with self.database.read() as connection:
-            rows = connection.execute(query).mappings().all()
-        return [NewLabel(**{name: row[name] for name in NewLabel.__slots__}) for row in rows]
+            return labels_of(connection, run_id)
 
 
-def _insert(connection: Connection, label: NewLabel) -> None:
+def labels_of(connection: Connection, run_id: str) -> list[NewLabel]:
+    """The labels of the run's trajectories, oldest first."""
+    query = (
+        select(Label.__table__)
+        .join(TrajectoryRow, TrajectoryRow.id == Label.trajectory_id)
+        .join(TrajectoryGroup, TrajectoryGroup.id == TrajectoryRow.group_id)
+        .where(TrajectoryGroup.run_id == run_id)
+        .order_by(Label.created_at, Label.id)
+    )
+    rows = connection.execute(query).mappings().all()
+    return [NewLabel(**{name: row[name] for name in NewLabel.__slots__}) for row in rows]
+
+
+def insert_label(connection: Connection, label: NewLabel) -> None:
+    """Stores the label; raises UsageError where it says what no label can."""
     if not 0 <= label.value <= 1:
         raise UsageError(f"a label of {label.value} is not in [0, 1]: 0 is worst, 1 is best")
     if label.other_id is not None:

@@ -42,6 +42,8 @@ class NewTrajectory:
     parent_id: str | None = None
     relabeller: str | None = None
     scores: tuple[ScoreRecord, ...] = ()
+    id: str | None = None
+    """Of the row, where it has one already (it was exported); None makes a new one."""
 
 
 def group_row(run_id: str, task_id: str, new: NewTrajectory) -> dict[str, Any]:
@@ -61,7 +63,7 @@ def trajectory_row(group_id: str, new: NewTrajectory) -> dict[str, Any]:
     """The trajectory as a row of `trajectory`; turns and segments have tables of their own."""
     trajectory = new.trajectory
     return {
-        "id": new_id(),
+        "id": new.id or new_id(),
         "group_id": group_id,
         "attempt": trajectory.attempt,
         "parent_id": new.parent_id,

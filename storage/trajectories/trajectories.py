@@ -130,16 +130,8 @@ class Trajectories:
 
     def ids_of(self, run_id: str, attempts: Collection[tuple[str, int]]) -> dict[tuple[str, int], str]:
         """Ids by group key and number of the attempt; those that are not there are left out."""
-        found: dict[tuple[str, int], str] = {}
         with self.database.read() as connection:
-            for chunk in chunks(sorted({group for group, _ in attempts})):
-                query = (
-                    select(TrajectoryGroup.key, TrajectoryRow.attempt, TrajectoryRow.id)
-                    .join(TrajectoryGroup, TrajectoryGroup.id == TrajectoryRow.group_id)
-                    .where(TrajectoryGroup.run_id == run_id, TrajectoryGroup.key.in_(chunk))
-                )
-                found |= {(group, attempt): i for group, attempt, i in connection.execute(query)}
-        return {attempt: found[attempt] for attempt in attempts if attempt in found}
+            return ids_of(connection, run_id, attempts)
 
     def find(self, wanted: str) -> StoredTrajectory:
         """The trajectory whose id ends in `wanted` (the end tells ids apart, the beginning is their time).
@@ -202,3 +194,16 @@ class Trajectories:
         )
         with self.database.read() as connection:
             return {(i, Source(s)): n for i, s, n in connection.execute(query).all()}
+
+
+def ids_of(connection: Connection, run_id: str, attempts: Collection[tuple[str, int]]) -> dict[tuple[str, int], str]:
+    """Ids by group key and number of the attempt; see `Trajectories.ids_of`."""
+    found: dict[tuple[str, int], str] = {}
+    for chunk in chunks(sorted({group for group, _ in attempts})):
+        query = (
+            select(TrajectoryGroup.key, TrajectoryRow.attempt, TrajectoryRow.id)
+            .join(TrajectoryGroup, TrajectoryGroup.id == TrajectoryRow.group_id)
+            .where(TrajectoryGroup.run_id == run_id, TrajectoryGroup.key.in_(chunk))
+        )
+        found |= {(group, attempt): i for group, attempt, i in connection.execute(query)}
+    return {attempt: found[attempt] for attempt in attempts if attempt in found}

@@ -22,9 +22,9 @@ def test_every_piece_is_claimed_by_one(url: str, store: ReplayStore, run_id: str
 
     def work(number: int) -> list[str]:
         mine, other = [], ReplayStore(url)
-        while claim := other.claim(run_id, KIND, f"w{number}", limit=7, seconds=60):
+        while claim := other.queue.claim(run_id, KIND, f"w{number}", limit=7, seconds=60):
             mine += claim.subjects
-            other.finish(claim)
+            other.queue.finish(claim)
         other.close()
         return mine
 

@@ -62,6 +62,17 @@ def files(folder: Path) -> dict[str, bytes]:
         ("run.seed=true", "setting 'run.seed': Input should be a valid integer, got True"),
         ("run.seed='7'", "setting 'run.seed': Input should be a valid integer, got '7'"),
         ("rubric={goal=true}", "got True"),
+        ("run.name=..", "setting 'run.name': String should match pattern"),
+        ("run.name='.'", "setting 'run.name'"),
+        ("run.name=.hidden", "setting 'run.name'"),
+        ("run.name=--help", "setting 'run.name'"),
+        ("run.name=_x", "setting 'run.name'"),
+        ("run.name='a/b'", "setting 'run.name'"),
+        ('guard=[{name="..", environment={name="countdown"}}]', "setting 'guard.0.name'"),
+        (
+            "store.url={password='secret'}",
+            "setting 'store.url': Input should be a valid string, got {'password': '***'}",
+        ),
         ("evaluate.margin=nan", "setting 'evaluate.margin'"),
         ("generate.temperature=inf", "setting 'generate.temperature'"),
         ("replay.quota={expert=0}", "no kind has a share above 0"),
@@ -89,6 +100,35 @@ def test_settings_that_cannot_work(mistaken: Mistaken, small: str, setting: str,
     assert says in mistaken("run", small, "--engine", "none", "--set", setting)
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "store.url=postgresql+psycopg://ann:secret@host:abc/x",
+        "store.url=postgresql//ann:secret@host/x",
+        "store.url=oracle://ann:secret@host/x",
+        "store=postgresql://ann:secret@host/x",
+        "environment.count=http://ann:secret@host/x",
+        "rubric={goal='http://ann:secret@host'}",
+        "verifiers.judge={url='http//ann:secret@host', model='m'}",
+        "http://ann:secret@host/x",
+    ],
+)
+def test_no_password_is_shown(mistaken: Mistaken, small: str, setting: str) -> None:
+    said = mistaken("run", small, "--engine", "none", "--set", setting)
+    assert "***@host" in said or "holds a password" in said
+    assert "secret" not in said
+
+
+def test_the_store_of_the_environment_is_no_secret_told_by_help(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("JOURNEYMAN_STORE", "postgresql://ann:sec%20ret@host/x")
+    with pytest.raises(SystemExit):
+        main(["status", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "(default postgresql://***@host/x)" in said
+
+
 @pytest.mark.parametrize("command", [("run",), ("serve",), ("deploy", "--pool", "p")])
 def test_a_prefect_server_that_does_not_answer(
     mistaken: Mistaken, small: str, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
@@ -99,6 +139,9 @@ def test_a_prefect_server_that_does_not_answer(
             monkeypatch.setenv("PREFECT_API_URL", url)
             said = mistaken(command[0], small, *command[1:])
             assert f"no Prefect server answers at PREFECT_API_URL {url!r}" in said
+    monkeypatch.setenv("PREFECT_API_URL", "http://ann:secret@127.0.0.1:x/api")
+    said = mistaken(command[0], small, *command[1:])
+    assert "at PREFECT_API_URL 'http://***@127.0.0.1:***' (it is no URL)" in said
 
 
 def test_databases_of_other_programs_are_left_alone(mistaken: Mistaken) -> None:

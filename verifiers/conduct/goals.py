@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 from typing import ClassVar
 
 from journeyman.agent.data import Status, StopReason, Task, Trajectory, Verdict
-from journeyman.agent.plugins import ENVIRONMENTS, load_plugin
+from journeyman.agent.plugins import load_named_environment
 from journeyman.agent.protocols import GoalEnvironment, Retraceable, TaskSet
 from journeyman.agent.steps import StepSpan, split_steps
 
@@ -64,8 +63,7 @@ class GoalSteps:
         )
 
 
-@lru_cache
 def task_set(name: str) -> TaskSet:
-    """The environment's task set without options, made once a process."""
-    found: TaskSet = load_plugin(ENVIRONMENTS, name, {})  # a task carries all that acting it out needs
+    """The task set, without options, of the environment that a task names; see `load_named_environment`."""
+    found: TaskSet = load_named_environment(name)  # a task carries all that acting it out needs
     return found

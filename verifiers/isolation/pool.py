@@ -24,7 +24,8 @@ from typing import NamedTuple, Self, TypeAlias
 import numpy as np
 
 from journeyman.agent.data import Status, Task, Trajectory, Verdict
-from journeyman.verifiers.isolation.dispatcher import Call, Dispatcher
+from journeyman.verifiers.isolation.dispatcher import Dispatcher
+from journeyman.verifiers.isolation.link import Call
 from journeyman.verifiers.isolation.worker import Recipe
 
 REMEMBERED = 20_000

@@ -2,7 +2,7 @@
 
 A program never meets what is expected of it. With `cases` it runs alone in a sandbox, once for each case, and what it
 printed is compared outside. With `tests` it runs in one sandbox and the tests in another, which holds names of the
-program as references: calls and plain values cross between them as JSON (`verifiers/sandboxed/`), and the tests' side
+program as references: calls and plain values cross between them as JSON (`sandboxed/`), and the tests' side
 tells its verdict together with a fresh secret, on a channel that the program does not have. So there is nothing to
 forge: no asserts to patch, no frame to read, no exit that ends the tests too. docs/programs.md says what that costs and
 what it does not defend against.
@@ -35,7 +35,7 @@ exec(compile(open("program.py").read(), "program.py", "exec"), {{"__name__": "__
 _GUEST = """import sys
 sys.path[:0] = ["/tmp/.guest"]
 sys.path += {paths}
-from journeyman.verifiers.sandboxed.{side} import main
+from journeyman.verifiers.programs.sandboxed.{side} import main
 main({descriptor})
 """
 
@@ -224,4 +224,6 @@ def _read_verdict(outcome: Outcome, secret: str) -> dict[str, Any] | None:
 @cache
 def _guest_files() -> dict[str, bytes]:
     folder = Path(__file__).parent / "sandboxed"
-    return {f".guest/journeyman/verifiers/sandboxed/{path.name}": path.read_bytes() for path in folder.glob("*.py")}
+    return {
+        f".guest/journeyman/verifiers/programs/sandboxed/{path.name}": path.read_bytes() for path in folder.glob("*.py")
+    }

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
+from journeyman.agent.credentials import hidden
 from journeyman.agent.errors import SandboxError, UsageError
 from journeyman.agent.sandbox import sandbox
 from journeyman.storage.database import parse_url
@@ -103,7 +104,9 @@ def _database(store: str) -> Iterator[Finding]:
 def _prefect(_store: str) -> Iterator[Finding]:
     server = os.environ.get("PREFECT_API_URL")
     yield Finding(
-        "prefect server", ok=True, says=server or "none set: `run` starts one in process, `serve` one beside it"
+        "prefect server",
+        ok=True,
+        says=(server and hidden(server)) or "none set: `run` starts one in process, `serve` one beside it",
     )
 
 

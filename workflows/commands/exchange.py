@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from journeyman.agent.errors import DataError, UsageError
+from journeyman.storage.files.checking import check_rows
 from journeyman.storage.files.exporting import export_rows
-from journeyman.storage.files.importing import check_rows, import_rows, pages
+from journeyman.storage.files.formats import read_jsonl, read_parquet, write_jsonl, write_parquet
+from journeyman.storage.files.importing import import_run
 from journeyman.storage.files.training_sets import preference_rows, sft_rows
 from journeyman.storage.store import ReplayStore
 from journeyman.workflows.session.engines import open_rubric, open_task_set
 from journeyman.workflows.settings.loading import load_settings, parse_settings, settings_of
-
-_PAGE = 1000
-_NESTED = ("task", "turns", "scores", "labels", "uses", "parent", "messages", "prompt", "chosen", "rejected")
-"""Columns that are JSON text in a Parquet file: their shape differs from row to row."""
 
 
 def export(options: argparse.Namespace) -> None:
@@ -52,85 +50,21 @@ def import_(options: argparse.Namespace) -> None:
     """
     file = Path(options.file)
     if not file.is_file():
-        raise DataError(f"there is no file {file}")
-    read = _reader(file)
+        what = "is a folder, not a file" if file.is_dir() else "is no file" if file.exists() else "is not there"
+        raise DataError(f"{file} {what}: name what `journeyman export` wrote")
+    read = partial(_reader(file), file)
     given = load_settings(options.settings).anchored(str(Path.cwd())) if options.settings else None
     parse_settings({"run": {"name": options.run}}, "--run")
-    check_rows(read(file))
+    check_rows(read(), str(file))  # before there is a store to write to
     store = ReplayStore(options.store)
     try:
-        run = store.runs.create(options.run, given.model_dump(mode="json") if given else {})
-        store.runs.finish(run.id)  # it is no run to resume, whatever the file holds
-        count = import_rows(store, run.id, read(file))
+        settings = given.model_dump(mode="json") if given else {}
+        done = import_run(store, options.run, settings, read, str(file))
     finally:
         store.close()
-    print(f"imported {count} trajectories into run {run.id} ({run.name})")
-
-
-def write_jsonl(file: Path, rows: Iterable[Any]) -> int:
-    """One row a line; how many."""
-    count = 0
-    with file.open("w", encoding="utf-8") as out:
-        for row in rows:
-            out.write(json.dumps(row) + "\n")
-            count += 1
-    return count
-
-
-def read_jsonl(file: Path) -> Iterator[Any]:
-    """The rows of `write_jsonl`; raises DataError for a line that is no JSON."""
-    with file.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                yield json.loads(line)
-            except ValueError as error:  # no JSON, or not UTF-8
-                raise DataError(f"{file}, line {number}: {error}") from None
-
-
-def write_parquet(file: Path, rows: Iterable[Any]) -> int:
-    """The rows in a Parquet file, token ids as lists of int32 and log-probs of float32; how many."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    tokens = pa.list_(pa.int32())
-    segment = pa.struct(
-        [
-            ("prompt_ids", tokens),
-            ("completion_ids", tokens),
-            ("loss_mask", pa.list_(pa.bool_())),
-            ("behaviour_logprobs", pa.list_(pa.float32())),
-        ]
-    )
-    writer, count = None, 0
-    for page in pages(rows, _PAGE):
-        plain = [{name: json.dumps(v) if name in _NESTED else v for name, v in row.items()} for row in page]
-        if writer is None:
-            kinds = {
-                "segments": pa.list_(segment),
-                "seconds": pa.float64(),
-                **dict.fromkeys(("format", "attempt", "iteration", "policy"), pa.int64()),
-            }
-            schema = pa.schema([(name, kinds.get(name, pa.string())) for name in plain[0]])
-            writer = pq.ParquetWriter(file, schema, compression="zstd")
-        writer.write_table(pa.Table.from_pylist(plain, schema=schema))
-        count += len(page)
-    if writer is None:
-        raise DataError("there is nothing to export")
-    writer.close()
-    return count
-
-
-def read_parquet(file: Path) -> Iterator[Any]:
-    """The rows of `write_parquet`."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        for batch in pq.ParquetFile(file).iter_batches(_PAGE):
-            for row in batch.to_pylist():
-                yield {name: json.loads(v) if name in _NESTED else v for name, v in row.items()}
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{file} is no Parquet file: {error}") from None
+    print(f"imported {done.rows} trajectories into run {done.run.id} ({done.run.name})")
+    for by, why in done.retracted.items():
+        print(f"retracted {by.name}/{by.version}, configuration {by.config_hash}, in all runs of the store: {why}")
 
 
 def _writer(file: Path) -> Any:

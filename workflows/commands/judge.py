@@ -9,9 +9,8 @@ import json
 from journeyman.agent.errors import UsageError
 from journeyman.storage.store import ReplayStore
 from journeyman.storage.trajectories.labels import NewLabel
-from journeyman.verifiers.rubric import Rubric
 from journeyman.workflows.console import Reporter
-from journeyman.workflows.session.engines import open_rubric, open_task_set, verifier_pool
+from journeyman.workflows.session.engines import build_rubric, open_rubric, open_task_set
 from journeyman.workflows.settings.loading import settings_of
 from journeyman.workflows.updates.replay import remember
 
@@ -25,7 +24,7 @@ def rescore(options: argparse.Namespace) -> None:
         run = store.runs.find(options.run)
         settings = settings_of(run)
         task_set = open_task_set(settings)  # some verifiers ask the environment, which must be there
-        rubric = Rubric.build({options.verifier: 1.0}, settings.verifiers, verifier_pool(settings))
+        rubric = build_rubric(settings, {options.verifier: 1.0})
         (criterion,) = rubric.criteria
         ids = store.verdicts.unscored(run.id, criterion.id)
         reporter = Reporter()

@@ -20,9 +20,8 @@ from journeyman.agent.data import (
 )
 from journeyman.agent.errors import UsageError
 from journeyman.storage.store import ReplayStore
-from journeyman.verifiers.rubric import Rubric
 from journeyman.workflows.console import Reporter, as_text
-from journeyman.workflows.session.engines import verifier_pool
+from journeyman.workflows.session.engines import build_rubric
 from journeyman.workflows.settings.loading import overridden, settings_of
 from journeyman.workflows.settings.settings import Settings
 
@@ -30,21 +29,22 @@ from journeyman.workflows.settings.settings import Settings
 def verify(options: argparse.Namespace) -> None:
     """`journeyman verify VERIFIER --text TEXT | --trajectory ID`; nothing is stored."""
     chosen = overridden({}, options.overrides)
-    settings = Settings()
     if options.trajectory:
         task, trajectory, settings = _stored(options)
         chosen = dict(settings.verifiers.get(options.verifier, {})) | chosen
     else:
         task, trajectory = _told(options)
-    rubric = Rubric.build({options.verifier: 1.0}, {options.verifier: chosen}, verifier_pool(settings))
+        settings = Settings(environment={"name": options.environment})
+    told = settings.model_copy(update={"verifiers": {options.verifier: chosen}})
+    rubric = build_rubric(told, {options.verifier: 1.0})
     rubric.check()
     [(record,)] = rubric.score_all([(task, trajectory)])
-    told = _as_json(record, chosen)
+    said = _as_json(record, chosen)
     if options.json:
-        print(json.dumps(told, indent=2))
+        print(json.dumps(said, indent=2))
     elif options.explain:
         reporter = Reporter(stdout=True)
-        for name, value in told.items():
+        for name, value in said.items():
             reporter.line(f"{name:<12} {as_text(value)}")
     else:
         print(as_text(record.verdict.status if record.verdict.score is None else record.verdict.score))

@@ -16,7 +16,7 @@ from journeyman.agent.rollout import STEP_SECONDS
 from journeyman.agent.sampling.settings import SamplerSettings
 from journeyman.storage.runs.runs import TermInfo
 from journeyman.verifiers.isolation.pool import PoolLimits, VerifierPool, shared_pool
-from journeyman.verifiers.rubric import Rubric
+from journeyman.verifiers.rubric import Rubric, Term
 from journeyman.workflows.settings.judgement import GuardSettings
 from journeyman.workflows.settings.settings import Settings
 
@@ -55,7 +55,7 @@ def _task_set(environment: Mapping[str, Json], where: str) -> TaskSet:
     if not isinstance(name, str):
         problem = "is missing" if name is None else f"is {name!r}, not a text"
         raise SettingsError(f"setting '{where}.name' {problem}: `journeyman plugins` lists the environments")
-    task_set = load_plugin(ENVIRONMENTS, name, options)
+    task_set = load_plugin(ENVIRONMENTS, name, options, (name,))
     if not isinstance(task_set, TaskSet):
         raise SettingsError(f"environment {name!r} is no TaskSet: see journeyman.agent.protocols")
     return task_set
@@ -71,7 +71,14 @@ def step_seconds(environment: Mapping[str, Json], where: str) -> float:
 
 def open_rubric(settings: Settings, task_set: TaskSet) -> Rubric:
     """The rubric of the settings, or the environment's own."""
-    return Rubric.build(settings.rubric or task_set.rubric, settings.verifiers, verifier_pool(settings))
+    return build_rubric(settings, settings.rubric or task_set.rubric)
+
+
+def build_rubric(settings: Settings, terms: Mapping[str, float | Term]) -> Rubric:
+    """A rubric of these terms, with the verifiers' options, limits and environments of the settings."""
+    names = (str(of.get("name")) for of in (settings.environment, *(guard.environment for guard in settings.guard)))
+    environments = sorted({name for name in names if ":" in name})
+    return Rubric.build(terms, settings.verifiers, verifier_pool(settings), environments)
 
 
 def open_guards(settings: Settings) -> tuple[Guard, ...]:
@@ -79,7 +86,7 @@ def open_guards(settings: Settings) -> tuple[Guard, ...]:
     guards = []
     for guard in settings.guard:
         task_set = _task_set(guard.environment, f"guard.{guard.name}.environment")
-        rubric = Rubric.build(guard.rubric or task_set.rubric, settings.verifiers, verifier_pool(settings))
+        rubric = build_rubric(settings, guard.rubric or task_set.rubric)
         guards.append(Guard(guard, task_set, rubric))
     return tuple(guards)
 
@@ -100,7 +107,7 @@ def open_held_out(settings: Settings, rubric: Rubric) -> Rubric | None:
     name = settings.audit.verifier
     if name is None:
         return None
-    held_out = Rubric.build({name: 1.0}, settings.verifiers, verifier_pool(settings))
+    held_out = build_rubric(settings, {name: 1.0})
     steps = settings.finetune.step_verifier
     if held_out.criteria[0].id in {c.id for c in rubric.criteria if c.term.counts or c.recipe.name == steps}:
         raise SettingsError(

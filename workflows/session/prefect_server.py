@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import urllib.error
 import urllib.request
 
+from journeyman.agent.credentials import hidden
 from journeyman.agent.errors import UsageError
 
 _ANSWER_LIMIT_S = 10.0
@@ -21,9 +23,10 @@ def check_prefect() -> None:
             return
     except urllib.error.HTTPError:
         return  # something answers; what it makes of a key, Prefect will say
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         remedy = "start one (`prefect server start`), correct the address or unset it, or pass --engine none to `run`"
-        raise UsageError(f"no Prefect server answers at PREFECT_API_URL {url!r} ({error}): {remedy}") from None
+        why = str(error) if isinstance(error, OSError) else "it is no URL"  # whose text may show a password
+        raise UsageError(f"no Prefect server answers at PREFECT_API_URL {hidden(url)!r} ({why}): {remedy}") from None
 
 
 def prepare_prefect() -> None:

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 from journeyman.agent.data import Json
 from journeyman.agent.errors import suggestion
 from journeyman.verifiers.texts.rewrites import REWRITES
-from journeyman.workflows.settings.section import Section, Terms
+from journeyman.workflows.settings.section import NAME, Section, Terms
 
 
 class VerificationSettings(Section):
@@ -62,8 +62,8 @@ class AuditSettings(Section):
 class GuardSettings(Section):
     """Tasks of another kind; who gets worse at them than its parent is not promoted. See [audit.md](audit.md)."""
 
-    name: str = Field(min_length=1, max_length=50, pattern=r"^[\w.-]+$")
-    """Of the guard; letters, digits, ".", "_" and "-"."""
+    name: str = Field(min_length=1, max_length=50, pattern=NAME)
+    """Of the guard; letters, digits, ".", "_" and "-", a letter or digit first."""
     environment: Mapping[str, Json]
     """As in [environment]; its validation tasks are taken."""
     rubric: Terms = Field(default={})

@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
+from journeyman.agent.credentials import shown
 from journeyman.agent.errors import SettingsError, UsageError, suggestion
 from journeyman.storage.runs.runs import RunInfo
 from journeyman.verifiers.rubric import Term
@@ -26,7 +27,7 @@ def load_settings(path: str, overrides: Sequence[str] = ()) -> Settings:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         near = suggestion(file.name, [p.name for p in file.parent.glob("*.toml")] if file.parent.is_dir() else [])
-        raise SettingsError(f"there is no settings file {path}: {near}") from None
+        raise SettingsError(f"there is no settings file {shown(path)}: {near}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} cannot be read: {error}") from None
     except tomllib.TOMLDecodeError as error:
@@ -62,7 +63,7 @@ def overridden(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, An
 def _override(values: dict[str, Any], override: str) -> None:
     name, equals, text = override.partition("=")
     if not equals or not name.strip():
-        raise SettingsError(f"--set {override!r} is not NAME=VALUE, e.g. --set run.seed=1")
+        raise SettingsError(f"--set {shown(override)} is not NAME=VALUE, e.g. --set run.seed=1")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -71,7 +72,7 @@ def _override(values: dict[str, Any], override: str) -> None:
     for table in tables:
         inner = values.setdefault(table, {})
         if not isinstance(inner, dict):
-            raise SettingsError(f"--set {override!r}: {table!r} is a value, not a table")
+            raise SettingsError(f"--set {shown(override)}: {table!r} is a value, not a table")
         values = inner
     values[last] = value
 
@@ -87,5 +88,5 @@ def _explain(problem: Any, where: str) -> str:
         return f"{where}: unknown setting {'.'.join(path)!r}: {suggestion(path[-1], Term.__dataclass_fields__)}"
     if path[0] == "rubric" and problem["type"] == "dataclass_type":
         term = "{weight = 1.0, gate = 0.5, shaping = true}"
-        return f"{where}: setting {'.'.join(path)!r} is {problem['input']!r}: write a weight, or parts of {term}"
-    return f"{where}: setting {'.'.join(path)!r}: {problem['msg']}, got {problem['input']!r}"
+        return f"{where}: setting {'.'.join(path)!r} is {shown(problem['input'])}: write a weight, or parts of {term}"
+    return f"{where}: setting {'.'.join(path)!r}: {problem['msg']}, got {shown(problem['input'])}"

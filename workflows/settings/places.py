@@ -7,14 +7,14 @@ from typing import Literal
 from pydantic import Field
 
 from journeyman.workflows.settings.defaults import DEFAULT_STORE
-from journeyman.workflows.settings.section import Section
+from journeyman.workflows.settings.section import NAME, Section
 
 
 class RunSettings(Section):
     """What the run is called and how it is driven."""
 
-    name: str = Field(default="journeyman", min_length=1, max_length=100, pattern=r"^[\w.-]+$")
-    """Of the run; letters, digits, ".", "_" and "-"."""
+    name: str = Field(default="journeyman", min_length=1, max_length=100, pattern=NAME)
+    """Of the run; letters, digits, ".", "_" and "-", a letter or digit first."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Key of all random numbers, and of the `tiny` model's weights."""
     iterations: int = Field(default=8, ge=0)

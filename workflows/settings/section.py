@@ -21,6 +21,10 @@ Terms: TypeAlias = Annotated[Mapping[str, Term], BeforeValidator(_numbers_are_we
 """A rubric as settings write it: verifier names with a weight, or a table of `weight`, `gate` and `shaping`."""
 
 
+NAME = r"^[^\W_][\w.-]*$"
+"""Of runs and guards: a letter or digit first, so that none is a path (`..`) or an option (`--help`)."""
+
+
 class Section(BaseModel):
     """A table of the settings file."""
 

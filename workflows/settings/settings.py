@@ -32,7 +32,8 @@ class Settings(Section):
     run: RunSettings = RunSettings()
     store: StoreSettings = StoreSettings()
     environment: Mapping[str, Json] = {"name": "countdown"}
-    """`name` is a plugin or a "module:object"; the rest are its options."""
+    """`name` is a plugin or a "module:object"; `step_seconds` (60) is what each of its calls may take; the rest are its
+    options."""
     rubric: Terms = Field(default={})
     """Verifier names with a weight, or a table of `weight`, `gate` and `shaping`; empty takes the environment's."""
     verifiers: Mapping[str, Mapping[str, Json]] = {}

@@ -52,7 +52,8 @@ def audited(session: Session, number: int, split: Split = Split.VALIDATION) -> l
 
 
 def _validation(session: Session, iteration: int) -> list[StoredTrajectory]:
-    return session.store.trajectories.of(
+    """The candidate's validation attempts, less those that an outage broke."""
+    found = session.store.trajectories.of(
         session.run.id,
         source=Source.POLICY,
         split=Split.VALIDATION,
@@ -60,11 +61,13 @@ def _validation(session: Session, iteration: int) -> list[StoredTrajectory]:
         policy_number=candidate_number(iteration),
         tokens=False,
     )
+    return [t for t in found if not t.trajectory.broken]
 
 
 def _training(session: Session, iteration: int) -> list[StoredTrajectory]:
-    """The drawn training attempts; the parent made them."""
-    attempts = attempts_of(session, iteration, tokens=False) if session.settings.audit.train else []
+    """The drawn training attempts, of those that no outage broke; the parent made them."""
+    found = attempts_of(session, iteration, tokens=False) if session.settings.audit.train else []
+    attempts = [t for t in found if not t.trajectory.broken]
     return _drawn(session, iteration, attempts, session.settings.audit.train)
 
 

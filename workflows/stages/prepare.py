@@ -39,6 +39,9 @@ def prepare(ref: RunRef) -> Json:
 
 
 def _draw(session: Session, split: Split, count: int, taken: set[str]) -> list[Task]:
+    """Stores the tasks; a task set is not asked for a split of which none are wanted, and need not have it."""
+    if not count:
+        return []
     seed = session.settings.run.seed
     if split is Split.TRAIN:
         seed = keyed_seed(seed, session.run.ordinal)
@@ -70,7 +73,7 @@ def _first_new(stream: Iterator[Task], count: int, taken: set[str], advance: Adv
     """The first `count` distinct tasks of the stream that are not taken, or as many as there are."""
     found: dict[str, Task] = {}
     repeats = 0
-    for task in stream if count else ():
+    for task in stream:
         if task.hash in taken or task.hash in found:
             repeats += 1
             if repeats == _STALE:

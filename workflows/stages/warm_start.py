@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 
 from journeyman.agent.chance import keyed_seed
 from journeyman.agent.chat.rendering import render_episode
@@ -21,7 +23,7 @@ from journeyman.agent.data import (
     canonical_hash,
     said,
 )
-from journeyman.agent.environments.rows import read_chat_demonstrations
+from journeyman.agent.environments.rows import placed_demonstrations
 from journeyman.agent.errors import DataError
 from journeyman.agent.learning.learner import Learner, TrainingRow
 from journeyman.agent.learning.schedule import warmup_then_decay
@@ -126,10 +128,11 @@ def _ask_expert(session: Session) -> list[tuple[Task, Trajectory]]:
     tasks = session.store.tasks.of(session.run.id, Split.TRAIN)[: session.settings.warm_start.demonstrations]
     shown = []
     with session.reporter.progress("demonstrations", len(tasks)) as advance:
-        for task in tasks:
+        for number, task in enumerate(tasks, 1):
             actions = session.task_set.demonstrate(task)
             if actions is not None:
-                shown.append((task, session.replay(task, actions)))
+                with _said_of(f"demonstration {number}, of task {task.hash}"):
+                    shown.append((task, session.replay(task, actions)))
             advance()
     return shown
 
@@ -151,16 +154,27 @@ def _read_file(session: Session, path: str) -> list[tuple[Task, Trajectory]]:
     held_out = [said(t.prompt) for split in splits for t in store.tasks.of(run_id, split, origin=None)]
     environment = session.settings.environment["name"]
     shown: dict[str, tuple[Task, Trajectory]] = {}
-    for prompt, actions, answer in read_chat_demonstrations(path)[: session.settings.warm_start.demonstrations]:
+    rows = list(islice(placed_demonstrations(path), session.settings.warm_start.demonstrations))
+    for where, (prompt, actions, answer) in rows:
         task_hash = canonical_hash(environment, said(prompt))
         if said(prompt) in held_out or task_hash in shown:
             continue
         task = Task(environment, answer, prompt, Split.TRAIN, task_hash)
         episode = Episode(task, tuple(Turn(action) for action in actions), 0)
-        segments = render_episode(episode, session.renderer)
+        with _said_of(where):
+            segments = render_episode(episode, session.renderer)
         shown[task_hash] = task, Trajectory(task_hash, Source.EXPERT, episode.turns, segments, StopReason.TERMINATED)
     session.store.tasks.add(session.run.id, [task for task, _ in shown.values()], origin="imported")
     return list(shown.values())
+
+
+@contextmanager
+def _said_of(where: str) -> Iterator[None]:
+    """A DataError within is said to be of the demonstration that is there."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
 
 
 def verified_demonstrations(session: Session) -> list[StoredTrajectory]:

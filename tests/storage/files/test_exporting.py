@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -31,6 +32,7 @@ from journeyman.storage.runs.policies import NewPolicy, Use
 from journeyman.storage.store import ReplayStore
 from journeyman.storage.trajectories.labels import NewLabel
 from journeyman.storage.trajectories.rows import NewTrajectory
+from journeyman.storage.trajectories.trajectories import Trajectories
 from journeyman.storage.trajectories.verdicts import Affected
 
 GOAL = VerifierId("goal", "1", "00")
@@ -127,8 +129,8 @@ def test_labels_move_along_and_are_not_doubled(
 @pytest.mark.usefixtures("small_pages")
 def test_an_export_goes_page_by_page(store: ReplayStore, run_id: str, task_of, trajectory_of, monkeypatch) -> None:
     asked: list[int] = []
-    by_id = ReplayStore.by_id
-    monkeypatch.setattr(ReplayStore, "by_id", lambda self, ids: asked.append(len(ids)) or by_id(self, ids))
+    by_id = Trajectories.by_id
+    monkeypatch.setattr(Trajectories, "by_id", lambda self, ids: asked.append(len(ids)) or by_id(self, ids))
     store.trajectories.add(run_id, [NewTrajectory(f"g{i}", trajectory_of(task_of(i)), 1, None) for i in range(10)])
     found = export_rows(store, run_id)
     first = next(found)
@@ -160,8 +162,19 @@ def test_tokens_come_back_bit_for_bit(tmp_path_factory, task_of, parts: list[Seg
     source.close()
 
 
-@pytest.mark.parametrize("row", [{}, {"format": 3}, {"format": 2}, 3])
-def test_other_rows_are_refused(store: ReplayStore, run_id: str, row: object) -> None:
-    store.policies.add(run_id, NewPolicy(2, None, 1, "finetune", "x", {}))
-    with pytest.raises(DataError, match="rows 1 to 1 are no exported trajectories"):
-        import_rows(store, run_id, [row])
+def test_an_attempt_keeps_its_id_where_the_store_has_none_of_it(
+    store: ReplayStore, run_id: str, task_of, trajectory_of, tmp_path
+) -> None:
+    store.trajectories.add(run_id, [NewTrajectory("g", trajectory_of(task_of(1)), 1, None)])
+    (stored,) = store.trajectories.of(run_id)
+    (row,) = export_rows(store, run_id)
+    assert row["id"] == stored.id == str(UUID(stored.id))
+    other = ReplayStore(f"sqlite:///{tmp_path}/other.db")
+    there, here = other.runs.create("copy", {}).id, store.runs.create("copy", {}).id
+    import_rows(other, there, [row])
+    import_rows(store, here, [row])
+    assert [t.id for t in other.trajectories.of(there)] == [stored.id]
+    (copy,) = store.trajectories.of(here)
+    assert copy.id != stored.id
+    assert [r | {"id": stored.id} for r in export_rows(store, here)] == [row]
+    other.close()

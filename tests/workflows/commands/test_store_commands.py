@@ -81,7 +81,7 @@ def test_a_bad_file_leaves_no_run(copy) -> None:
     rows = lines(copy.folder / "good.jsonl")
     orphan = next(row for row in rows if row["parent"])
     wrong = {
-        "bad": (b'{"format": 1}\n', "rows 1 to 1 are no exported trajectories"),
+        "bad": (b'{"format": 1}\n', "bad.jsonl, row 1: format: this is no row of layout 4"),
         "text": (b"not json\n", "text.jsonl, line 1: Expecting value"),
         "latin": (b'{"a": "\xe9"}\n', "latin.jsonl, line 1: 'utf-8' codec can't decode"),
         "empty": (b"", "there are no rows to import"),

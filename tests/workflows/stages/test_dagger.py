@@ -16,9 +16,8 @@ from journeyman.agent.sampling.scripted import ScriptedSampler
 from journeyman.storage.files.training_sets import sft_rows
 from journeyman.storage.runs.evaluations import EvaluationInfo
 from journeyman.storage.runs.policies import NewPolicy
-from journeyman.storage.store import ReplayStore
 from journeyman.storage.trajectories.rows import NewTrajectory
-from journeyman.storage.trajectories.trajectories import StoredTrajectory
+from journeyman.storage.trajectories.trajectories import StoredTrajectory, Trajectories
 from journeyman.workflows import expert_iteration as algorithm
 from journeyman.workflows.console import Reporter
 from journeyman.workflows.session.runs import start_run
@@ -145,7 +144,7 @@ def test_a_stage_that_was_killed_or_is_done_again_gives_the_same_rows(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, lend(killed, Reporter(quiet=True)) as session:
-        patched.setattr(ReplayStore, "add_trajectories", dies)
+        patched.setattr(Trajectories, "add", dies)
         with pytest.raises(KeyboardInterrupt):
             dagger(killed, 1)
         assert content(session) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,3 +60,21 @@ def test_a_run_that_goes_on_holds_out_nothing_that_was_trained_on(store: ReplayS
     assert len(hashes(store, second, Split.TEST)) == 80
     for split in (Split.VALIDATION, Split.TEST):
         assert not hashes(store, second, split) & trained
+
+
+def test_a_split_of_no_tasks_is_not_asked_for(store: ReplayStore, tmp_path: Path) -> None:
+    rows = "".join(json.dumps({"question": f"{i} + 1?", "answer": str(i + 1)}) + "\n" for i in range(40))
+    (tmp_path / "train.jsonl").write_text(rows)
+    settings = parse_settings(
+        {
+            "run": {"name": "rows", "engine": "none", "output": str(tmp_path)},
+            "store": {"url": f"sqlite:///{tmp_path}/store.db", "artifacts": str(tmp_path / "artifacts")},
+            "environment": {"name": "dataset", "train": str(tmp_path / "train.jsonl"), "validation_fraction": 0.3},
+            "tasks": {"train": 4, "validation": 2, "test": 0},
+        },
+        "the test",
+    )
+    ref = start_run(settings)
+    assert prepare(ref) == {"train": 4, "validation": 2, "test": 0, "guard": 0}
+    assert len(hashes(store, ref, Split.TRAIN)) == 4
+    assert hashes(store, ref, Split.TEST) == set()

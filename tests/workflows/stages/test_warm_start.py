@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from journeyman.agent.data import Source, Split
+from journeyman.agent.errors import DataError
 from journeyman.storage.store import ReplayStore
 from journeyman.workflows.session.runs import start_run
 from journeyman.workflows.settings.loading import parse_settings
+from journeyman.workflows.settings.settings import Settings
 from journeyman.workflows.stages.prepare import prepare
 from journeyman.workflows.stages.warm_start import warm_start
 
@@ -31,24 +33,24 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_held_out_prompts_are_left_out_and_what_was_learned_from_is_kept(folder: Path) -> None:
-    settings = parse_settings(
+def settings_in(folder: Path, **environment: str) -> Settings:
+    options = {"train": str(folder / "train.jsonl"), "test": str(folder / "test.jsonl"), "validation_fraction": 0.2}
+    return parse_settings(
         {
             "store": {"url": f"sqlite:///{folder}/store.db", "artifacts": str(folder / "artifacts")},
-            "environment": {
-                "name": "dataset",
-                "train": str(folder / "train.jsonl"),
-                "test": str(folder / "test.jsonl"),
-                "validation_fraction": 0.2,
-            },
+            "environment": {"name": "dataset", **options, **environment},
             "tasks": {"train": 4, "validation": 1, "test": 4},
-            "model": {"hidden": 16, "layers": 1},
+            "model": {"hidden": 16, "layers": 1, "tool_format": "positional"},
             "sampler": {"kind": "transformers"},
             "warm_start": {"file": str(folder / "shown.jsonl"), "max_epochs": 1, "check_every": 1},
             "generate": {"max_tokens": 8},
         },
         "the test",
     )
+
+
+def test_held_out_prompts_are_left_out_and_what_was_learned_from_is_kept(folder: Path) -> None:
+    settings = settings_in(folder)
     ref = start_run(settings)
     prepare(ref)
     learned_from = warm_start(ref)["demonstrations"]
@@ -63,3 +65,30 @@ def test_held_out_prompts_are_left_out_and_what_was_learned_from_is_kept(folder:
     (learned,) = store.trajectories.uses_of(experts["30 + 1?"].id)
     assert (learned[0], learned[1].reward, learned[1].advantage, learned[1].nll_weight) == (1, 1.0, None, 1.0)
     store.close()
+
+
+CALL = {"name": "search", "arguments": {"q": "1 + 1"}}
+
+
+def test_a_call_that_no_tool_takes_is_named_by_its_row(folder: Path) -> None:
+    chats = [{"role": "user", "content": "30 + 1?"}, {"role": "assistant", "content": "", "tool_calls": [CALL]}]
+    (folder / "shown.jsonl").write_text(chat("0 + 1?", "1") + "\n\n" + json.dumps({"messages": chats}) + "\n")
+    ref = start_run(settings_in(folder))
+    prepare(ref)
+    with pytest.raises(DataError, match=r"shown.jsonl:3: an expert's tool call cannot be written: no tool takes"):
+        warm_start(ref)
+
+
+def test_a_call_of_the_environments_own_expert_is_named_by_its_task(folder: Path) -> None:
+    chats = [
+        [{"role": "user", "content": f"{i} + 1?"}, {"role": "assistant", "content": "", "tool_calls": [CALL]}]
+        for i in range(30)
+    ]
+    for name, rows in (("train", chats[:20]), ("test", chats[20:])):
+        text = "".join(json.dumps({"messages": row, "answer": "1"}) + "\n" for row in rows)
+        (folder / f"{name}.jsonl").write_text(text)
+    settings = settings_in(folder, messages="messages")
+    ref = start_run(settings.model_copy(update={"warm_start": settings.warm_start.model_copy(update={"file": None})}))
+    prepare(ref)
+    with pytest.raises(DataError, match=r"demonstration 1, of task \w+: an expert's tool call cannot be written"):
+        warm_start(ref)
