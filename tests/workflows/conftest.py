@@ -6,14 +6,19 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
+from filelock import FileLock
 from sqlalchemy import create_engine, text
+from warm import Child, WarmPython
 
 from journeyman.agent.sampling.scripted import ScriptedSampler
 from journeyman.storage.runs.policies import NewPolicy
@@ -28,7 +33,7 @@ ROOT = Path(__file__).parents[2]
 SMALL = ROOT / "examples" / "small.toml"
 
 # one thread: the order of floating-point sums, and so every sampled token, is then the same in every process
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
 # ids, times and places: all that may differ between two runs
 UNEQUAL = {"id", "created_at", "started_at", "finished_at", "seconds", "latency_ms", "settings", "stats", "path"}
@@ -65,66 +70,102 @@ def tables(url: str) -> dict[str, list[str]]:
     }
 
 
-class Cli:
-    """Runs `journeyman ...` in a folder."""
+# what a run imports of others' packages
+HEAVY = [
+    "alembic.command",
+    "matplotlib.pyplot",
+    "peft",
+    "reasoning_gym",
+    "torch._dynamo",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.auto.tokenization_auto",
+    "transformers.models.llama.modeling_llama",
+]
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+
+@dataclass
+class Cli:
+    """Runs `journeyman ...` in a folder, in child processes that `python` starts."""
+
+    folder: Path
+    python: WarmPython
 
     def __call__(
         self, *arguments: str, code: int = 0, script: str | None = None, timeout: float = 400, **env: str
     ) -> subprocess.CompletedProcess[str]:
         """The finished process; fails where its exit code is not `code`. `script` replaces the console script."""
-        program = (
-            [sys.executable, "-m", "journeyman.workflows.cli"] if script is None else [sys.executable, "-c", script]
-        )
-        result = subprocess.run(
-            [*program, *arguments],
-            cwd=self.folder,
-            env=os.environ | ENVIRONMENT | env,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        command = program(arguments, script)
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            child = self.python.start(command, self.folder, ENVIRONMENT | env, out, err)
+            try:
+                child.wait(timeout)
+            finally:
+                child.kill()
+            printed = [os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode() for file in (out, err)]
+        result = subprocess.CompletedProcess(command, child.wait(), *printed)
         assert result.returncode == code, f"exit code {result.returncode}\n{result.stdout}\n{result.stderr}"
         return result
 
-    def start(self, *arguments: str, script: str | None = None) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, script: str | None = None) -> Child:
         """The process, under way; what it prints goes to a file in the folder."""
-        program = ["-m", "journeyman.workflows.cli"] if script is None else ["-c", script]
-        with (self.folder / "printed.txt").open("a") as printed:
-            return subprocess.Popen(
-                [sys.executable, *program, *arguments],
-                cwd=self.folder,
-                env=os.environ | ENVIRONMENT,
-                stdout=printed,
-                stderr=printed,
-                text=True,
-            )
+        with (self.folder / "printed.txt").open("ab") as printed:
+            return self.python.start(program(arguments, script), self.folder, ENVIRONMENT, printed, printed)
 
     def tables(self) -> dict[str, list[str]]:
         """What is in the folder's database; see `tables`."""
         return tables(f"sqlite:///{self.folder}/runs/journeyman.db")
 
 
+def program(arguments: tuple[str, ...], script: str | None) -> list[str]:
+    return ["-m", "journeyman.workflows.cli", *arguments] if script is None else ["-c", script, *arguments]
+
+
+@pytest.fixture(scope="session")
+def python() -> Iterator[WarmPython]:
+    """Starts Python programs that need not import the large packages again."""
+    warm = WarmPython(HEAVY, ENVIRONMENT)
+    yield warm
+    warm.close()
+
+
 @pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    return Cli(tmp_path)
+def cli(tmp_path: Path, python: WarmPython) -> Cli:
+    return Cli(tmp_path, python)
 
 
 @pytest.fixture(scope="session")
-def cli_in() -> type[Cli]:
+def cli_in(python: WarmPython) -> Callable[[Path], Cli]:
     """`cli_in(folder)`: a command line in a folder that outlives the test."""
-    return Cli
+    return lambda folder: Cli(folder, python)
+
+
+@dataclass
+class SmallRun(Cli):
+    """A finished run, what it printed and how long it took."""
+
+    stdout: str
+    stderr: str
+    seconds: float
 
 
 @pytest.fixture(scope="session")
-def small_run(tmp_path_factory: pytest.TempPathFactory) -> Cli:
-    """examples/small.toml run to its end without Prefect; tests only look at it."""
-    cli = Cli(tmp_path_factory.mktemp("small"))
-    cli.result = cli("run", str(SMALL), "--engine", "none", "--json")
-    return cli
+def small_run(tmp_path_factory: pytest.TempPathFactory, python: WarmPython) -> SmallRun:
+    """examples/small.toml run to its end without Prefect, once for all of xdist's workers; tests only look at it.
+
+    By a process that is no child of a warm one: those that runs are compared with have another hash seed.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "small-run"
+    told = folder / "told.json"
+    with FileLock(f"{folder}.lock"):
+        if not told.exists():
+            folder.mkdir()
+            started = time.perf_counter()
+            command = [sys.executable, *program(("run", str(SMALL), "--engine", "none", "--json"), None)]
+            made = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+            assert made.returncode == 0, made.stderr
+            told.write_text(json.dumps([made.stdout, made.stderr, time.perf_counter() - started]))
+    return SmallRun(folder, python, *json.loads(told.read_text()))
 
 
 @pytest.fixture(scope="session")

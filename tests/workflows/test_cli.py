@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.xdist_group("resume")  # shares the small run
-
 
 def test_help_is_quick() -> None:
     times = []
@@ -23,7 +21,7 @@ def test_help_is_quick() -> None:
 
 
 def test_a_run_leaves_a_summary_a_plot_and_a_way_on(small_run) -> None:
-    path = Path(small_run.folder, small_run.result.stdout.splitlines()[-1])
+    path = Path(small_run.folder, small_run.stdout.splitlines()[-1])
     summary = json.loads(path.read_text())
     assert set(summary["test_pass_at_1"]) == {"warm_start", "final"}
     assert all(0 <= value <= 1 for value in summary["test_pass_at_1"].values())
@@ -32,7 +30,7 @@ def test_a_run_leaves_a_summary_a_plot_and_a_way_on(small_run) -> None:
     assert [(row["policy"], row["split"]) for row in summary["audit"]] == [(n, "validation") for n in (1, 2, 3)]
     assert (summary["guards"], summary["stopped"]) == ([], [])
     assert Path(small_run.folder, summary["plot"]).read_bytes().startswith(b"\x89PNG")
-    shown = small_run.result.stderr
+    shown = small_run.stderr
     assert "validation pass@1" in shown
     assert "warm start" in shown
     assert "journeyman inspect" in shown

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
+import random
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("resume")]
+pytestmark = pytest.mark.slow
 
 DIES_AT_COMMIT = """
 import os, signal, sys
@@ -91,25 +88,19 @@ def test_killed_while_guards_and_audits_are_under_way(cli, small, watched_run) -
     assert resume_to_the_end(cli) == watched_run
 
 
-def test_killed_again_and_again_at_random_moments(cli, small, expected, tmp_path: Path) -> None:
-    import random
-
-    rng = random.Random(7)
-    command = [sys.executable, "-m", "journeyman.workflows.cli"]
-    arguments = ["run", small, "--engine", "none"]
+def test_killed_again_and_again_at_random_moments(cli, small, small_run, expected) -> None:
+    chance = random.Random(7)
+    command = ["run", small, "--engine", "none"]
     for _ in range(4):
-        process = subprocess.Popen(
-            [*command, *arguments], cwd=tmp_path, env=os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        )
-        database = tmp_path / "runs" / "journeyman.db"
+        process = cli.start(*command)
+        database = cli.folder / "runs" / "journeyman.db"
         while not database.exists():
-            time.sleep(0.1)
-        time.sleep(rng.uniform(1, 15))
+            time.sleep(0.05)
+        time.sleep(chance.uniform(0.02, 0.5) * small_run.seconds)
         process.kill()
-        process.wait()
-        if process.returncode == 0:
+        if process.wait() == 0:
             break
-        arguments = ["resume", "--engine", "none"]
+        command = ["resume", "--engine", "none"]
     assert tables_after(cli) == expected
 
 

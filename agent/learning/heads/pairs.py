@@ -67,13 +67,18 @@ def pair_losses(pad_id: int) -> Losses[PairExample]:
 
 @torch.no_grad()
 def score_pairs(model: Any, examples: Sequence[PairExample], pad_id: int, batch: int) -> PairScores:
-    """The model's word on the examples, at least one."""
-    margins = []
-    for first in range(0, len(examples), batch):
+    """The model's word on the examples, at least one, `batch` pairs' texts at a time.
+
+    Each text is read once, whatever pairs it is in: read in two rows of a batch, or in two batches, equal texts may
+    differ in their last bits, and a tie would be a win.
+    """
+    texts = list(dict.fromkeys(text for example in examples for text in (example.chosen, example.rejected)))
+    rewards: dict[tuple[int, ...], float] = {}
+    for first in range(0, len(texts), 2 * batch):
+        some = texts[first : first + 2 * batch]
         with autocast(model):
-            chosen_B, rejected_B = _rewards(model, examples[first : first + batch], pad_id)
-        margins.append((chosen_B - rejected_B).double())
-    margins_B = torch.cat(margins)
+            rewards |= zip(some, read_rewards(model, some, pad_id).tolist(), strict=True)
+    margins_B = torch.tensor([rewards[e.chosen] - rewards[e.rejected] for e in examples], dtype=torch.float64)
     accuracy = (margins_B > 0).double().mean() + (margins_B == 0).double().mean() / 2
     return PairScores(len(examples), float(accuracy), float(margins_B.mean()))
 

@@ -16,7 +16,9 @@ from journeyman.agent.sampling.factory import installed_vllm, open_sampler
 from journeyman.agent.sampling.settings import SamplerSettings
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.vllm,
+    pytest.mark.xdist_group("vllm engine"),
     pytest.mark.skipif(installed_vllm() is None, reason="vLLM is not installed"),
 ]
 

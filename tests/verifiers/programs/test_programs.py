@@ -63,10 +63,15 @@ def nothing_left():
     assert not [path for path in ("/etc/owned", "/usr/bin/owned", "/owned") if Path(path).exists()]
 
 
+def limits(program):
+    """Of one that sleeps for ever no more is to be seen after a second or two."""
+    return {"seconds": 5.0 if "sleep" not in program else 2.0, "cpu_seconds": 1}
+
+
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_no_attack_is_scored(attack, nothing_left):
     start = time.monotonic()
-    verdict = judge(TESTS, ATTACKS[attack], seconds=5.0, cpu_seconds=1, extract="whole")
+    verdict = judge(TESTS, ATTACKS[attack], extract="whole", **limits(ATTACKS[attack]))
     assert (verdict.status, verdict.score) == (Status.OK, 0)
     assert verdict.explanation
     assert time.monotonic() - start < 30
@@ -88,7 +93,7 @@ PRINTED = {
 
 @pytest.mark.parametrize("attack", PRINTED)
 def test_no_output_is_scored_but_the_right_one(attack, nothing_left):
-    assert judge(CASES, PRINTED[attack], seconds=5.0, cpu_seconds=1).score == 0
+    assert judge(CASES, PRINTED[attack], **limits(PRINTED[attack])).score == 0
 
 
 def test_the_corpus_is_large_and_the_honest_pass(nothing_left):
@@ -209,7 +214,7 @@ def f(x): return Fraction()
     ],
 )
 def test_the_program_is_never_its_own_judge(test, program):
-    assert judge({"tests": test}, program).score == 0
+    assert judge({"tests": test}, program, cpu_seconds=1).score == 0
 
 
 def test_a_slow_program_is_wrong_and_told_so():
@@ -278,7 +283,7 @@ def test_the_same_verdict_from_thread_and_event_loop(nothing_left):
 def test_in_a_worker_that_is_killed_nothing_survives(nothing_left):
     recipe = Recipe("program", '{"seconds": 1000.0, "cpu_seconds": 1000}')
     before = set(children())
-    with VerifierPool(PoolLimits(seconds=4.0, workers=1)) as pool:
+    with VerifierPool(PoolLimits(seconds=2.5, workers=1)) as pool:
         slow = pool.verify_all(recipe, [attempt(TESTS, "import time\ntime.sleep(1000)")])
     with VerifierPool(PoolLimits(seconds=60.0, cpu_seconds=60, workers=1)) as pool:
         others = pool.verify_all(recipe, [attempt(TESTS, HONEST), attempt(TESTS, "x = 1"), attempt(CASES, "print(4)")])

@@ -10,8 +10,6 @@ import pytest
 
 from journeyman.storage.schema.migrate import HEAD
 
-pytestmark = pytest.mark.xdist_group("resume")  # shares the small run
-
 
 @pytest.fixture
 def copy(small_run, cli):

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
-import subprocess
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from warm import Child
 
 from journeyman.storage.store import ReplayStore
 from journeyman.workflows.commands.work import work_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("resume")]  # shares the small run
+pytestmark = pytest.mark.slow
 
 ONLY_WAITS = """
 import sys
@@ -49,26 +51,26 @@ sys.exit(main())
 LIMIT_S = 240.0
 
 
-def wait_for(what: str, seen: Callable[[], bool]) -> None:
+def wait_for(what: str, seen: Callable[[], bool], maker: Child) -> None:
     end = time.monotonic() + LIMIT_S
     while not seen():
+        assert maker.poll() is None, f"no {what}: its process has ended"
         assert time.monotonic() < end, f"no {what} within {LIMIT_S:.0f} s"
         time.sleep(0.1)
 
 
 @pytest.fixture
-def started(cli) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+def started(cli) -> Iterator[Callable[..., Child]]:
     """Starts processes, and ends those that are left."""
     processes = []
 
-    def start(*arguments: str, script: str | None = None) -> subprocess.Popen[str]:
+    def start(*arguments: str, script: str | None = None) -> Child:
         processes.append(cli.start(*arguments, script=script))
         return processes[-1]
 
     yield start
     for process in processes:
-        process.kill()
-        process.wait()
+        process.kill_session()
 
 
 def weights(cli) -> bool:
@@ -87,7 +89,7 @@ def leases(cli) -> list[tuple[str, str, int]]:
 
 def test_two_workers_make_the_rows_of_one_process(cli, started, small, small_run) -> None:
     driver = started("run", small, "--engine", "none", script=ONLY_WAITS)
-    wait_for("weights of the warm start", lambda: weights(cli))
+    wait_for("weights of the warm start", lambda: weights(cli), driver)
     workers = [started("work", "small"), started("work", "small", "--kinds", "generate")]
     assert driver.wait(LIMIT_S) == 0
     assert [worker.wait(60) for worker in workers] == [0, 0]
@@ -99,10 +101,10 @@ def test_two_workers_make_the_rows_of_one_process(cli, started, small, small_run
 def test_the_work_of_a_killed_worker_is_done_once_by_another(cli, started, small, small_run) -> None:
     lease = "generate.lease_seconds=3"
     driver = started("run", small, "--engine", "none", "--set", lease, script=LETS_ANOTHER_BEGIN)
-    wait_for("weights of the warm start", lambda: weights(cli))
+    wait_for("weights of the warm start", lambda: weights(cli), driver)
     worker = started("work", "small", script=HANGS_IN_A_CHUNK)
-    wait_for("chunk under way", (cli.folder / "hangs").exists)
-    time.sleep(9)  # its lease would have expired, were it not renewed
+    wait_for("chunk under way", (cli.folder / "hangs").exists, worker)
+    time.sleep(5)  # its lease would have expired, were it not renewed
     store = ReplayStore(f"sqlite:///{cli.folder}/runs/journeyman.db")
     run = store.runs.find("small")
     assert store.queue.progress(run.id, "generate/1").claimed == 1
@@ -122,15 +124,15 @@ def test_a_worker_with_nothing_to_do(small_run, cli) -> None:
     assert "done: nothing" in small_run("work", "small").stderr  # the run is finished
     assert "unknown run 'smal': did you mean 'small'?" in small_run("work", "smal", code=2).stderr
     database = small_run.folder / "runs" / "journeyman.db"
-    elsewhere = ("work", "small", "--store", f"sqlite:///{database}")
-    assert "done: nothing" in cli(*elsewhere).stderr
-    artifacts = small_run.folder / "runs" / "artifacts"
-    moved = artifacts.rename(artifacts.with_name("moved"))
-    try:
-        assert "the weights of run small are not here" in cli(*elsewhere, code=2).stderr
-        cli(*elsewhere, "--kinds", "score")
-    finally:
-        moved.rename(artifacts)
+    assert "done: nothing" in cli("work", "small", "--store", f"sqlite:///{database}").stderr
+
+    shutil.copy(database, cli.folder / "copy.db")
+    with sqlite3.connect(cli.folder / "copy.db") as connection:
+        artifacts = str(small_run.folder / "runs" / "artifacts")
+        connection.execute("UPDATE run SET settings = replace(settings, ?, ?)", (artifacts, f"{cli.folder}/nowhere"))
+    copy = ("work", "small", "--store", "sqlite:///copy.db")
+    assert "the weights of run small are not here" in cli(*copy, code=2).stderr
+    cli(*copy, "--kinds", "score")
 
 
 def test_work_of_another_rubric_is_left_to_who_knows_it(watched) -> None:

@@ -70,6 +70,27 @@ def test_scores_count_ties_as_halves() -> None:
     assert scores.margin == pytest.approx(abs(first - second) / 4, rel=1e-5)
 
 
+@pytest.mark.parametrize("batch", [1, 3, 16])
+def test_equal_texts_tie_wherever_in_a_batch_they_are_read(batch: int) -> None:
+    """A model of some size: products of many rows add in another order at the edges of their blocks."""
+    torch.manual_seed(0)
+    shape = {"hidden_size": 200, "num_hidden_layers": 2, "intermediate_size": 300, "num_attention_heads": 4}
+    config = LlamaConfig(vocab_size=31, num_labels=1, pad_token_id=PAD, initializer_range=0.3, **shape)
+    model, read = LlamaForSequenceClassification(config).eval(), 0
+
+    def count(_: object, inputs: tuple[torch.Tensor, ...]) -> None:
+        nonlocal read
+        read += len(inputs[0])
+
+    model.model.embed_tokens.register_forward_pre_hook(count)
+    texts = [tuple(range(4, 6 + n)) for n in range(7)]
+    scores = score_pairs(model, [PairExample(text, text) for text in texts * 2], PAD, batch)
+    assert (scores.pairs, scores.accuracy, scores.margin) == (14, 0.5, 0)
+    assert read == len(texts)
+    there_and_back = [PairExample(*pair) for text in texts[1:] for pair in ((text, texts[0]), (texts[0], text))]
+    assert score_pairs(model, there_and_back, PAD, batch).margin == 0
+
+
 def test_the_gradient_does_not_depend_on_micro_batches() -> None:
     weights = []
     for micro_batch in (1, 3, 16):
