@@ -67,7 +67,9 @@ def process(*command: str, cwd: Path, env: dict[str, str]) -> Iterator[subproces
 def prefect_environment(home: Path) -> dict[str, str]:
     env = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
     quiet = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "OMP_NUM_THREADS": "1"}
-    return env | quiet | SOON | {"PREFECT_HOME": str(home)}
+    # in memory one connection does all: with a file, polls often as here lock each other out, for up to a minute
+    memory = "sqlite+aiosqlite:///file::memory:?cache=shared&uri=true&check_same_thread=false"
+    return env | quiet | SOON | {"PREFECT_HOME": str(home), "PREFECT_SERVER_DATABASE_CONNECTION_URL": memory}
 
 
 @dataclass
