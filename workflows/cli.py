@@ -11,6 +11,7 @@ import keyword
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from journeyman.agent.errors import JourneymanError
 from journeyman.workflows.settings.defaults import DEFAULT_STORE
@@ -46,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # vLLM's native code warns of how it binds memory
     try:
+        if (here := str(Path.cwd())) not in sys.path:  # "module:object" names: the console script leaves it out
+            sys.path.append(here)
         module = importlib.import_module(f"journeyman.workflows.commands.{_HOMES[options.command]}")
         name = options.command.replace("-", "_")
         getattr(module, f"{name}_" if keyword.iskeyword(name) else name)(options)

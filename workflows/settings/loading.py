@@ -11,6 +11,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from journeyman.agent.errors import SettingsError, UsageError, suggestion
+from journeyman.agent.plugins import look_in
 from journeyman.storage.runs.runs import RunInfo
 from journeyman.verifiers.rubric import Term
 from journeyman.workflows.settings.settings import Settings
@@ -19,7 +20,7 @@ from journeyman.workflows.settings.settings import Settings
 def load_settings(path: str, overrides: Sequence[str] = ()) -> Settings:
     """Settings from a TOML file, with `a.b=value` overrides (values in TOML, bare words are strings).
 
-    Raises SettingsError naming file, setting and remedy.
+    `run.modules` is the file's own folder where it is not set. Raises SettingsError naming file, setting and remedy.
     """
     file = Path(path)
     try:
@@ -31,15 +32,20 @@ def load_settings(path: str, overrides: Sequence[str] = ()) -> Settings:
         raise SettingsError(f"{path} cannot be read: {error}") from None
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is not TOML: {error}") from None
-    return parse_settings(overridden(values, overrides), path)
+    overridden(values, overrides)
+    if isinstance(run := values.setdefault("run", {}), dict):
+        run.setdefault("modules", str(file.absolute().parent))
+    return parse_settings(values, path)
 
 
 def parse_settings(values: Mapping[str, Any], where: str) -> Settings:
-    """Checked settings; `where` is what an error says they come from."""
+    """Checked settings, whose `run.modules` is on the import path; `where` is what an error says they come from."""
     try:
-        return Settings.model_validate_json(json.dumps(values, default=str), strict=True)
+        settings = Settings.model_validate_json(json.dumps(values, default=str), strict=True)
     except ValidationError as error:
         raise SettingsError("; ".join(_explain(problem, where) for problem in error.errors()[:5])) from None
+    look_in(settings.run.modules)
+    return settings
 
 
 def settings_of(run: RunInfo) -> Settings:

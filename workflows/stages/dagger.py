@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
+from journeyman.agent.asking import EnvironmentFault, ask_expert
 from journeyman.agent.chance import keyed_rng
 from journeyman.agent.chat.rendering import choices_of
 from journeyman.agent.data import Json, Source, StopReason, Trajectory
@@ -66,7 +67,11 @@ def _going_on(
         if history in asked:  # attempts of a group often begin alike
             continue
         asked.add(history)
-        actions = session.task_set.demonstrate(task, [t.action for t in turns[:turn]])
+        try:
+            actions = ask_expert(session.task_set, task, [t.action for t in turns[:turn]])
+        except EnvironmentFault as fault:
+            session.warn("expert", f"some states have no demonstration, since the expert fails in them: {fault}")
+            continue
         if actions is None or turn + len(actions) > session.task_set.max_turns:
             continue
         context = [choice.ids for choice in chosen[:turn]]

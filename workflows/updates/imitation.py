@@ -14,6 +14,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from journeyman.agent.asking import EnvironmentFault, ask_for_states, blamed
 from journeyman.agent.learning.step_tokens import turns_of_tokens
 from journeyman.agent.protocols import Retraceable
 from journeyman.storage.replay.pools import Kind
@@ -37,14 +38,27 @@ def to_imitate(session: Session, group: ReplayGroup) -> StoredTrajectory | None:
 
 def imitated(session: Session, stored: StoredTrajectory) -> list[NDArray[np.bool_]]:
     """(M,) for each segment: whether the token is of an action that led on; all are where no states are known."""
-    environment = session.open_environment(stored.task)
     turns_M = turns_of_tokens(stored.trajectory)
-    if not isinstance(environment, Retraceable):
+    states = _states(session, stored)
+    if states is None:
         return [np.ones(len(turns), np.bool_) for turns in turns_M]
-    acted_out = leading_on(environment.states(turn.action for turn in stored.trajectory.acted_out))
+    acted_out = leading_on(states)
     led_on_U = np.zeros(len(stored.trajectory.turns), np.bool_)
     led_on_U[: len(acted_out)] = acted_out
     return [led_on_U[turns] for turns in turns_M]
+
+
+def _states(session: Session, stored: StoredTrajectory) -> list[Hashable] | None:
+    """Those that the attempt was in, the last one included; None where the environment does not tell them."""
+    try:
+        with blamed("open"):
+            environment = session.open_environment(stored.task)
+        if not isinstance(environment, Retraceable):
+            return None
+        return ask_for_states(environment, [turn.action for turn in stored.trajectory.acted_out])
+    except EnvironmentFault as fault:
+        session.warn("states", f"successes are imitated whole, since the environment does not tell its states: {fault}")
+        return None
 
 
 def leading_on(states: Sequence[Hashable]) -> list[bool]:

@@ -8,6 +8,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
+from journeyman.agent.asking import EnvironmentFault, blamed
 from journeyman.agent.chance import keyed_seed
 from journeyman.agent.exploration.novelty import Counts, Novelty, RandomNetwork, visits
 from journeyman.storage.trajectories.trajectories import StoredTrajectory
@@ -39,7 +40,13 @@ def _judge(session: Session) -> Novelty:
 
 
 def _visits(session: Session, stored: StoredTrajectory) -> list[str]:
-    found = visits(session.open_environment(stored.task), stored.trajectory)
+    try:
+        with blamed("open"):
+            environment = session.open_environment(stored.task)
+        found = visits(environment, stored.trajectory)
+    except EnvironmentFault as fault:
+        session.warn("novelty", f"attempts have no bonus for novelty where the environment fails to say more: {fault}")
+        return []
     settings = session.settings.novelty
     apart = settings.kind == "counts" and settings.scope == "task"
     return [f"{stored.task.hash} {visit}" for visit in found] if apart else found
