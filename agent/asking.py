@@ -118,7 +118,10 @@ def check_task(task: Any) -> None:
         raise TypeError(f"{type(task).__name__} is no Task")
     if not isinstance(task.hash, str) or not isinstance(task.environment, str):
         raise TypeError("the task's hash and environment are texts")
-    json.dumps([task.goal, dict(task.payload)])
+    try:
+        json.dumps([task.goal, dict(task.payload)])
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"its goal or payload is no JSON: {error}") from error
     _check_messages(task.prompt)
 
 

@@ -30,6 +30,7 @@ _HOMES = {
     "inspect": "look",
     "plugins": "look",
     "doctor": "doctor",
+    "check-environment": "check_environment",
     "db": "database",
     "verify": "verify",
     "rescore": "judge",
@@ -134,9 +135,14 @@ def _add_looking(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     for command in (evaluate, export, status, inspect):
         _store_argument(command)
     plugins = commands.add_parser("plugins", help="the environments and verifiers that are installed")
+    check = commands.add_parser("check-environment", help="is an environment whole: prompts, hashes, expert, goals ...")
+    check.add_argument("environment", help="its name, or module:object")
+    _set_argument(check, "an option, e.g. --set size=5")
+    check.add_argument("--seconds", type=float, default=10.0, help="what one call of a method may take (10)")
+    check.add_argument("--context", type=int, help="as sampler.max_context; its default without it")
     doctor = commands.add_parser("doctor", help="checks this machine: packages, engines, disk, database, Prefect")
     _store_argument(doctor)
-    for command in (evaluate, export, status, inspect, plugins, doctor):
+    for command in (evaluate, export, status, inspect, plugins, check, doctor):
         command.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -246,10 +252,8 @@ def _settings_arguments(command: argparse.ArgumentParser) -> None:
     _set_argument(command)
 
 
-def _set_argument(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", dest="overrides", help="e.g. --set run.seed=1"
-    )
+def _set_argument(command: argparse.ArgumentParser, told: str = "e.g. --set run.seed=1") -> None:
+    command.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="overrides", help=told)
 
 
 def _store_argument(command: argparse.ArgumentParser) -> None:
