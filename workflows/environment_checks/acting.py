@@ -144,6 +144,7 @@ def _going_on(subject: Subject, shown: Sequence[tuple[Task, Sequence[Message], T
         try:
             rest = subject.ask("demonstrate", partial(ask_expert, subject.task_set, task, after))
             whole = None if rest is None else subject.act(task, [*after, *rest])
+            problem = None if rest is None or whole is None else _unsolved(subject, [*after, *rest], whole)
         except Stuck:
             raise
         except EnvironmentFault as fault:
@@ -152,8 +153,9 @@ def _going_on(subject: Subject, shown: Sequence[tuple[Task, Sequence[Message], T
         if whole is not None:
             answered += 1
             [given] = subject.scores([(task, whole)])
-            if subject.rubric is not None and not subject.rubric.passes(given):
-                says = f"at {short(task.prompt[-1].content)}: what it does after the first action does not solve it"
+            if problem or (subject.rubric is not None and not subject.rubric.passes(given)):
+                problem = problem or "it is not solved"
+                says = f"at {short(task.prompt[-1].content)}, from the second state: {problem}"
                 remedy = "demonstrate(task, after) is to go on from the state after `after`, or to give None"
                 return Finding("expert, later", ok=False, says=says, remedy=remedy)
     says = (

@@ -40,7 +40,9 @@ class _Reached:
 
 
 def check_goals(subject: Subject) -> Iterator[Finding]:
-    """Nothing where the environment has no goals."""
+    """Nothing where the environment has no goals, or no tasks."""
+    if not any(subject.tasks.values()):
+        return
     try:
         attempts = _attempts(subject)
         reached = [found for task, made in attempts if (found := _reached(subject, task, made)) is not None]
