@@ -131,7 +131,7 @@ def criterion_ids(settings: Settings) -> list[VerifierId]:
     return [criterion.id for criterion in open_rubric(settings, open_task_set(settings)).criteria]
 
 
-def test_modules_are_looked_for_beside_the_file_and_where_it_says(
+def test_modules_are_looked_for_beside_the_file_or_where_it_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "path", [*sys.path])
