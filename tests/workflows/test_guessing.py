@@ -22,6 +22,7 @@ SHORT = {
     "generate.tasks": 6,
     "generate.attempts": 4,
     "finetune.batch": 8,
+    "finetune.epochs": 1,
     "evaluate.attempts": 1,
 }
 
