@@ -12,7 +12,7 @@ demo: install
 	$(BIN)/journeyman run examples/countdown.toml --set run.seed=$(SEED)
 
 test: install
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2
 
 check: lint
 	$(MAKE) test

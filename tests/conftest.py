@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from journeyman.agent.chat import client as chat_client
 
@@ -20,9 +21,46 @@ from journeyman.agent.chat import client as chat_client
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+TOGETHER = {
+    "tests/workflows/commands/test_schedule.py": "prefect",
+    "tests/verifiers/models/prm/test_server.py": "vllm servers",
+    "tests/verifiers/judges/test_judge.py": "vllm servers",
+    "tests/agent/sampling/test_vllm_engine.py": "vllm engine",
+    "tests/workflows/stages/test_hindsight_groups.py": "hindsight groups",
+    "tests/agent/learning/test_against_trl.py": "trl",
+}
+"""Files whose tests share what takes seconds to set up: one of xdist's workers gets all tests of a group."""
+
+
+def file_of(nodeid: str) -> str:
+    return nodeid.partition("::")[0]
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The long ones first, so that at the end no worker has much left while the other one has nothing."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    groups = list(dict.fromkeys(TOGETHER.values()))
+
+    def place(item: pytest.Item) -> tuple[int, bool]:
+        group = TOGETHER.get(file_of(item.nodeid))
+        return groups.index(group) if group else len(groups), item.get_closest_marker("slow") is None
+
+    items.sort(key=place)
+
+
+class Groups(LoadScopeScheduling):
+    """Tests one by one in their order, but those of a group as one piece.
+
+    The mark `xdist_group` needs a way into pytest's node ids that pytest 9.2 no longer has; with it nothing is grouped.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return TOGETHER.get(file_of(nodeid), nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Groups:
+    config.option.loadscopereorder = False  # it would put pieces of many tests before those that take long
+    return Groups(config, log)
 
 
 class ChatServer:

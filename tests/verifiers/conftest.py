@@ -99,7 +99,7 @@ def vllm_python() -> Iterator[WarmPython]:
 def serve_vllm(vllm_python: WarmPython, tmp_path: Path) -> Iterator[Callable[..., str]]:
     """`serve_vllm(folder, "--served-model-name", "judge", ...)`: the URL of a server that lasts as long as the test.
 
-    Mark tests that use it `slow`, `vllm` and `xdist_group("vllm servers")`.
+    Mark tests that use it `slow` and `vllm`.
     """
     with ExitStack() as servers:
 

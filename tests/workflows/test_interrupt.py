@@ -15,7 +15,7 @@ import pytest
 from journeyman.storage.store import ReplayStore
 from journeyman.workflows.session.life import standing
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("resume")]
+pytestmark = pytest.mark.slow
 
 HANGS_IN_A_CHUNK = """
 import sys, time

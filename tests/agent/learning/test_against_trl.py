@@ -16,8 +16,6 @@ from journeyman.agent.learning.learner import LearnerSettings, TrainingRow
 from journeyman.agent.learning.objective import Fixed, denominators, most_uncertain, objective
 from journeyman.agent.learning.scoring import Scorer
 
-pytestmark = pytest.mark.xdist_group("trl")  # imported and set up once
-
 TEMPERATURE, MAX_COMPLETION, BETA = 0.7, 11, 0.1
 
 

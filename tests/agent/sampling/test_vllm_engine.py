@@ -18,7 +18,6 @@ from journeyman.agent.sampling.settings import SamplerSettings
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.vllm,
-    pytest.mark.xdist_group("vllm engine"),
     pytest.mark.skipif(installed_vllm() is None, reason="vLLM is not installed"),
 ]
 

@@ -235,7 +235,6 @@ def test_a_rubric_from_a_file_makes_a_version_of_its_own(chat_server, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.vllm
-@pytest.mark.xdist_group("vllm servers")
 @pytest.mark.skipif(installed_vllm() is None, reason="vLLM is not installed")
 def test_a_real_server_judges(serve_vllm, tmp_path, monkeypatch):
     """A random model can only answer in the form by structured output; what it says is then one of the choices."""

@@ -11,8 +11,6 @@ import pytest
 from journeyman.storage.store import ReplayStore
 from journeyman.workflows.session.life import artifacts_of, only_one, under_way
 
-pytestmark = pytest.mark.xdist_group("resume")  # shares the small run
-
 
 @pytest.fixture
 def copy(small_run, cli, small: str):

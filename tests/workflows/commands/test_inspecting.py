@@ -11,8 +11,6 @@ from journeyman.storage.store import ReplayStore
 from journeyman.storage.trajectories.searching import Search
 from journeyman.workflows.cli import main
 
-pytestmark = pytest.mark.xdist_group("resume")  # shares the small run
-
 
 @pytest.fixture(scope="module")
 def store(small_run):

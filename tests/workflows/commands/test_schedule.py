@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("prefect")]
+pytestmark = pytest.mark.slow
 
 LIMIT_S = 600.0
 """Of waiting for something that comes: runs of some seconds, more where the machine does much else."""

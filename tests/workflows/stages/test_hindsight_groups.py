@@ -14,8 +14,6 @@ from journeyman.workflows.expert_iteration import expert_iteration
 from journeyman.workflows.session.runs import start_run
 from journeyman.workflows.settings.loading import parse_settings
 
-pytestmark = pytest.mark.xdist_group("hindsight groups")
-
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory):

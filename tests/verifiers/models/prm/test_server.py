@@ -18,7 +18,6 @@ def prm(folder, **options):
 
 @pytest.mark.slow
 @pytest.mark.vllm
-@pytest.mark.xdist_group("vllm servers")
 @pytest.mark.parametrize("family", ["qwen", "token_classification", "math_shepherd"])
 def test_a_vllm_server_gives_the_scores_of_this_process(model_folder, tests, serve_vllm, family):
     arguments = ["--runner", "pooling", "--max-model-len", "256"]
