@@ -138,7 +138,7 @@ def test_public_names_are_there() -> None:
 
     data = "Achieved Episode Message Observation Source Split Status Step StopReason Task Tool ToolCall Trajectory Turn"
     protocols = "BatchVerifier Environment GoalEnvironment Retraceable StepVerifier TaskSet Verifier"
-    helpers = "GoalEpisode SingleTurn Verdict canonical_hash keyed_rng"
+    helpers = "GoalEpisode InvalidAction SingleTurn Verdict canonical_hash keyed_rng"
     assert journeyman.__all__ == sorted(f"{data} {protocols} {helpers}".split())
     assert all(getattr(journeyman, name).__name__ == name for name in journeyman.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):

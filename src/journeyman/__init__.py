@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from journeyman.agent.data import canonical_hash as canonical_hash
     from journeyman.agent.environments.dataset import SingleTurn as SingleTurn
     from journeyman.agent.environments.goal_episode import GoalEpisode as GoalEpisode
+    from journeyman.agent.errors import InvalidAction as InvalidAction
     from journeyman.agent.protocols import BatchVerifier as BatchVerifier
     from journeyman.agent.protocols import Environment as Environment
     from journeyman.agent.protocols import GoalEnvironment as GoalEnvironment
@@ -41,6 +42,7 @@ _PARTS = {
     ),
     "journeyman.agent.environments.dataset": ("SingleTurn",),
     "journeyman.agent.environments.goal_episode": ("GoalEpisode",),
+    "journeyman.agent.errors": ("InvalidAction",),
     "journeyman.agent.protocols": (
         *("BatchVerifier", "Environment", "GoalEnvironment", "Retraceable", "StepVerifier", "TaskSet", "Verifier"),
     ),
