@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -240,8 +241,37 @@ class Verdict:
     @classmethod
     def passed(cls, ok: bool, *, extracted: object = None, expected: object = None, why: str | None = None) -> Verdict:
         """A yes-or-no verdict: score 1 or 0."""
-        text = [None if v is None else str(v) for v in (extracted, expected)]
-        return cls(Status.OK, float(ok), extracted=text[0], expected=text[1], explanation=why)
+        return cls.scored(float(ok), extracted=extracted, expected=expected, why=why)
+
+    @classmethod
+    def scored(
+        cls,
+        score: float,
+        *,
+        raw: float | None = None,
+        steps: Sequence[float] | None = None,
+        extracted: object = None,
+        expected: object = None,
+        why: str | None = None,
+    ) -> Verdict:
+        """A partial score in [0, 1], e.g. `Verdict.scored(0.5, why="2 of 4 tests")`; `steps` are step scores.
+
+        Raises ValueError for a score, of a step too, that is not in [0, 1], and for a raw number that is not finite.
+        """
+        scores = [float(one) for one in (score, *(steps or ()))]
+        if outside := [one for one in scores if not 0 <= one <= 1]:
+            raise ValueError(f"score {outside[0]} is not in [0, 1]: divide by the most that there is")
+        if raw is not None and not math.isfinite(raw):
+            raise ValueError(f"raw {raw} is not finite")
+        return cls(
+            Status.OK,
+            scores[0],
+            None if raw is None else float(raw),
+            None if steps is None else tuple(scores[1:]),
+            None if extracted is None else str(extracted),
+            None if expected is None else str(expected),
+            why,
+        )
 
     @classmethod
     def abstain(cls, why: str) -> Verdict:

@@ -76,6 +76,10 @@ class Outage(Exception):  # noqa: N818 (the same)
     """Other people's code broke, took too long, or answered with what is none; the text says which call, and how."""
 
 
+class Late(Outage):
+    """There was no answer in time."""
+
+
 def suggestion(name: str, choices: Iterable[str]) -> str:
     """A question with the nearest choice where there is one, else the list of choices."""
     listed = [choice for choice in choices if choice != name]

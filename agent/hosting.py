@@ -18,10 +18,11 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
-from journeyman.agent.errors import InvalidAction, JourneymanError, Outage, UsageError
+from journeyman.agent.errors import InvalidAction, JourneymanError, Late, Outage, UsageError
 
 logger = logging.getLogger(__name__)
 
@@ -70,8 +71,25 @@ class Host:
             outcome = await self._in_thread(lambda: _outcome(what, function), seconds)
         if outcome is None:
             await self._give_up()
-            raise Outage(f"{what}: no answer within {seconds:g} s")
+            raise Late(f"{what}: no answer within {seconds:g} s")
         return outcome.get()
+
+    def call_now(self, what: str, function: Callable[[], T], seconds: float) -> T:
+        """The same for a plain function, and for callers that are not async."""
+        answer: SimpleQueue[Outcome[T]] = SimpleQueue()
+
+        async def called() -> T:
+            return function()
+
+        async def work() -> None:
+            answer.put(await _outcome(what, called))
+
+        self._loop.call_soon_threadsafe(lambda: self._loop.create_task(work()))
+        try:
+            return answer.get(timeout=seconds).get()
+        except Empty:
+            self._abandon()  # what is no coroutine does not notice that it is given up
+            raise Late(f"{what}: no answer within {seconds:g} s") from None
 
     def retire(self) -> None:
         """The environment is closed: the host is kept for another, or its thread ends."""
@@ -123,10 +141,13 @@ class Host:
             return True
 
         if not await self._in_thread(cancel, _GRACE_S):
-            self._stuck = True
-            thread = ctypes.c_ulong(self._thread.ident or 0)
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(SystemExit))
-            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._abandon()
+
+    def _abandon(self) -> None:
+        self._stuck = True
+        thread = ctypes.c_ulong(self._thread.ident or 0)
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(SystemExit))
+        self._loop.call_soon_threadsafe(self._loop.stop)
 
     def _run(self) -> None:
         with suppress(SystemExit):  # an abandoned thread is asked to end by it
@@ -225,15 +246,11 @@ def _allow_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-async def call_bounded(what: str, function: Callable[[], T], seconds: float) -> T:
+def call_bounded(what: str, function: Callable[[], T], seconds: float) -> T:
     """What a plain function of a plugin returns; raises Outage where it raises or has no answer within `seconds`."""
-
-    async def called() -> T:
-        return function()
-
     host = a_host()
     try:
-        return await host.call(what, called, seconds)
+        return host.call_now(what, function, seconds)
     finally:
         host.retire()
 
@@ -242,13 +259,13 @@ async def _outcome(what: str, function: Callable[[], Awaitable[T]]) -> Outcome[T
     """The one boundary around other people's code: whatever it raises, SystemExit and the like too, is an outage."""
     try:
         return Outcome(await function())
-    except (JourneymanError, InvalidAction) as error:
+    except (JourneymanError, InvalidAction, Outage) as error:
         return Outcome(raised=error)
     except BaseException as error:
-        return Outcome(raised=Outage(f"{what}: {_described(error)}"))
+        return Outcome(raised=Outage(f"{what}: {described(error)}"))
 
 
-def _described(error: BaseException) -> str:
+def described(error: BaseException) -> str:
     """Kind and text, in which only valid characters are left; the kind alone where the text cannot be had."""
     kind = type(error).__name__
     try:

@@ -1,26 +1,30 @@
 """Finds environments and verifiers: by entry point, or by a "module:object" name that a user gave.
 
 Data chooses no code: a name that comes from a stored row, and may have come with a file, finds what is installed and
-what the settings of its run name, and nothing else.
+what the settings of its run name, and nothing else. Modules are looked for as Python does (installed packages,
+PYTHONPATH), then in the folders of `look_in`: that of the settings file, and the current one. Those come last, so that
+no file in them stands in for an installed module.
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
+import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from journeyman.agent.credentials import shown
 from journeyman.agent.data import Json
-from journeyman.agent.errors import SettingsError, UnknownNameError, UsageError, suggestion
+from journeyman.agent.errors import JourneymanError, SettingsError, UnknownNameError, UsageError, suggestion
 
 ENVIRONMENTS = "journeyman.environments"
 VERIFIERS = "journeyman.verifiers"
@@ -35,14 +39,24 @@ class PluginInfo:
     distribution: str
 
 
-@lru_cache
 def installed(group: str) -> Mapping[str, PluginInfo]:
-    """The plugins of an entry-point group by name, as this process first found them; nothing is imported."""
+    """The plugins of an entry-point group by name, looked for once in these folders of `sys.path`; imports nothing."""
+    return _installed(group, tuple(sys.path))
+
+
+@lru_cache
+def _installed(group: str, _path: tuple[str, ...]) -> Mapping[str, PluginInfo]:
     found: dict[str, PluginInfo] = {}
     for point in metadata.entry_points(group=group):
         origin = f"{point.dist.name} {point.dist.version}" if point.dist else "unknown"
         found[point.name] = PluginInfo(point.name, point.value, origin)
     return dict(sorted(found.items()))
+
+
+def look_in(folder: str | None) -> None:
+    """Has modules be looked for in the folder too, after all other places; None is no folder."""
+    if folder is not None and (place := str(Path(folder).absolute())) not in sys.path:
+        sys.path.append(place)
 
 
 def load_plugin(group: str, name: str, options: Mapping[str, Json], given: Collection[str] = ()) -> Any:
@@ -65,6 +79,10 @@ def load_plugin(group: str, name: str, options: Mapping[str, Json], given: Colle
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise SettingsError(f"{kind} {name!r}, option {where!r}: {first['msg']}, got {shown(first['input'])}") from None
+    except JourneymanError:
+        raise
+    except (Exception, SystemExit) as error:  # a plugin's own checks of its options may raise anything
+        raise SettingsError(f"{kind} {name!r} cannot be made: {type(error).__name__}: {error}") from error
 
 
 def check_options(group: str, name: str, options: Iterable[str]) -> None:
@@ -84,7 +102,7 @@ def _check_options(kind: str, name: str, factory: Any, options: Iterable[str]) -
 def _made(kind: str, name: str, factory: Callable[[], Any]) -> Any:
     try:
         return factory()
-    except Exception as error:  # whatever was named: a function that wants arguments, say
+    except (Exception, SystemExit) as error:  # whatever was named: a function that wants arguments, say
         why = f"{type(error).__name__}: {error}"
         raise SettingsError(f"{kind} {name!r} cannot be made ({why}): name a class of the kind") from error
 
@@ -133,7 +151,9 @@ def _resolve(kind: str, group: str, name: str, given: Collection[str]) -> Any:
         found: Any = importlib.import_module(module_name)
         for part in attribute.split("."):
             found = getattr(found, part)
-    except Exception as error:  # a plugin's import may raise anything: name the plugin
+    except (Exception, SystemExit) as error:  # a plugin's import may raise anything: name the plugin
         why = f"{type(error).__name__}: {error}"
+        if isinstance(error, ModuleNotFoundError) and error.name == module_name.partition(".")[0]:
+            why += "; modules are looked for beside the settings file, in the current folder and on PYTHONPATH"
         raise SettingsError(f"{kind} {name!r} ({target}) cannot be imported: {why}") from error
     return found

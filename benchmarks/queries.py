@@ -1,6 +1,6 @@
 """Views, documented queries and `rescore`'s store part at 100,000 attempts: `python benchmarks/queries.py`.
 
-A run of ten iterations: groups of 8 attempts at training and at validation tasks, relabels, verdicts of two verifiers
+A run of ten iterations: groups of 8 attempts at training and at held-out tasks, relabels, verdicts of two verifiers
 (and of a second version of one, on every tenth), training uses, evaluations, audits. Medians of several askings, every
 row read: by the clock, and of a processor (client and server together), which is what a quiet machine's clock shows and
 what the limit beside it is about. PostgreSQL is one that pip brings, started on the spot.
@@ -268,16 +268,16 @@ def command(store: ReplayStore, run: str) -> Iterator[Row]:
 
 
 def filled(url: str, count: int) -> tuple[ReplayStore, str]:
-    """A store with one run of `count` attempts: of each iteration 3/4 training, 1/8 validation, 1/8 relabels."""
+    """A store with one run of `count` attempts: of each iteration 3/4 training, 1/8 held-out, 1/8 relabels."""
     store = ReplayStore(url)
     run = store.runs.create(
         "bench", tomllib.loads(SETTINGS.read_text()), [TermInfo("goal", 1.0), TermInfo("words", 0.0)]
     ).id
     store.policies.add(run, NewPolicy(1, None, 0, "warm_start", "x", {}, promoted=True))
     groups = max(count // ITERATIONS // GROUP, 8)
-    training, validation = groups * 3 // 4, groups // 8
+    training, held = groups * 3 // 4, groups // 8
     store.tasks.add(run, [task_of(i) for i in range(training)], origin="generated")
-    held_out = [task_of(10**6 + i, Split.VALIDATION) for i in range(validation)]
+    held_out = [task_of(10**6 + i, (Split.VALIDATION, Split.TEST)[i % 2]) for i in range(held)]
     store.tasks.add(run, held_out, origin="generated")
     for iteration in range(1, ITERATIONS + 1):
         store.runs.begin_iteration(run, iteration)
@@ -286,7 +286,7 @@ def filled(url: str, count: int) -> tuple[ReplayStore, str]:
         rows = [attempt(task, iteration, policy, i) for task in tasks for i in range(GROUP)]
         write(store, run, rows)
         ids = store.trajectories.ids_of(run, {(row.group, row.trajectory.attempt) for row in rows[: training * GROUP]})
-        parents = list(ids.values())[: (groups - training - validation) * GROUP]
+        parents = list(ids.values())[: (groups - training - held) * GROUP]
         relabels = [relabel(parent, iteration, policy, i) for i, parent in enumerate(parents)]
         write(store, run, relabels, [task_of(10**7 + i // GROUP + 10**5 * iteration) for i in range(len(relabels))])
         told_anew = store.trajectories.ids_of(run, {(row.group, row.trajectory.attempt) for row in relabels})

@@ -136,7 +136,10 @@ def test_importing_is_light() -> None:
 def test_public_names_are_there() -> None:
     import journeyman
 
-    assert journeyman.__all__ == ["Environment", "Message", "Task", "TaskSet", "Trajectory", "Verdict", "Verifier"]
+    data = "Achieved Episode Message Observation Source Split Status Step StopReason Task Tool ToolCall Trajectory Turn"
+    protocols = "BatchVerifier Environment GoalEnvironment Retraceable StepVerifier TaskSet Verifier"
+    helpers = "GoalEpisode InvalidAction SingleTurn Verdict canonical_hash keyed_rng"
+    assert journeyman.__all__ == sorted(f"{data} {protocols} {helpers}".split())
     assert all(getattr(journeyman, name).__name__ == name for name in journeyman.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
         _ = journeyman.Nothing

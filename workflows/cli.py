@@ -12,6 +12,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from journeyman.agent.credentials import hidden
@@ -33,6 +34,7 @@ _HOMES = {
     "inspect": "inspecting",
     "plugins": "look",
     "doctor": "doctor",
+    "check-environment": "check_environment",
     "db": "database",
     "verify": "verify",
     "rescore": "judge",
@@ -51,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # vLLM's native code warns of how it binds memory
     try:
+        if (here := str(Path.cwd())) not in sys.path:  # "module:object" names: the console script leaves it out
+            sys.path.append(here)
         module = importlib.import_module(f"journeyman.workflows.commands.{_HOMES[options.command]}")
         name = options.command.replace("-", "_")
         getattr(module, f"{name}_" if keyword.iskeyword(name) else name)(options)
@@ -158,9 +162,14 @@ def _add_looking(commands: argparse._SubParsersAction[_Parser]) -> None:
     for command in (evaluate, export, status, inspect):
         _store_argument(command)
     plugins = commands.add_parser("plugins", help="the environments and verifiers that are installed")
+    check = commands.add_parser("check-environment", help="is an environment whole: prompts, hashes, expert, goals ...")
+    check.add_argument("environment", help="its name, or module:object")
+    _set_argument(check, "an option, e.g. --set size=5")
+    check.add_argument("--seconds", type=float, default=10.0, help="what one call of a method may take (10)")
+    check.add_argument("--context", type=int, help="as sampler.max_context; its default without it")
     doctor = commands.add_parser("doctor", help="checks this machine: packages, engines, disk, database, Prefect")
     _store_argument(doctor)
-    for command in (evaluate, export, status, inspect, plugins, doctor):
+    for command in (evaluate, export, status, inspect, plugins, check, doctor):
         command.add_argument("--json", action="store_true", help="print JSON")
 
 

@@ -51,7 +51,7 @@ class BoundedEnvironment:
         environment = self._environment = await self._host.call("open", opened, self.seconds)
 
         async def started() -> tuple[tuple[Tool, ...], tuple[Message, ...]]:
-            return _tools(environment.tools), _messages(await environment.start(), answers=False)
+            return checked_tools(environment.tools), _messages(await environment.start(), answers=False)
 
         try:
             self.tools, prompt = await self._host.call("start", started, self.seconds)
@@ -141,7 +141,8 @@ def _cut(message: Message) -> Message:
     return message if text == message.content else Message(message.role, text, message.tool_calls)
 
 
-def _tools(tools: object) -> tuple[Tool, ...]:
+def checked_tools(tools: object) -> tuple[Tool, ...]:
+    """The tools; raises TypeError where they are none."""
     if not isinstance(tools, Sequence):
         raise TypeError(f"tools is {tools!r:.80}, not a sequence: () where there are none")
     for tool in tools:

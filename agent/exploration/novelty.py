@@ -18,6 +18,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from journeyman.agent.asking import ask_for_goals
 from journeyman.agent.chance import keyed_rng
 from journeyman.agent.data import StopReason, Trajectory
 from journeyman.agent.protocols import Environment, GoalEnvironment
@@ -38,15 +39,16 @@ class Novelty(Protocol):
         """(B,) bonuses >= 0 for what each attempt reached, 0 where that is nothing; the batch is remembered."""
 
 
-def visits(environment: Environment, trajectory: Trajectory) -> list[str]:
+def visits(environment: Environment, trajectory: Trajectory, seconds: float) -> list[str]:
     """What the attempt reached, each once: its goals as JSON, or, without goals, the normalised final text.
 
     Nothing where the attempt came to no end of its own: whoever rambles to the limit of tokens says new things always.
+    Raises Outage where the environment fails to tell its goals.
     """
     if trajectory.stop_reason not in (StopReason.TERMINATED, StopReason.TRUNCATED):
         return []
     if isinstance(environment, GoalEnvironment):
-        goals = (json.dumps(a.goal, sort_keys=True) for a in environment.achieved_goals(trajectory))
+        goals = (json.dumps(a.goal, sort_keys=True) for a in ask_for_goals(environment, trajectory, seconds))
         return list(dict.fromkeys(goals))
     text = normalised(trajectory.final_text)
     return [text] if text else []

@@ -106,7 +106,8 @@ class Learner:
         """Learns from `rows` in steps of about `minibatch_rows` each (None: all in one), `epochs` times over.
 
         `learning_rate` is one rate, or a function from the share of steps done, in [0, 1), to the rate.
-        Rows with equal prompts stay in one step, so that the prompt can be shared; their order is drawn from `seed`.
+        Rows with equal prompts stay in one step, so that the prompt can be shared, where they are not more than a step
+        holds; their order is drawn from `seed`.
         A step's loss is the policy loss + `beta` x KL + the weighted NLL, with the denominators of `losses`, and
         does not depend on its micro-batches. Where there is more than one step, the log-probs at the start of the
         update (pi_prox) are computed first: the clip is around them, and min(correction_max, pi_prox / behaviour)

@@ -83,16 +83,23 @@ class Fixed:
 
 
 def minibatches(rows: Sequence[TrainingRow], size: int | None, seed: int, epoch: int) -> list[list[int]]:
-    """Indices of the rows of each step: about `size` each (None: all), shuffled, equal prompts together."""
+    """Indices of the rows of each step: about `size` each (None: all), shuffled.
+
+    Rows with equal prompts stay together where they are no more than `size`; more of them are shuffled too and laid
+    over as many steps as they fill, or tasks that all share a prompt would be learned from in one step.
+    """
     groups: dict[bytes, list[int]] = {}
     for i, row in enumerate(rows):
         groups.setdefault(row.segment.prompt_ids.tobytes(), []).append(i)
     count = 1 if size is None else -(-len(rows) // size)
     steps: list[list[int]] = [[] for _ in range(count)]
     members = list(groups.values())
+    rng = keyed_rng(seed, "minibatches", epoch)
     taken = 0
-    for g in keyed_rng(seed, "minibatches", epoch).permutation(len(members)):
-        steps[taken * count // len(rows)] += members[g]
+    for g in rng.permutation(len(members)):
+        whole = size is None or len(members[g]) <= size
+        for place, i in enumerate(members[g] if whole else rng.permutation(members[g]).tolist(), start=taken):
+            steps[(taken if whole else place) * count // len(rows)].append(i)
         taken += len(members[g])
     return [step for step in steps if step]
 

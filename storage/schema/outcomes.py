@@ -1,9 +1,9 @@
 """What follows from the verdicts and is stored beside them, so that no view works it out anew.
 
 `score.counts` is true of the one verdict of each trajectory and verifier that counts: the latest `ok` or else the
-latest, and none where it is retracted. `outcome` is what the run's rubric makes of those (`Rubric.succeeded`), and
-`group_tally` counts a group's. Whoever writes attempts, scores or retractions calls `hold` before it and `settle` or
-`settle_judged_by` after it, in one transaction.
+latest, and none where it is retracted, or where it is an `ok` on an attempt that an outage broke. `outcome` is what the
+run's rubric makes of those (`Rubric.succeeded`), and `group_tally` counts a group's. Whoever writes attempts, scores or
+retractions calls `hold` before it and `settle` or `settle_judged_by` after it, in one transaction.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ SELECT score.id, score.counts, ROW_NUMBER() OVER (
            SELECT 1 FROM retraction
            WHERE retraction.verifier = score.verifier AND retraction.version = score.version
              AND retraction.config_hash IN ('*', score.config_hash)
-       ) AS due
+       ) AND NOT (status = 'ok' AND EXISTS (
+           SELECT 1 FROM trajectory WHERE trajectory.id = score.trajectory_id AND trajectory.stop_reason = 'error'
+       )) AS due
 FROM score WHERE score.trajectory_id IN (SELECT id FROM wanted)
 """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, String, cast, func, select
 
@@ -96,8 +96,8 @@ class Trajectories:
 
         def work(connection: Connection) -> None:
             ids = remove_broken(connection, run_id, rows)
-            new = [row for row in rows if (row.group, row.trajectory.attempt) in ids]
-            add_chunk(connection, run_id, new, ids=ids)
+            keyed = [(row, ids.get((row.group, row.trajectory.attempt))) for row in rows]
+            add_chunk(connection, run_id, [replace(row, id=i) for row, i in keyed if i is not None])
 
         self.database.write_again(work)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, delete, select
@@ -15,6 +15,7 @@ from journeyman.storage.runs.tasks import task_row
 from journeyman.storage.schema.outcomes import hold, settle
 from journeyman.storage.schema.runs import TaskRow
 from journeyman.storage.schema.trajectories import (
+    Label,
     Score,
     SegmentRow,
     TokenBlob,
@@ -39,9 +40,8 @@ def add_chunk(
     run_id: str,
     rows: Sequence[NewTrajectory],
     relabelled: Sequence[Task] = (),
-    ids: Mapping[tuple[str, int], str] | None = None,
 ) -> list[str]:
-    """Inserts what is not there yet, and gives its ids (by `ids`, else new ones); see `Trajectories.add`."""
+    """Inserts what is not there yet, and gives its ids; see `Trajectories.add`."""
     tasks = sorted(relabelled, key=lambda task: task.hash)  # in one order, lest two writers wait for each other
     insert_new(connection, TaskRow, [task_row(run_id, task, "hindsight", 0) for task in tasks])
     _refuse_held_out(connection, run_id, rows)
@@ -53,8 +53,6 @@ def add_chunk(
         if (groups[row.group], row.trajectory.attempt) not in known
     }
     made = [(row, trajectory_row(groups[row.group], row)) for row in new.values()]
-    for row, values in made:
-        values["id"] = (ids or {}).get((row.group, row.trajectory.attempt), values["id"])
     insert_all(connection, TrajectoryRow, [values for _, values in made])
     parts: dict[Any, list[dict[str, Any]]] = defaultdict(list)
     for row, values in made:
@@ -65,26 +63,28 @@ def add_chunk(
         parts[Score] += [score_row(values["id"], s) for s in row.scores]
     for table, found in parts.items():
         insert_all(connection, table, found)
-    settle(connection, [values["id"] for _, values in made], first=True)
+    settle(connection, [values["id"] for _, values in made], first=not any(row.trajectory.broken for row, _ in made))
     return [values["id"] for _, values in made]
 
 
 def remove_broken(connection: Connection, run_id: str, rows: Sequence[NewTrajectory]) -> dict[tuple[str, int], str]:
     """Deletes the stored attempts in whose place the rows are to come; their ids by group key and attempt.
 
-    Only such as an outage broke, and that nothing was made of: no update learned from them.
+    Only such as an outage broke, and that nothing was made of: no update learned from them, and nobody labelled them.
     """
     keys = {(row.group, row.trajectory.attempt) for row in rows}
-    used = select(TrainingUse.trajectory_id).where(TrainingUse.trajectory_id == TrajectoryRow.id)
+    used = select(TrainingUse.trajectory_id).where(TrainingUse.trajectory_id == TrajectoryRow.id).exists()
+    labelled = select(Label.id).where(TrajectoryRow.id.in_((Label.trajectory_id, Label.other_id))).exists()
     gone: dict[tuple[str, int], str] = {}
     for chunk in chunks(sorted({group for group, _ in keys})):
         query = (
             select(TrajectoryGroup.key, TrajectoryRow.attempt, TrajectoryRow.id)
             .join(TrajectoryGroup, TrajectoryGroup.id == TrajectoryRow.group_id)
             .where(TrajectoryGroup.run_id == run_id, TrajectoryGroup.key.in_(chunk))
-            .where(TrajectoryRow.stop_reason == StopReason.ERROR, ~used.exists())
+            .where(TrajectoryRow.stop_reason == StopReason.ERROR, ~used, ~labelled)
         )
         gone |= {(group, attempt): i for group, attempt, i in connection.execute(query) if (group, attempt) in keys}
+    hold(connection, trajectories=list(gone.values()))
     for chunk in chunks(sorted(gone.values())):
         for table in (TurnRow, TokenBlob, SegmentRow, Score):
             connection.execute(delete(table).where(table.trajectory_id.in_(chunk)))

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from journeyman.agent.errors import InvalidAction, Outage, SandboxError
+from journeyman.agent.errors import InvalidAction, Late, Outage, SandboxError
 from journeyman.agent.hosting import Host, a_host, call_bounded, quick_calls_ended
 
 
@@ -138,14 +138,11 @@ def test_a_call_that_noticed_may_be_followed_by_another_and_a_stuck_one_not():
 
 
 def test_a_plain_function_is_bounded_too():
-    def bounded(function, seconds=5.0):
-        return asyncio.run(call_bounded("ask", function, seconds))
-
-    assert bounded(lambda: 7) == 7
-    with pytest.raises(Outage, match=r"ask: no answer within 0\.05 s"):
-        bounded(lambda: time.sleep(0.5), 0.05)
+    assert call_bounded("ask", lambda: 7, 5) == 7
+    with pytest.raises(Late, match=r"ask: no answer within 0\.05 s"):
+        call_bounded("ask", lambda: time.sleep(0.5), 0.05)
     with pytest.raises(Outage, match="ask: KeyError: 'x'"):
-        bounded(lambda: {}["x"])
+        call_bounded("ask", lambda: {}["x"], 5)
 
 
 def test_many_at_once_do_not_wait_for_each_other():
@@ -192,9 +189,9 @@ def test_who_collects_waits_for_the_quick_and_not_for_the_slow():
 
 def test_a_process_ends_though_a_call_is_stuck():
     code = (
-        "import asyncio, time\n"
+        "import time\n"
         "from journeyman.agent.hosting import call_bounded\n"
-        "try: asyncio.run(call_bounded('ask', lambda: time.sleep(1000), 0.05))\n"
+        "try: call_bounded('ask', lambda: time.sleep(1000), 0.05)\n"
         "except Exception as error: print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)

@@ -8,7 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from journeyman.agent.data import Message, ScoreRecord, Source, Split, Status, Task, Turn, Verdict, VerifierId
+from journeyman.agent.data import (
+    Message,
+    ScoreRecord,
+    Source,
+    Split,
+    Status,
+    StopReason,
+    Task,
+    Turn,
+    Verdict,
+    VerifierId,
+)
 from journeyman.agent.errors import SettingsError, StoreError, UnknownNameError
 from journeyman.storage.runs.evaluations import AuditInfo, EvaluationInfo
 from journeyman.storage.runs.policies import NewPolicy, Use
@@ -281,3 +292,29 @@ def test_numbers_that_are_none_are_refused(store: ReplayStore, run_id: str, task
     with pytest.raises(StoreError, match="its goal or payload cannot be stored as JSON"):
         store.tasks.add(run_id, [replace(task_of(11), payload={"n": float("inf")})], origin="generated")
     assert store.trajectories.of(run_id) == []
+
+
+def test_a_broken_attempt_has_no_verdict_that_counts_and_may_be_replaced(
+    store: ReplayStore, run_id: str, task_of, trajectory_of
+) -> None:
+    """Whatever was said of it; what was made of it is none of the store's to take back."""
+    verifier, ok = VerifierId("goal", "1", "0"), Verdict(Status.OK, 1.0)
+    broken = replace(trajectory_of(task_of(1)), stop_reason=StopReason.ERROR, error="step: KeyError: 'x'")
+    other = replace(broken, attempt=1)
+    rows = [NewTrajectory("g", t, 1, None, scores=(ScoreRecord(verifier, ok, 0.0),)) for t in (broken, other)]
+    store.trajectories.add(run_id, rows)
+    first, second = store.trajectories.of(run_id)
+    assert first.verdicts == {}
+    use = Use(second.id, None, "r", 0.0, 0.0)
+    store.policies.add(run_id, NewPolicy(2, None, 1, "finetune", "x", {}), [use])
+    whole = trajectory_of(task_of(1))
+    again = [NewTrajectory("g", t, 1, None, scores=rows[0].scores) for t in (whole, replace(whole, attempt=1))]
+    store.trajectories.replace_broken(run_id, again)
+    store.trajectories.replace_broken(run_id, again)
+    made = store.trajectories.of(run_id)
+    assert [t.id for t in made] == [first.id, second.id]
+    assert [t.trajectory.broken for t in made] == [False, True]
+    assert made[0].verdicts == {verifier: ok}
+    assert made[0].trajectory.segments[0].same_as(whole.segments[0])
+    assert made[1].verdicts == {}
+    assert store.upkeep.check() == []

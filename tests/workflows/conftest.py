@@ -13,7 +13,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
 from filelock import FileLock
@@ -58,7 +57,6 @@ def tables(url: str) -> dict[str, list[str]]:
     engine.dispose()
     natural = {row["id"]: f"{name}:{row[key]}" for name, key in NAMES.items() for row in found[name]}
     natural |= {row["id"]: f"{natural[row['group_id']]}/{row['attempt']}" for row in found["trajectory"]}
-    natural |= {str(UUID(i)): name for i, name in natural.items()}
     return {
         name: sorted(
             json.dumps(

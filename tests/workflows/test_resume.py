@@ -56,8 +56,8 @@ def resume_to_the_end(cli) -> dict[str, list[str]]:
 def test_the_dump_sees_every_table(expected) -> None:
     assert {name for name, rows in expected.items() if rows} == {
         "alembic_version", "audit", "evaluation", "group_tally", "iteration", "lease", "outcome", "policy_version",
-        "replay_entry", "replay_pool", "rubric_term", "run", "score", "segment", "task", "token_blob",
-        "training_use", "trajectory", "trajectory_group", "turn",
+        "replay_entry", "replay_pool", "rubric_term", "run", "score", "segment", "task", "token_blob", "training_use",
+        "trajectory", "trajectory_group", "turn",
     }  # fmt: skip
     assert {name for name, rows in expected.items() if not rows} == {"label", "retraction"}
 

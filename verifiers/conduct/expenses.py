@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 
 from journeyman.agent.chat.tool_calls import around_calls
 from journeyman.agent.constraints.text_units import words_of
-from journeyman.agent.data import Status, Task, Trajectory, Verdict
+from journeyman.agent.data import Task, Trajectory, Verdict
 from journeyman.agent.errors import SettingsError
 
 _UNIT = re.compile(
@@ -163,7 +163,7 @@ def _overrun(amount: float, budget: float, limit: float, unit: str) -> Verdict:
     score = min(max((amount - budget) / (limit - budget), 0.0), 1.0)
     why = f"{amount:.6g} {unit}".strip()
     over = f", {amount - budget:.6g} over the budget of {budget:.6g}" if amount > budget else ""
-    return Verdict(Status.OK, score, raw=float(amount), explanation=why + over)
+    return Verdict.scored(score, raw=amount, why=why + over)
 
 
 def _check_range(budget: float, limit: float) -> None:

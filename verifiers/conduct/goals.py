@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
-from journeyman.agent.data import Status, StopReason, Task, Trajectory, Verdict
+from journeyman.agent.data import StopReason, Task, Trajectory, Verdict
 from journeyman.agent.plugins import load_named_environment
 from journeyman.agent.protocols import GoalEnvironment, Retraceable, TaskSet
 from journeyman.agent.steps import StepSpan, split_steps
@@ -58,9 +58,7 @@ class GoalSteps:
         scores = tuple(float(good[step.turn]) for step in self.steps_of(trajectory))
         wasted = ", ".join(str(turn + 1) for turn, was_good in enumerate(good) if not was_good)
         mean = sum(scores) / len(scores) if scores else 1.0
-        return Verdict(
-            Status.OK, mean, step_scores=scores, explanation=f"for nothing: turn {wasted}" if wasted else None
-        )
+        return Verdict.scored(mean, steps=scores, why=f"for nothing: turn {wasted}" if wasted else None)
 
 
 def task_set(name: str) -> TaskSet:

@@ -59,12 +59,11 @@ class ToolUse:
         valid = 1 - len(faults) / len(calls) if calls else 1.0
         called = 1 - len(missing) / len(needed) if needed else 1.0
         named = faults if len(faults) <= MAX_NAMED else [*faults[:MAX_NAMED], f"... {len(faults)} in all"]
-        return Verdict(
-            Status.OK,
+        return Verdict.scored(
             valid * called,
-            raw=float(len(faults) + len(missing)),
+            raw=len(faults) + len(missing),
             extracted=f"{len(calls)} calls",
-            explanation="; ".join([*named, *(f"{name!r} is not called" for name in missing)]) or None,
+            why="; ".join([*named, *(f"{name!r} is not called" for name in missing)]) or None,
         )
 
     def _judged(self, tools: Mapping[str, Tool], turns: Sequence[Turn]) -> Iterator[tuple[str, str]]:

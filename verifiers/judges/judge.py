@@ -228,7 +228,7 @@ def _summary(rulings: Sequence[Ruling], asked: int, values: Sequence[float], sco
     why = f"said {said}; mean {mean:.4g}, spread {statistics.pstdev(values):.4g}"
     why += f"; {asked - len(rulings)} of {asked} answers dropped" if len(rulings) < asked else ""
     why += f"; {rulings[0].reasons}" if rulings[0].reasons else ""
-    return Verdict(Status.OK, score, mean, extracted=said, explanation=why)
+    return Verdict.scored(score, raw=mean, extracted=said, why=why)
 
 
 def _failed(heard: Sequence[Heard]) -> Verdict:

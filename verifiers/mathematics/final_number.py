@@ -20,7 +20,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
-from journeyman.agent.data import Json, Status, Task, Trajectory, Verdict
+from journeyman.agent.data import Json, Task, Trajectory, Verdict
 from journeyman.agent.environments.reasoning_gym import make_generator, unpack
 from journeyman.agent.errors import SettingsError
 
@@ -113,7 +113,7 @@ class ReasoningGymScore:
             return Verdict.passed(False, expected=task.goal, why="no answer")
         generator = _generator(task.payload["dataset"], json.dumps(task.payload["options"]))
         score = float(generator.score_answer(answer, unpack(task.payload["entry"])))
-        return Verdict(Status.OK, score, extracted=answer, expected=task.goal)
+        return Verdict.scored(score, extracted=answer, expected=task.goal)
 
 
 def only_number(text: str) -> Fraction | None:

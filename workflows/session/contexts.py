@@ -12,7 +12,6 @@ from journeyman.agent.data import Split, Task, Tool
 from journeyman.agent.errors import Outage, SettingsError
 from journeyman.agent.hosting import call_bounded
 from journeyman.agent.protocols import TaskSet
-from journeyman.agent.rollout import run_sync
 from journeyman.workflows.session.engines import open_guards, open_task_set, renderer_of, step_seconds
 from journeyman.workflows.settings.settings import Settings
 
@@ -111,7 +110,7 @@ def _tools(asked: _Asked) -> Sequence[Tool]:
     """What the agent is shown beside the prompt; nothing where the environment does not open."""
     task, task_set = asked.tasks[0], asked.task_set
     try:
-        return run_sync(call_bounded("open", lambda: tuple(task_set.open(task).tools), asked.step_seconds))
+        return call_bounded("open", lambda: tuple(task_set.open(task).tools), asked.step_seconds)
     except Outage as error:  # attempts in it will record it
         logger.warning("environment %r could not be looked at before the run: %s", task.environment, error)
         return ()

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from journeyman.agent.errors import UsageError
+from journeyman.agent.plugins import look_in
 from journeyman.storage.runs.policies import PolicyInfo
 from journeyman.storage.runs.runs import RunInfo, RunState
 from journeyman.storage.store import ReplayStore
@@ -26,6 +27,7 @@ def start_run(settings: Settings) -> RunRef:
 
     It is stored with absolute paths, so that it can be resumed, joined and looked at from any folder.
     """
+    look_in(settings.run.modules)  # settings that Prefect hands over come from no file here
     check(settings)
     if settings.run.engine == "prefect":
         check_prefect()

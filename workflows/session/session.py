@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from journeyman.agent.data import Message, PolicyRef, Task, Trajectory
 from journeyman.agent.errors import UsageError
-from journeyman.agent.hosting import call_bounded
 from journeyman.agent.protocols import Environment, Sampler, TaskSet
 from journeyman.agent.rollout import Limits, replay, run_sync
 from journeyman.storage.runs.policies import PolicyInfo
@@ -76,6 +75,13 @@ class Session:
         self._sampler_holds: str | None = None
         self._learner: Learner | None = None
         self._learner_holds: str | None = None
+        self._warned_of: set[str] = set()
+
+    def warn(self, of: str, text: str) -> None:
+        """One line, once in the session for each `of`: what the user probably did not mean, and the remedy."""
+        if of not in self._warned_of:
+            self._warned_of.add(of)
+            self.reporter.line(f"  warning: {text}")
 
     @cached_property
     def task_set(self) -> TaskSet:
@@ -139,10 +145,6 @@ class Session:
     def open_environment(self, task: Task) -> Environment:
         """A fresh environment for one episode."""
         return self.task_set.open(task)
-
-    def ask_environment(self, task: Task, what: str, question: Callable[[Environment], T]) -> T:
-        """The answer of a fresh environment of the task to `question`; raises Outage where it breaks, or takes long."""
-        return run_sync(call_bounded(what, lambda: question(self.open_environment(task)), self.step_seconds))
 
     def replay(self, task: Task, actions: Sequence[Message], context: Sequence[Sequence[int]] = ()) -> Trajectory:
         """The actions acted out in the environment, after the turns of `context`; see `agent.rollout.replay`."""

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from journeyman.agent.credentials import shown
 from journeyman.agent.errors import SettingsError, UsageError, suggestion
-from journeyman.agent.plugins import ENVIRONMENTS, VERIFIERS, check_options
+from journeyman.agent.plugins import ENVIRONMENTS, VERIFIERS, check_options, look_in
 from journeyman.storage.runs.runs import RunInfo
 from journeyman.verifiers.rubric import Term
 from journeyman.workflows.settings.section import Section
@@ -22,7 +22,7 @@ from journeyman.workflows.settings.settings import Settings
 def load_settings(path: str, overrides: Sequence[str] = ()) -> Settings:
     """Settings from a TOML file, with `a.b=value` overrides (values in TOML, bare words are strings, null the default).
 
-    Raises SettingsError naming file, setting and remedy.
+    `run.modules` is the file's own folder where it is not set. Raises SettingsError naming file, setting and remedy.
     """
     file = Path(path)
     try:
@@ -34,15 +34,22 @@ def load_settings(path: str, overrides: Sequence[str] = ()) -> Settings:
         raise SettingsError(f"{path} is not TOML: {error}") from None
     except (OSError, ValueError) as error:  # not UTF-8, or no name that a file can have
         raise SettingsError(f"{path} cannot be read: {error}") from None
-    return parse_settings(overridden(values, overrides, check_setting), path)
+    folder = str(file.absolute().parent)
+    look_in(folder)
+    overridden(values, overrides, check_setting)
+    if isinstance(run := values.setdefault("run", {}), dict):
+        run.setdefault("modules", folder)
+    return parse_settings(values, path)
 
 
 def parse_settings(values: Mapping[str, Any], where: str) -> Settings:
-    """Checked settings; `where` is what an error says they come from."""
+    """Checked settings, whose `run.modules` is on the import path; `where` is what an error says they come from."""
     try:
-        return Settings.model_validate_json(json.dumps(values, default=str), strict=True)
+        settings = Settings.model_validate_json(json.dumps(values, default=str), strict=True)
     except ValidationError as error:
         raise SettingsError("; ".join(_explain(problem, where) for problem in error.errors()[:5])) from None
+    look_in(settings.run.modules)
+    return settings
 
 
 def settings_of(run: RunInfo) -> Settings:

@@ -25,6 +25,8 @@ class RunSettings(Section):
     """Begin with the newest promoted policy of the earlier runs of this name (scheduled runs do)."""
     output: str = "runs"
     """Folder for plots and summaries; each run gets one of its own in it."""
+    modules: str | None = None
+    """Folder where modules of "module:object" names are looked for too; without it that of the settings file."""
 
 
 class StoreSettings(Section):

@@ -78,7 +78,12 @@ class Settings(Section):
             ),
             "guard": tuple(g.model_copy(update={"environment": _anchored(g.environment, folder)}) for g in self.guard),
             "store": store.model_copy(update={"url": url, "artifacts": str(Path(folder, store.artifacts))}),
-            "run": run.model_copy(update={"output": str(Path(folder, run.output))}),
+            "run": run.model_copy(
+                update={
+                    "output": str(Path(folder, run.output)),
+                    "modules": run.modules and str(Path(folder, run.modules)),
+                }
+            ),
             "warm_start": start.model_copy(update={"file": file}),
         }
         return self.model_copy(update=changes)

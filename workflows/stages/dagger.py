@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
+from journeyman.agent.asking import ask_expert
 from journeyman.agent.chance import keyed_rng
 from journeyman.agent.chat.rendering import choices_of
 from journeyman.agent.data import Json, Source, Trajectory
+from journeyman.agent.errors import Outage
 from journeyman.storage.trajectories.rows import NewTrajectory
 from journeyman.storage.trajectories.trajectories import StoredTrajectory
 from journeyman.workflows.attempts.attempts import attempts_of
@@ -65,7 +67,11 @@ def _going_on(
         if history in asked:  # attempts of a group often begin alike
             continue
         asked.add(history)
-        actions = session.task_set.demonstrate(task, [t.action for t in turns[:turn]])
+        try:
+            actions = ask_expert(session.task_set, task, [t.action for t in turns[:turn]], seconds=session.step_seconds)
+        except Outage as fault:
+            session.warn("expert", f"some states have no demonstration, since the expert fails in them: {fault}")
+            continue
         if actions is None or turn + len(actions) > session.task_set.max_turns:
             continue
         context = [choice.ids for choice in chosen[:turn]]

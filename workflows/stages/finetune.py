@@ -17,6 +17,7 @@ from journeyman.agent.learning.schedule import warmup_then_decay
 from journeyman.storage.runs.policies import NewPolicy, Use
 from journeyman.workflows.attempts.attempts import attempts_of
 from journeyman.workflows.attempts.versions import candidate_number, parent_of, version_path
+from journeyman.workflows.session.oversights import warn_of_cut_off_attempts, warn_of_single_steps
 from journeyman.workflows.session.session import RunRef, Session, borrow
 from journeyman.workflows.updates.lessons import Lesson, lessons
 from journeyman.workflows.updates.replay import draw, remember
@@ -37,7 +38,9 @@ def _train(session: Session, iteration: int) -> None:
     store, run_id, number = session.store, session.run.id, candidate_number(iteration)
     settings = session.settings.finetune
     parent = parent_of(session, iteration)
-    found = lessons(session, iteration, attempts_of(session, iteration), draw(session, iteration, parent))
+    attempts = attempts_of(session, iteration)
+    warn_of_cut_off_attempts(session, [stored.trajectory for stored in attempts])
+    found = lessons(session, iteration, attempts, draw(session, iteration, parent))
     parts = [lesson.rows(settings.policy_weight) for lesson in found]
     rows = [row for part in parts for row in part]
     session.reporter.line(f"  iteration {iteration}: training on {len(rows)} rows")
@@ -51,6 +54,7 @@ def _train(session: Session, iteration: int) -> None:
         seed=keyed_seed(session.settings.run.seed, "finetune", iteration),
         learning_rate=partial(warmup_then_decay, settings.learning_rate, warmup),
     )
+    warn_of_single_steps(session, "finetune", len(rows), update.stats["steps"] / settings.epochs)
     path = version_path(session, number)
     learner.save(session.artifacts / path, number)
     uses = _uses(session, found, parts, update.ratios)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from journeyman.agent.asking import ask_for_tasks
 from journeyman.agent.chance import keyed_seed
 from journeyman.agent.data import Json, Split, Task
 from journeyman.agent.errors import DataError
 from journeyman.workflows.console import Advance
 from journeyman.workflows.session.engines import Guard
+from journeyman.workflows.session.oversights import warn_of_equal_prompts
 from journeyman.workflows.session.session import RunRef, Session, borrow
 
 _STALE = 1000  # repeats in a row after which a task set counts as exhausted
@@ -42,15 +44,15 @@ def _draw(session: Session, split: Split, count: int, taken: set[str]) -> list[T
     """Stores the tasks; a task set is not asked for a split of which none are wanted, and need not have it."""
     if not count:
         return []
-    seed = session.settings.run.seed
+    seed, name = session.settings.run.seed, session.settings.environment["name"]
     if split is Split.TRAIN:
         seed = keyed_seed(seed, session.run.ordinal)
     with session.reporter.progress(f"{split} tasks", count) as advance:
-        tasks = _first_new(session.task_set.tasks(split, seed), count, taken, advance)
+        tasks = _first_new(ask_for_tasks(session.task_set, split, seed, name), count, taken, advance)
     if len(tasks) < count:
-        name = session.settings.environment["name"]
         raise DataError(f"environment {name!r} has only {len(tasks)} {split} tasks of its own: set tasks.{split} lower")
     session.store.tasks.add(session.run.id, tasks, origin="generated")
+    warn_of_equal_prompts(session, split, tasks)
     return tasks
 
 
@@ -58,10 +60,11 @@ def _draw_guard(session: Session, guard: Guard, taken: set[str]) -> list[Task]:
     """From the guard's validation tasks, in an order of its own; they are guard tasks from then on."""
     name, count = guard.settings.name, guard.settings.tasks
     seed = keyed_seed(session.settings.run.seed, "guard", name)
+    environment = guard.settings.environment["name"]
     with session.reporter.progress(f"guard {name}", count) as advance:
-        found = _first_new(guard.task_set.tasks(Split.VALIDATION, seed), count, taken, advance)
+        stream = ask_for_tasks(guard.task_set, Split.VALIDATION, seed, environment)
+        found = _first_new(stream, count, taken, advance)
     if len(found) < count:
-        environment = guard.settings.environment["name"]
         what = f"environment {environment!r} has only {len(found)} validation tasks that serve nothing else"
         raise DataError(f"guard {name!r}: {what}: set its tasks lower")
     tasks = [replace(task, split=Split.GUARD) for task in found]

@@ -8,9 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 
+from journeyman.agent.asking import ask_for_goals, ask_for_tools, ask_to_relabel, open_bounded
 from journeyman.agent.chance import keyed_rng
 from journeyman.agent.chat.rendering import rerender
-from journeyman.agent.data import Achieved, Json, Source, StopReason, Task, Trajectory
+from journeyman.agent.data import Achieved, Json, Source, StopReason, Task, Tool, Trajectory
+from journeyman.agent.errors import Outage
 from journeyman.agent.protocols import GoalEnvironment
 from journeyman.storage.replay.hindsight import GROUP_RELABELLER, Strategy, best_of_group, group_goals, propose
 from journeyman.storage.trajectories.rows import NewTrajectory
@@ -39,6 +41,7 @@ class _Failure:
 
     stored: StoredTrajectory
     environment: GoalEnvironment
+    tools: Sequence[Tool]
     achieved: Sequence[Achieved]
 
 
@@ -67,11 +70,18 @@ def _relabels(session: Session, attempts: list[StoredTrajectory]) -> tuple[list[
     goals: Counter[tuple[str, bool]] = Counter()
     found: dict[tuple[object, ...], _Retelling] = {}
     proposed: list[_Retelling] = []
+    faults: dict[str, Outage] = {}
     with session.reporter.progress("relabel", len(attempts)) as advance:
         for _, group in groupby(attempts, key=lambda stored: stored.group_id):
             siblings = list(group)
-            proposed += [told for told in _told_anew(session, siblings) if told.task.hash not in held_out]
+            proposed += [told for told in _told_anew(session, siblings, faults) if told.task.hash not in held_out]
             advance(len(siblings))
+    if faults:
+        session.warn(
+            "relabel",
+            f"{len(faults)} of {len(attempts)} attempts could not be told anew for a goal that they reached: the "
+            f"environment's {next(iter(faults.values()))}; docs/environments.md says what is asked of goals",
+        )
     for told in _passed(session.rubric, proposed):
         task = told.task.hash, told.is_group
         goal = json.dumps(told.task.goal, sort_keys=True), told.is_group
@@ -83,11 +93,14 @@ def _relabels(session: Session, attempts: list[StoredTrajectory]) -> tuple[list[
     return [row for told in found.values() for row in told.rows], [told.task for told in found.values()]
 
 
-def _told_anew(session: Session, siblings: list[StoredTrajectory]) -> Iterator[_Retelling]:
-    """The relabels of each failed attempt; of a group that failed whole its best one's, and its hindsight groups."""
+def _told_anew(session: Session, siblings: list[StoredTrajectory], faults: dict[str, Outage]) -> Iterator[_Retelling]:
+    """The relabels of each failed attempt; of a group that failed whole its best one's, and its hindsight groups.
+
+    What the environment raises is put into `faults`, by the attempt's id, and that one is not told anew.
+    """
     settings = session.settings.relabel
     rng = keyed_rng(session.settings.run.seed, "relabel", siblings[0].group)
-    failures = list(_failures(session, siblings))
+    failures = list(_failures(session, siblings, faults))
     all_failed = not any(session.rubric.succeeded(stored.verdicts) for stored in siblings)
     rewards = [session.rubric.reward(failure.stored.verdicts) for failure in failures]
     best = best_of_group(rewards, [failure.achieved for failure in failures]) if all_failed else None
@@ -95,43 +108,57 @@ def _told_anew(session: Session, siblings: list[StoredTrajectory]) -> Iterator[_
         strategies = [s for s in settings.strategies if s is not Strategy.BEST or i == best]
         for proposal in propose(failure.achieved, failure.stored.task.goal, strategies, settings.draws, rng):
             key = f"{failure.stored.key}/{proposal.relabeller}/{proposal.start_turn}"
-            yield _told(session, key, proposal.relabeller, proposal.goal, [failure], proposal.start_turn)
+            yield from _told(session, key, proposal.relabeller, proposal.goal, [failure], faults, proposal.start_turn)
     if all_failed and settings.groups and len(failures) > 1:
         goals = group_goals([f.achieved for f in failures], siblings[0].task.goal, settings.groups, rng)
         for goal in goals:
             key = f"{siblings[0].group}/{GROUP_RELABELLER}"
-            yield _told(session, key, GROUP_RELABELLER, goal, failures)
+            yield from _told(session, key, GROUP_RELABELLER, goal, failures, faults)
 
 
-def _failures(session: Session, siblings: Sequence[StoredTrajectory]) -> Iterator[_Failure]:
+def _failures(session: Session, siblings: Sequence[StoredTrajectory], faults: dict[str, Outage]) -> Iterator[_Failure]:
     for stored in siblings:
         finished = stored.trajectory.stop_reason in (StopReason.TERMINATED, StopReason.TRUNCATED)
         if finished and not session.rubric.succeeded(stored.verdicts):
-            environment = session.open_environment(stored.task)
-            if isinstance(environment, GoalEnvironment):
-                yield _Failure(stored, environment, environment.achieved_goals(stored.trajectory))
+            try:
+                environment = open_bounded(session.open_environment, stored.task, session.step_seconds)
+                if isinstance(environment, GoalEnvironment):
+                    achieved = ask_for_goals(environment, stored.trajectory, session.step_seconds)
+                    yield _Failure(stored, environment, ask_for_tools(environment, session.step_seconds), achieved)
+            except Outage as fault:
+                faults.setdefault(stored.id, fault)
 
 
 def _told(
-    session: Session, key: str, relabeller: str, goal: Json, failures: Sequence[_Failure], start_turn: int = 0
-) -> _Retelling:
-    """The failures told for the goal, as one group; not judged yet."""
+    session: Session,
+    key: str,
+    relabeller: str,
+    goal: Json,
+    failures: Sequence[_Failure],
+    faults: dict[str, Outage],
+    start_turn: int = 0,
+) -> Iterator[_Retelling]:
+    """The failures told for the goal, as one group, not judged yet; nothing where the environment fails for one."""
     rows = []
     for failure in failures:
         parent = failure.stored
-        episode = failure.environment.relabel(parent.trajectory, goal, start_turn)
+        try:
+            episode = ask_to_relabel(failure.environment, parent.trajectory, goal, start_turn, session.step_seconds)
+        except Outage as fault:
+            faults.setdefault(parent.id, fault)
+            return
         reached = any(a.goal == goal for a in failure.achieved)
         trajectory = Trajectory(
             episode.task.hash,
             Source.HINDSIGHT,
             episode.turns,
-            rerender(parent.trajectory, episode, session.renderer, failure.environment.tools),
+            rerender(parent.trajectory, episode, session.renderer, failure.tools),
             StopReason.TERMINATED if reached else parent.trajectory.stop_reason,
             attempt=parent.trajectory.attempt,
         )
         group = f"hindsight/{key}/{episode.task.hash}"
         rows.append(NewTrajectory(group, trajectory, parent.iteration, parent.policy_id, parent.id, relabeller))
-    return _Retelling(episode.task, rows)
+    yield _Retelling(episode.task, rows)
 
 
 def _passed(rubric: Rubric, proposed: Sequence[_Retelling]) -> Iterator[_Retelling]:

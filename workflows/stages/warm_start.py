@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 
+from journeyman.agent.asking import ask_expert
 from journeyman.agent.chance import keyed_seed
 from journeyman.agent.chat.rendering import render_episode
 from journeyman.agent.data import (
@@ -24,7 +25,7 @@ from journeyman.agent.data import (
     said,
 )
 from journeyman.agent.environments.rows import placed_demonstrations
-from journeyman.agent.errors import DataError
+from journeyman.agent.errors import DataError, Outage
 from journeyman.agent.learning.learner import Learner, TrainingRow
 from journeyman.agent.learning.schedule import warmup_then_decay
 from journeyman.storage.runs.policies import NewPolicy, PolicyInfo, Use
@@ -33,6 +34,7 @@ from journeyman.storage.trajectories.trajectories import StoredTrajectory
 from journeyman.workflows.attempts.attempts import judged, success_rate
 from journeyman.workflows.attempts.outages import without_outage
 from journeyman.workflows.attempts.versions import WARM_START, version_path
+from journeyman.workflows.session.oversights import warn_of_long_turns, warn_of_single_steps
 from journeyman.workflows.session.session import RunRef, Session, borrow
 from journeyman.workflows.settings.updates import WarmStartSettings
 from journeyman.workflows.updates.replay import remember
@@ -70,6 +72,7 @@ def _clone(session: Session) -> None:
     learner = session.base_learner()
     learner.save(session.artifacts / path, WARM_START)
     rows = cloning_rows(shown)
+    warn_of_long_turns(session, [t.trajectory for t in shown])
     stats = fit(session, learner, rows, path, session.settings.warm_start.max_epochs) if rows else {"demonstrations": 0}
     policy = NewPolicy(WARM_START, None, 0, "warm_start", path, stats, promoted=True)
     rubric = session.rubric
@@ -88,12 +91,13 @@ def fit(session: Session, learner: Learner, rows: list[TrainingRow], path: str, 
     best, best_epoch, epoch, checked = -1.0, 0, 0, f"{path}-check"
     with session.reporter.progress("warm start: epochs", max_epochs) as advance:
         for epoch in range(1, max_epochs + 1):
-            learner.update(
+            update = learner.update(
                 rows,
                 minibatch_rows=settings.batch,
                 seed=keyed_seed(seed, "warm_start", epoch),
                 learning_rate=partial(_rate, settings, epoch - 1, max_epochs),
             )
+            warn_of_single_steps(session, "warm_start", len(rows), update.stats["steps"])
             advance()
             if epoch % settings.check_every and epoch != max_epochs:
                 continue
@@ -129,7 +133,11 @@ def _ask_expert(session: Session) -> list[tuple[Task, Trajectory]]:
     shown = []
     with session.reporter.progress("demonstrations", len(tasks)) as advance:
         for number, task in enumerate(tasks, 1):
-            actions = session.task_set.demonstrate(task)
+            try:
+                actions = ask_expert(session.task_set, task, seconds=session.step_seconds)
+            except Outage as fault:
+                session.warn("expert", f"some tasks have no demonstration, since the expert fails at them: {fault}")
+                actions = None
             if actions is not None:
                 with _said_of(f"demonstration {number}, of task {task.hash}"):
                     shown.append((task, session.replay(task, actions)))
@@ -164,6 +172,12 @@ def _read_file(session: Session, path: str) -> list[tuple[Task, Trajectory]]:
         with _said_of(where):
             segments = render_episode(episode, session.renderer)
         shown[task_hash] = task, Trajectory(task_hash, Source.EXPERT, episode.turns, segments, StopReason.TERMINATED)
+    if 2 * len(shown) <= len(rows):
+        session.warn(
+            "left out",
+            f"{len(rows) - len(shown)} of {len(rows)} demonstrations in {path} are left out: their prompts are those "
+            "of held-out tasks or of earlier rows, and a task is known by its prompt",
+        )
     session.store.tasks.add(session.run.id, [task for task, _ in shown.values()], origin="imported")
     return list(shown.values())
 

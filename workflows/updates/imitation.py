@@ -9,21 +9,19 @@ Dimension letters: M trained tokens of one segment, U turns of the attempt.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Hashable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from journeyman.agent.asking import ask_for_states, open_bounded
 from journeyman.agent.errors import Outage
 from journeyman.agent.learning.step_tokens import turns_of_tokens
-from journeyman.agent.protocols import Environment, Retraceable
+from journeyman.agent.protocols import Retraceable
 from journeyman.storage.replay.pools import Kind
 from journeyman.storage.replay.sampler import ReplayGroup
 from journeyman.storage.trajectories.trajectories import StoredTrajectory
 from journeyman.workflows.session.session import Session
-
-logger = logging.getLogger(__name__)
 
 
 def to_imitate(session: Session, group: ReplayGroup) -> StoredTrajectory | None:
@@ -42,23 +40,26 @@ def to_imitate(session: Session, group: ReplayGroup) -> StoredTrajectory | None:
 def imitated(session: Session, stored: StoredTrajectory) -> list[NDArray[np.bool_]]:
     """(M,) for each segment: whether the token is of an action that led on; all are where no states are known."""
     turns_M = turns_of_tokens(stored.trajectory)
-    try:
-        led_on = session.ask_environment(stored.task, "states", lambda environment: _led_on(environment, stored))
-    except Outage as outage:
-        logger.warning("all of attempt %s is imitated: %s", stored.id, outage)
-        led_on = None
-    if led_on is None:
+    states = _states(session, stored)
+    if states is None:
         return [np.ones(len(turns), np.bool_) for turns in turns_M]
+    led_on = leading_on(states)
     led_on_U = np.zeros(len(stored.trajectory.turns), np.bool_)
     led_on_U[: len(led_on)] = led_on
     return [led_on_U[turns] for turns in turns_M]
 
 
-def _led_on(environment: Environment, stored: StoredTrajectory) -> list[bool] | None:
-    """Of each action that was acted out; None where no states are known."""
-    if not isinstance(environment, Retraceable):
+def _states(session: Session, stored: StoredTrajectory) -> list[Hashable] | None:
+    """Those that the attempt was in, the last one included; None where the environment does not tell them."""
+    seconds = session.step_seconds
+    try:
+        environment = open_bounded(session.open_environment, stored.task, seconds)
+        if not isinstance(environment, Retraceable):
+            return None
+        return ask_for_states(environment, [turn.action for turn in stored.trajectory.acted_out], seconds)
+    except Outage as fault:
+        session.warn("states", f"successes are imitated whole, since the environment does not tell its states: {fault}")
         return None
-    return leading_on(environment.states(turn.action for turn in stored.trajectory.acted_out))
 
 
 def leading_on(states: Sequence[Hashable]) -> list[bool]:

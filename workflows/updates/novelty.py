@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
+from journeyman.agent.asking import open_bounded
 from journeyman.agent.chance import keyed_seed
 from journeyman.agent.errors import Outage
 from journeyman.agent.exploration.novelty import Counts, Novelty, RandomNetwork, visits
 from journeyman.storage.trajectories.trajectories import StoredTrajectory
 from journeyman.storage.trajectories.visits import past_attempts
 from journeyman.workflows.session.session import Session
-
-logger = logging.getLogger(__name__)
 
 
 def novelty_bonuses(session: Session, iteration: int, stored: Sequence[StoredTrajectory]) -> NDArray[np.float64]:
@@ -44,9 +42,10 @@ def _judge(session: Session) -> Novelty:
 
 def _visits(session: Session, stored: StoredTrajectory) -> list[str]:
     try:
-        found = session.ask_environment(stored.task, "achieved_goals", lambda e: visits(e, stored.trajectory))
-    except Outage as outage:
-        logger.warning("no bonus for novelty: attempt %s: %s", stored.id, outage)
+        environment = open_bounded(session.open_environment, stored.task, session.step_seconds)
+        found = visits(environment, stored.trajectory, session.step_seconds)
+    except Outage as fault:
+        session.warn("novelty", f"attempts have no bonus for novelty where the environment fails to say more: {fault}")
         return []
     settings = session.settings.novelty
     apart = settings.kind == "counts" and settings.scope == "task"

@@ -35,6 +35,40 @@ def test_equal_prompts_stay_in_one_step(segments_of):
     assert minibatches(rows, 6, seed=0, epoch=1) != steps == minibatches(rows, 6, seed=0, epoch=0)
 
 
+def prompted(counts):
+    """So many rows of each prompt."""
+    return [
+        TrainingRow(replace(SEGMENT, prompt_ids=np.array([p], np.int32)), 1.0)
+        for p, n in enumerate(counts)
+        for _ in range(n)
+    ]
+
+
+@pytest.mark.parametrize("counts", [[500], [499, 1], [300, 8, 8, 184], [65], [128, 128]])
+def test_rows_of_one_prompt_that_exceed_a_step_are_laid_over_several(counts):
+    rows = prompted(counts)
+    steps = minibatches(rows, 64, seed=3, epoch=0)
+    assert sorted(i for step in steps for i in step) == list(range(len(rows)))
+    assert len(steps) == -(-len(rows) // 64)
+    assert max(map(len, steps)) <= 64 + 8
+    assert min(map(len, steps)) >= 64 - 32  # evenly, but for the groups of 8 that stay whole
+    for prompt, n in enumerate(counts):
+        holding = [step for step in steps if any(rows[i].segment.prompt_ids[0] == prompt for i in step)]
+        assert n > 64 or len(holding) == 1
+    assert minibatches(rows, 64, seed=3, epoch=1) != steps == minibatches(rows, 64, seed=3, epoch=0)
+    assert [len(step) for step in minibatches(rows, None, seed=3, epoch=0)] == [len(rows)]
+
+
+def test_a_prompts_rows_are_shuffled_before_they_are_divided():
+    steps = minibatches(prompted([40]), 10, seed=0, epoch=0)
+    assert all(step != list(range(step[0], step[0] + 10)) for step in steps)
+
+
+def test_the_steps_of_prompts_that_fit_are_as_they_always_were():
+    """Seeded runs are compared over versions: the order of groups is drawn first, and nothing else where they fit."""
+    assert minibatches(prompted([2, 1, 3, 2]), 3, seed=0, epoch=0) == [[2, 3, 4, 5], [6, 7], [0, 1]]
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [

@@ -61,10 +61,7 @@ def test_damage_is_named(filled: ReplayStore, statement: str, what: str, why: st
 @pytest.mark.parametrize(
     ("statement", "wheres"),
     [
-        (
-            "UPDATE score SET counts = NOT counts WHERE attempt = 0",
-            {"score", "outcome of trajectory", "tally of group"},
-        ),
+        ("UPDATE score SET counts = NOT counts", {"score", "outcome of trajectory"}),
         ("UPDATE outcome SET success = 1 - success", {"outcome of trajectory", "tally of group"}),
         ("DELETE FROM outcome", {"outcome of trajectory", "tally of group"}),
         ("UPDATE group_tally SET mean_score = 0.5", {"tally of group"}),

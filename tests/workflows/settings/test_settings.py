@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -184,3 +185,17 @@ def test_a_run_knows_its_folders_wherever_it_is_asked(tmp_path: Path, monkeypatc
 
 def criterion_ids(settings: Settings) -> list[VerifierId]:
     return [criterion.id for criterion in open_rubric(settings, open_task_set(settings)).criteria]
+
+
+def test_modules_are_looked_for_beside_the_file_or_where_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    file = tmp_path / "game" / "game.toml"
+    file.parent.mkdir()
+    file.write_text('[environment]\nname = "game:Game"\n')
+    assert load_settings(str(file)).run.modules == str(file.parent) == sys.path[-1]
+    elsewhere = load_settings(str(file), ["run.modules=plugins"]).anchored(str(tmp_path)).run.modules
+    assert elsewhere == str(tmp_path / "plugins")
+    parse_settings({"run": {"modules": elsewhere}}, "a stored run")
+    assert sys.path[-1] == elsewhere
