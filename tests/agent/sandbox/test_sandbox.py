@@ -147,7 +147,7 @@ def test_nothing_is_left():
         pass
     assert alive("98765.1") == []
     assert children() <= before
-    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
+    assert len(list(Path("/proc/self/fd").iterdir())) <= descriptors
 
 
 def test_it_ends_with_a_caller_that_is_killed():
@@ -188,7 +188,7 @@ def test_without_bubblewrap_there_is_an_error_with_the_remedy(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: "/no/such/bwrap")
     with pytest.raises(FileNotFoundError):
         run(["true"])
-    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
+    assert len(list(Path("/proc/self/fd").iterdir())) <= descriptors
 
 
 def test_a_bubblewrap_that_cannot_start_is_an_error_too(tmp_path, monkeypatch):
