@@ -2,40 +2,46 @@
 
 This is the boundary around those methods. What they raise, an answer that is none, and none within `seconds`, is an
 `Outage` with a text that names the method; it is data, and the caller goes on without the answer. Errors of this
-package pass. A task set may take its time to draw tasks: it has data to load.
+package pass. A task set may take its time to draw tasks, since it has data to load: `LOADING_SECONDS` for each.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, get_args
 
 from journeyman.agent.data import Achieved, Episode, Json, Message, Role, Split, Task, Tool, Trajectory
 from journeyman.agent.environments.boundary import checked_tools
-from journeyman.agent.errors import JourneymanError, Outage, UsageError
-from journeyman.agent.hosting import call_bounded, described
+from journeyman.agent.errors import Outage, UsageError
+from journeyman.agent.hosting import a_host, call_bounded
 from journeyman.agent.protocols import Environment, GoalEnvironment, Retraceable, TaskSet
+
+LOADING_SECONDS = 600.0
 
 _ROLES = get_args(Role)
 
 
 def ask_for_tasks(task_set: TaskSet, split: Split, seed: int, name: str) -> Iterator[Task]:
     """The task set's tasks; raises UsageError, naming the environment, where it raises or yields what is no task."""
-    remedy = f"`journeyman check-environment {name}` looks at all of it"
+    what = f"tasks({split.value!r}, seed {seed})"
+    host = a_host()  # one for all: what the task set holds, a connection say, may be its thread's
     try:
-        with blamed(f"tasks({split.value!r}, seed {seed})"):
-            tasks = iter(task_set.tasks(split, seed))
-        while True:
-            with blamed(f"tasks({split.value!r}, seed {seed})"):
-                task = next(tasks, None)
-                if task is None:
-                    return
+        tasks = host.call_now(what, lambda: iter(task_set.tasks(split, seed)), LOADING_SECONDS)
+
+        def one() -> Task | None:
+            task = next(tasks, None)
+            if task is not None:
                 check_task(task)
+            return task
+
+        while (task := host.call_now(what, one, LOADING_SECONDS)) is not None:
             yield task
     except Outage as fault:
+        remedy = f"`journeyman check-environment {name}` looks at all of it"
         raise UsageError(f"environment {name!r}: {fault}; {remedy}") from fault
+    finally:
+        host.retire()
 
 
 def ask_expert(task_set: TaskSet, task: Task, after: Sequence[Message] = (), *, seconds: float) -> list[Message] | None:
@@ -112,17 +118,6 @@ def ask_for_states(environment: Retraceable, actions: Sequence[Message], seconds
         return states
 
     return call_bounded("states", asked, seconds)
-
-
-@contextmanager
-def blamed(method: str) -> Iterator[None]:
-    """Turns what a method of a task set raises, whatever it is, into an Outage."""
-    try:
-        yield
-    except (JourneymanError, KeyboardInterrupt, GeneratorExit):
-        raise
-    except BaseException as error:
-        raise Outage(f"{method}: {described(error)}") from error
 
 
 def check_task(task: Any) -> None:

@@ -11,6 +11,7 @@ from journeyman.agent.errors import UsageError
 from journeyman.storage.database import Database
 from journeyman.storage.runs.runs import RunState
 from journeyman.storage.schema.base import Base
+from journeyman.storage.schema.outcomes import hold, settle
 from journeyman.storage.schema.runs import Lease, PolicyVersion, Run
 from journeyman.storage.schema.trajectories import ReplayEntry, ReplayPool, TrajectoryGroup, TrajectoryRow
 
@@ -61,7 +62,13 @@ def drop_trajectories(database: Database, run_id: str) -> int:
             ids = list(connection.scalars(leaves))
             if not ids:
                 return count
+            groups = list(
+                connection.scalars(select(TrajectoryRow.group_id).where(TrajectoryRow.id.in_(ids)).distinct())
+            )
+            hold(connection, groups=groups)
             _delete_owned(connection, TrajectoryRow.__tablename__, TrajectoryRow.id.in_(ids))
+            left = select(TrajectoryRow.id).where(TrajectoryRow.group_id.in_(groups))
+            settle(connection, list(connection.scalars(left)))  # their group is counted anew
             count += len(ids)
 
 

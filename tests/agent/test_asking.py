@@ -1,5 +1,7 @@
 """The boundary around what environments are asked: what they raise, or answer that is none, is a fault with a name."""
 
+import threading
+import time
 from dataclasses import dataclass, replace
 from itertools import islice
 from types import SimpleNamespace
@@ -7,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from journeyman.agent import asking
 from journeyman.agent.asking import (
     ask_expert,
     ask_for_goals,
@@ -16,7 +19,7 @@ from journeyman.agent.asking import (
 )
 from journeyman.agent.data import Achieved, Episode, Message, Source, Split, StopReason, Task, Trajectory, Turn
 from journeyman.agent.environments.bit_flipping import BitFlipping
-from journeyman.agent.errors import DataError, Outage, UsageError
+from journeyman.agent.errors import DataError, Late, Outage, UsageError
 
 TASK = Task("game", 3, (Message("user", "go"),), Split.TRAIN, "h")
 MADE = Trajectory("h", Source.POLICY, (Turn(Message("assistant", "a")),) * 2, (), StopReason.TERMINATED)
@@ -113,3 +116,37 @@ def test_tasks_that_are_none_end_a_run_with_one_line():
         next(stream)
     with pytest.raises(DataError, match="no file"):  # errors of this package pass as they are
         next(ask_for_tasks(environment(tasks=DataError("no file")), Split.TRAIN, 0, "game"))
+
+
+def test_what_does_not_answer_is_named_in_time(monkeypatch):
+    monkeypatch.setattr(asking, "LOADING_SECONDS", 0.1)
+
+    class Hangs:
+        def tasks(self, split, seed):
+            yield TASK
+            time.sleep(1)
+
+        def demonstrate(self, task):
+            time.sleep(1)
+
+    drawn = ask_for_tasks(Hangs(), Split.TRAIN, 0, "game")
+    assert next(drawn) == TASK
+    with pytest.raises(UsageError, match=r"environment 'game': tasks\('train', seed 0\): no answer within 0\.1 s"):
+        next(drawn)
+    with pytest.raises(Late, match=r"demonstrate: no answer within 0\.1 s"):
+        ask_expert(Hangs(), TASK, seconds=0.1)
+
+
+def test_a_task_set_is_asked_in_one_thread():
+    """What it holds, a connection to a database say, may be its thread's."""
+    seen = set()
+
+    class Draws:
+        def tasks(self, split, seed):
+            for number in range(5):
+                seen.add(threading.get_ident())
+                yield replace(TASK, hash=str(number))
+
+    assert len(list(ask_for_tasks(Draws(), Split.TRAIN, 0, "game"))) == 5
+    assert len(seen) == 1
+    assert threading.get_ident() not in seen

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from tempfile import TemporaryDirectory
 
-from journeyman.agent.asking import blamed
 from journeyman.agent.errors import Outage, UsageError
+from journeyman.agent.hosting import call_bounded
 from journeyman.agent.plugins import ENVIRONMENTS, check_options
 from journeyman.agent.protocols import TaskSet
 from journeyman.verifiers.rubric import Rubric
@@ -22,6 +22,9 @@ from journeyman.workflows.session.engines import open_renderer, open_rubric, ope
 from journeyman.workflows.settings.loading import overridden, parse_settings
 from journeyman.workflows.settings.settings import Settings
 from journeyman.workflows.terminal import say_json
+
+_LOADING_SECONDS = 60.0
+"""What importing and making the plugin may take beside what one call may."""
 
 
 def check_environment(options: argparse.Namespace) -> None:
@@ -49,11 +52,14 @@ def examine(name: str, overrides: list[str], seconds: float, context: int | None
             "store": {"artifacts": folder},
         }
         settings = parse_settings(values, "--set")
+
+        def open_checked() -> tuple[TaskSet, str]:
+            task_set = open_task_set(settings)
+            _check(task_set)
+            return task_set, f"{type(task_set).__name__}, max_turns {task_set.max_turns}"
+
         try:
-            with blamed("plugin"):
-                task_set = open_task_set(settings)
-                _check(task_set)
-                says = f"{type(task_set).__name__}, max_turns {task_set.max_turns}"
+            task_set, says = call_bounded("plugin", open_checked, _LOADING_SECONDS + seconds)
         except (UsageError, Outage) as error:
             yield Finding("plugin", ok=False, says=str(error), remedy="see TaskSet in docs/environments.md")
             return

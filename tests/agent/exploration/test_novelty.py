@@ -34,15 +34,15 @@ def countdown() -> Environment:
 
 
 def test_what_was_reached() -> None:
-    assert visits(countdown(), attempt("2*3+4")) == ["10"]
-    assert visits(countdown(), attempt("2*3")) == []
-    assert visits(plain(), attempt(" The\nANSWER: 4 ")) == ["the answer: 4"]
-    assert visits(plain(), attempt("  ")) == []
+    assert visits(countdown(), attempt("2*3+4"), 5) == ["10"]
+    assert visits(countdown(), attempt("2*3"), 5) == []
+    assert visits(plain(), attempt(" The\nANSWER: 4 "), 5) == ["the answer: 4"]
+    assert visits(plain(), attempt("  "), 5) == []
 
 
 @pytest.mark.parametrize("stopped", [StopReason.LENGTH, StopReason.ERROR])
 def test_who_came_to_no_end_reached_nothing(stopped: StopReason) -> None:
-    assert visits(plain(), attempt("blah", stopped)) == []
+    assert visits(plain(), attempt("blah", stopped), 5) == []
 
 
 def test_normalised_texts_are_equal() -> None:

@@ -63,7 +63,7 @@ def test_null_restores_a_default(tmp_path: Path) -> None:
     names += ["rubric.exact", "verifiers.pattern.pattern", "replay.per_task"]
     names += ["replay.quota.expert", "relabel.per_goal", "sampler", "finetune.batch"]
     settings = load_settings(str(tmp_path / "a.toml"), [f"{name}=null" for name in names])
-    assert settings.run == Settings().run
+    assert settings.run == Settings().run.model_copy(update={"modules": str(tmp_path)})
     assert settings.environment == {"name": "countdown"}
     assert settings.rubric == {"goal": Term(weight=1.0)}
     assert settings.verifiers == {"pattern": {}}
