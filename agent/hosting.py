@@ -32,7 +32,7 @@ MAX_REASON_CHARS = 2000
 """Longest text kept of what was raised."""
 _GRACE_S = 1.0
 """How long a call that was given up may take to notice it."""
-_SPARE = 1024
+_SPARE = 256
 """Most hosts kept for the next episodes."""
 _FILES = 65_536
 
