@@ -145,7 +145,10 @@ def test_what_is_killed_while_it_starts_is_started_again(monkeypatch) -> None:
                 time.sleep(0.001)
             os.kill(min(processes), signal.SIGKILL)
             assert [verdict.score for verdict in asked.result(timeout=60)] == [0.0] * 3
-    assert marked(mark) == {}
+    end = time.monotonic() + 10
+    while left := marked(mark):  # what a killed warden had started hears of its end, and ends by itself
+        assert time.monotonic() < end, left
+        time.sleep(0.01)
 
 
 def test_a_worker_that_never_starts_is_an_error_after_some_tries() -> None:
