@@ -46,9 +46,11 @@ class BoundedEnvironment:
         """Opens and starts the environment; the prompt."""
 
         async def opened() -> Environment:
-            return open_environment(task)
+            # noted in the thread: an episode that is cancelled meanwhile must close it all the same
+            self._environment = open_environment(task)
+            return self._environment
 
-        environment = self._environment = await self._host.call("open", opened, self.seconds)
+        environment = await self._host.call("open", opened, self.seconds)
 
         async def started() -> tuple[tuple[Tool, ...], tuple[Message, ...]]:
             return checked_tools(environment.tools), _messages(await environment.start(), answers=False)
@@ -76,11 +78,10 @@ class BoundedEnvironment:
 
     async def close(self) -> None:
         """Frees what the environment held; the attempt is over, so that what it did stands even where that fails."""
-        environment = self._environment
 
         async def closed() -> None:
-            if environment is not None:
-                await environment.close()
+            if self._environment is not None:
+                await self._environment.close()
 
         try:
             await self._host.call("close", closed, self.seconds)

@@ -1,6 +1,7 @@
 """Rollouts: many episodes against one sampler, and failures as data."""
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 
 import pytest
@@ -40,6 +41,8 @@ class CountDown:
     async def start(self):
         if self.task.payload.get("start") == "broken":
             raise RuntimeError("no board")
+        if self.task.payload.get("start") == "setup":
+            raise SettingsError("no bubblewrap")
         self.left = self.task.goal
         return Observation(self.task.prompt)
 
@@ -199,6 +202,16 @@ def test_our_own_errors_end_the_rollout(renderer):
     with pytest.raises(SettingsError, match="bubblewrap is missing"):
         play(renderer, ["setup"] + ["2"] * 9, [task_of(2, n) for n in "abc"], closed=closed)
     assert sorted(closed) == ["a" * 32, "b" * 32, "c" * 32]
+
+    def slowly(task):
+        time.sleep(0.3 if task.hash[0] == "b" else 0)
+        return CountDown(task, closed=closed)
+
+    closed.clear()
+    attempts = [Attempt(task_of(2, name, start="setup" if name == "a" else ""), 0, 0) for name in "ab"]
+    with pytest.raises(SettingsError, match="no bubblewrap"):
+        run_rollout(attempts, slowly, ScriptedSampler(renderer, ["2"] * 9), renderer, LIMITS)
+    assert sorted(closed) == ["a" * 32, "b" * 32]  # one was not open yet when the other ended the rollout
     with pytest.raises(SamplerError, match="no reply left for request 2"):
         play(renderer, ["2"], [task_of(2)])
 
