@@ -214,9 +214,19 @@ async def _run_episode(
     except Outage as outage:
         reason, error = StopReason.ERROR, str(outage)
     finally:
-        await environment.close()
+        await _to_its_end(environment.close())
     segments = transcript.segments() if transcript else ()
     return Trajectory(attempt.task.hash, source, tuple(turns), segments, reason, attempt=attempt.number, error=error)
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Awaits the work, though the episode is cancelled meanwhile: what an environment holds is freed all the same."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 async def _take_turns(

@@ -65,6 +65,8 @@ class CountDown:
         return Step(Observation((Message("user", f"{self.left} left"),)), 0.5, self.left == 0, False)
 
     async def close(self):
+        if self.task.payload.get("close") == "slow":
+            await asyncio.sleep(0.3)
         self.closed.append(self.task.hash)
         if self.task.payload.get("close") == "broken":
             raise OSError("cannot close")
@@ -147,12 +149,16 @@ def test_trajectories_come_in_the_order_of_the_attempts(renderer):
 )
 def test_a_step_that_breaks_is_data_once_it_broke_again(renderer, word, message):
     closed = []
-    replies = ["2", "2", word, "1", "2", word]  # two episodes, and the one that broke made again
-    trajectories, _ = play(renderer, replies, [task_of(2), task_of(2, "b")], closed=closed)
-    good, bad = sorted(trajectories, key=lambda t: t.stop_reason is StopReason.ERROR)
+
+    def reply(prompt, seed):
+        first, second = ("2", "1") if "from 2" in prompt else ("3", word)
+        return second if "left" in prompt else first
+
+    (good, bad), sampler = play(renderer, reply, [task_of(2), task_of(3, "b")], closed=closed)
+    assert len(sampler.prompts) == 2 + 2 * 2  # the one that broke was made again
     assert bad.stop_reason is StopReason.ERROR
     assert bad.error.startswith(message)
-    assert [t.action.content for t in bad.turns] == ["2", word]
+    assert [t.action.content for t in bad.turns] == ["3", word]
     assert bad.turns[-1].observation == ()
     assert len(choices_of(bad)) == 2
     assert (good.stop_reason, good.error) == (StopReason.TERMINATED, None)
@@ -206,6 +212,13 @@ def test_our_own_errors_end_the_rollout(renderer):
     def slowly(task):
         time.sleep(0.3 if task.hash[0] == "b" else 0)
         return CountDown(task, closed=closed)
+
+    closed.clear()
+    attempts = [Attempt(task_of(1, "b", close="slow"), 0, 0), Attempt(task_of(2, "a"), 1, 0)]
+    sampler = ScriptedSampler(renderer, lambda prompt, seed: "1" if "from 1" in prompt else "setup")
+    with pytest.raises(SettingsError, match="bubblewrap is missing"):
+        run_rollout(attempts, lambda task: CountDown(task, closed=closed), sampler, renderer, LIMITS)
+    assert sorted(closed) == ["a" * 32, "b" * 32]  # one was just being closed when the other ended the rollout
 
     closed.clear()
     attempts = [Attempt(task_of(2, name, start="setup" if name == "a" else ""), 0, 0) for name in "ab"]
