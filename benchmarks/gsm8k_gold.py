@@ -66,7 +66,7 @@ def check_row(row: str, solution: str, task_set: GSM8K, task: Task, renderers: l
     """Both directions for one row, and its marks against what the calculator said."""
     actions = list(task_set.demonstrate(task) or ())
     for renderer in renderers:
-        trajectory = replay(task, task_set.open(task), actions, renderer)
+        trajectory = replay(task, task_set.open, actions, renderer)
         read = [turn.action.tool_calls for turn in trajectory.turns]
         if read != [action.tool_calls for action in actions] or trajectory.stop_reason is not StopReason.TERMINATED:
             report.failures.append(f"{row}: the replay in {renderer.tool_format} ended as {trajectory.stop_reason}")
