@@ -9,12 +9,12 @@ from functools import lru_cache
 from typing import ClassVar, Literal
 
 from journeyman.agent.data import Task, Trajectory, Verdict
-from journeyman.verifiers.mathematics.equal import Reading, equal, read
+from journeyman.verifiers.mathematics.comparing.equal import Reading, equal, read
 from journeyman.verifiers.mathematics.extract import MAX_ANSWER, denied, find, hedged, pieces
 from journeyman.verifiers.mathematics.final_number import only_number
-from journeyman.verifiers.mathematics.nodes import number
-from journeyman.verifiers.mathematics.tokens import WORDS, Unreadable, plain_math
-from journeyman.verifiers.mathematics.units import parse_unit
+from journeyman.verifiers.mathematics.reading.nodes import number
+from journeyman.verifiers.mathematics.reading.tokens import WORDS, Unreadable, plain_math
+from journeyman.verifiers.mathematics.reading.units import parse_unit
 
 _NUMBER = re.compile(r"\$?([-+]?)(?:([0-9]{1,3}(?:,[0-9]{3}){1,9})|([0-9]{1,40}))(\.[0-9]{1,20})?\.?\$?")
 _LETTER = re.compile(r"\(?([A-J])\)?\.?")

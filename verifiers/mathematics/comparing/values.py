@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
-from journeyman.verifiers.mathematics.exact import NotExact, Point, exact
-from journeyman.verifiers.mathematics.nodes import Node, minus, symbols
-from journeyman.verifiers.mathematics.numerals import precise_numbers, rough, value_of
-from journeyman.verifiers.mathematics.tokens import Unreadable
+from journeyman.verifiers.mathematics.comparing.exact import NotExact, Point, exact
+from journeyman.verifiers.mathematics.reading.nodes import Node, minus, symbols
+from journeyman.verifiers.mathematics.comparing.numerals import precise_numbers, rough, value_of
+from journeyman.verifiers.mathematics.reading.tokens import Unreadable
 
 MAX_TERMS = 300
 """Of an expanded polynomial that SymPy is asked about."""

@@ -9,9 +9,9 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-from journeyman.verifiers.mathematics.exact import Point
-from journeyman.verifiers.mathematics.nodes import Node
-from journeyman.verifiers.mathematics.tokens import Unreadable
+from journeyman.verifiers.mathematics.comparing.exact import Point
+from journeyman.verifiers.mathematics.reading.nodes import Node
+from journeyman.verifiers.mathematics.reading.tokens import Unreadable
 
 LARGEST = 1e60
 """Size of the values that are compared by numbers; its inverse is the smallest."""

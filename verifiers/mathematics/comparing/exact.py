@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from fractions import Fraction
 
-from journeyman.verifiers.mathematics.nodes import Node
-from journeyman.verifiers.mathematics.tokens import Unreadable
+from journeyman.verifiers.mathematics.reading.nodes import Node
+from journeyman.verifiers.mathematics.reading.tokens import Unreadable
 
 MAX_BITS = 16_384
 """Of the numerator and denominator of an exact value."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from fractions import Fraction
 
-from journeyman.verifiers.mathematics.nodes import Node, bracketed, matrix_of, negative, number, quotient
-from journeyman.verifiers.mathematics.tokens import Token, Unreadable
-from journeyman.verifiers.mathematics.words import (
+from journeyman.verifiers.mathematics.reading.nodes import Node, bracketed, matrix_of, negative, number, quotient
+from journeyman.verifiers.mathematics.reading.tokens import Token, Unreadable
+from journeyman.verifiers.mathematics.reading.words import (
     CLOSERS,
     CONSTANTS,
     ENDS,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from journeyman.verifiers.mathematics.atoms import Atoms
-from journeyman.verifiers.mathematics.nodes import Node, negative, number
-from journeyman.verifiers.mathematics.tokens import Unreadable, tokens
-from journeyman.verifiers.mathematics.words import JOINTS, RELATIONS, SET_SIGNS
+from journeyman.verifiers.mathematics.reading.atoms import Atoms
+from journeyman.verifiers.mathematics.reading.nodes import Node, negative, number
+from journeyman.verifiers.mathematics.reading.tokens import Unreadable, tokens
+from journeyman.verifiers.mathematics.reading.words import JOINTS, RELATIONS, SET_SIGNS
 
 
 def parse(plain: str) -> Node:

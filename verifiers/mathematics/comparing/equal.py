@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from journeyman.verifiers.mathematics.exact import NotExact, exact
-from journeyman.verifiers.mathematics.forms import is_plain, is_solved, unfinished
-from journeyman.verifiers.mathematics.matrices import has_matrix, rows_of, without_determinants
-from journeyman.verifiers.mathematics.nodes import Node, negative, number, symbols
-from journeyman.verifiers.mathematics.parse import parse
-from journeyman.verifiers.mathematics.sets import as_reals, same_reals, same_relation
-from journeyman.verifiers.mathematics.tokens import Unreadable, plain_math
-from journeyman.verifiers.mathematics.units import Unit, split
-from journeyman.verifiers.mathematics.values import same_value
+from journeyman.verifiers.mathematics.comparing.exact import NotExact, exact
+from journeyman.verifiers.mathematics.comparing.forms import is_plain, is_solved, unfinished
+from journeyman.verifiers.mathematics.comparing.matrices import has_matrix, rows_of, without_determinants
+from journeyman.verifiers.mathematics.reading.nodes import Node, negative, number, symbols
+from journeyman.verifiers.mathematics.reading.parse import parse
+from journeyman.verifiers.mathematics.comparing.sets import as_reals, same_reals, same_relation
+from journeyman.verifiers.mathematics.reading.tokens import Unreadable, plain_math
+from journeyman.verifiers.mathematics.reading.units import Unit, split
+from journeyman.verifiers.mathematics.comparing.values import same_value
 
 MAX_ITEMS = 50
 """Members of a set or list, of either side."""

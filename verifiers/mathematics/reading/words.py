@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from journeyman.verifiers.mathematics.tokens import Token, Unreadable
+from journeyman.verifiers.mathematics.reading.tokens import Token, Unreadable
 
 MAX_DEPTH = 40
 """Brackets, roots, powers inside each other."""

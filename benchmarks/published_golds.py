@@ -1,0 +1,109 @@
+r"""The verifier `math` on the gold answers of published sets: each equals itself, none equals itself with a changed number.
+
+    python benchmarks/published_golds.py MATH=validation.jsonl OlympiadBench=olympiadbench.jsonl ...
+
+A file has one JSON object a line, as the sets are published: `answer` (behind its `####`, as in GSM8K), `final_answer`
+(a list: all of them), `Answer`, or the last `\boxed{}` of `solution`. The answer judged is the gold itself,
+`\boxed{gold}`; then, for every number in it in turn, the gold with that number changed by one. `--show N` lists what
+fails. Exits with 1 where less than 99 % of a set equal themselves, or a changed number is taken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from journeyman.agent.data import Message, Source, Split, StopReason, Task, Trajectory, Turn
+from journeyman.verifiers.mathematics.answers import MathAnswer
+
+_NUMBER = re.compile(r"[0-9]+")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("sets", nargs="+", metavar="NAME=FILE")
+    parser.add_argument("--show", type=int, default=0, help="failures of each kind to list")
+    options = parser.parse_args()
+    logging.disable(logging.ERROR)
+    failed = False
+    print("| set | golds | equal themselves | by math-verify, or as text | changed numbers | of them taken |")
+    print("|---|---|---|---|---|---|")
+    for name, _, file in (given.partition("=") for given in options.sets):
+        golds = [gold for gold in map(gold_of, rows(Path(file))) if gold]
+        counts, shown = judged(golds)
+        share = counts["equal"] / len(golds)
+        failed |= share < 0.99 or counts["taken"] > 0
+        others = f"{counts['math-verify']}, {counts['text']}"
+        print(f"| {name} | {len(golds)} | {share:.2%} | {others} | {counts['changed']} | {counts['taken']} |")
+        for line in shown[: options.show]:
+            print("   ", line)
+    return int(failed)
+
+
+def rows(file: Path) -> Iterator[dict[str, Any]]:
+    for line in file.read_text(encoding="utf-8").splitlines():
+        yield json.loads(line)
+
+
+def gold_of(row: dict[str, Any]) -> str:
+    """The gold answer of a row; empty where it has none."""
+    if isinstance(row.get("final_answer"), list):
+        return ", ".join(row["final_answer"])
+    told = row.get("answer", row.get("Answer"))
+    if told is None:
+        return last_boxed(row["solution"])
+    if isinstance(told, float) and told.is_integer():
+        told = int(told)
+    return str(told).rpartition("####")[2].strip()
+
+
+def last_boxed(text: str) -> str:
+    r"""What the last `\boxed{}` of a text holds."""
+    _, mark, rest = text.rpartition("\\boxed{")
+    depth = 1
+    for at, character in enumerate(rest if mark else ""):
+        depth += {"{": 1, "}": -1}.get(character, 0) if rest[at - 1 : at] != "\\" else 0
+        if depth == 0:
+            return rest[:at]
+    return ""
+
+
+def judged(golds: list[str]) -> tuple[Counter[str], list[str]]:
+    """How many are equal to themselves, how many changed ones are taken, and what failed."""
+    counts, shown = Counter[str](), []
+    for gold in golds:
+        score, why = verdict(gold, gold)
+        counts["equal"] += score == 1
+        counts["math-verify"] += "math-verify" in why
+        counts["text"] += "as text" in why or "as words" in why
+        if score != 1:
+            shown.append(f"{gold!r} is not itself: {why}")
+        for number in _NUMBER.finditer(gold):
+            changed = gold[: number.start()] + str(int(number[0]) + 1) + gold[number.end() :]
+            counts["changed"] += 1
+            if verdict(gold, changed)[0] == 1:
+                counts["taken"] += 1
+                shown.insert(0, f"{gold!r} takes {changed!r}")
+    return counts, shown
+
+
+def verdict(gold: str, answer: str) -> tuple[float | None, str]:
+    """The score of the answer in a box, and why; no score where there was none."""
+    task = Task("dataset", gold, (Message("user", "?"),), Split.TEST, "0" * 32)
+    said = Turn(Message("assistant", f"\\boxed{{{answer}}}"))
+    try:
+        found = MathAnswer().verify(task, Trajectory(task.hash, Source.POLICY, (said,), (), StopReason.TERMINATED))
+    except ValueError as error:
+        return None, str(error)
+    return found.score, found.explanation or ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
