@@ -4,8 +4,9 @@ r"""The verifier `math` on the gold answers of published sets: each equals itsel
 
 A file has one JSON object a line, as the sets are published: `answer` (behind its `####`, as in GSM8K), `final_answer`
 (a list: all of them), `Answer`, or the last `\boxed{}` of `solution`. The answer judged is the gold itself,
-`\boxed{gold}`; then, for every number in it in turn, the gold with that number changed by one. `--show N` lists what
-fails. Exits with 1 where less than 99 % of a set equal themselves, or a changed number is taken.
+`\boxed{gold}`; then, for every number in it in turn, the gold with that number changed by one. Since equal texts are
+equal whoever reads them, the table says too who could tell another spelling of the gold. `--show N` lists what fails, and
+what nobody reads. Exits with 1 where less than 99 % of a set equal themselves, or a changed number is taken.
 """
 
 from __future__ import annotations
@@ -21,7 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from journeyman.agent.data import Message, Source, Split, StopReason, Task, Trajectory, Turn
-from journeyman.verifiers.mathematics.answers import MathAnswer
+from journeyman.verifiers.mathematics.answers import MathAnswer, is_words
+from journeyman.verifiers.mathematics.comparing.equal import reading
+from journeyman.verifiers.mathematics.reading.plain import plain_math
+from journeyman.verifiers.mathematics.reading.tokens import Unreadable
+from journeyman.verifiers.mathematics.second_reader import is_prose, second_opinion
 
 _NUMBER = re.compile(r"[0-9]+")
 
@@ -33,15 +38,15 @@ def main() -> int:
     options = parser.parse_args()
     logging.disable(logging.ERROR)
     failed = False
-    print("| set | golds | equal themselves | by math-verify, or as text | changed numbers | of them taken |")
-    print("|---|---|---|---|---|---|")
+    print("| set | golds | equal themselves | read by us | by math-verify | words or text alone | changed | taken |")
+    print("|---|---|---|---|---|---|---|---|")
     for name, _, file in (given.partition("=") for given in options.sets):
         golds = [gold for gold in map(gold_of, rows(Path(file))) if gold]
         counts, shown = judged(golds)
         share = counts["equal"] / len(golds)
         failed |= share < 0.99 or counts["taken"] > 0
-        others = f"{counts['math-verify']}, {counts['text']}"
-        print(f"| {name} | {len(golds)} | {share:.2%} | {others} | {counts['changed']} | {counts['taken']} |")
+        ways = " | ".join(str(counts[way]) for way in ("ours", "math-verify", "text", "changed", "taken"))
+        print(f"| {name} | {len(golds)} | {share:.2%} | {ways} |")
         for line in shown[: options.show]:
             print("   ", line)
     return int(failed)
@@ -81,10 +86,11 @@ def judged(golds: list[str]) -> tuple[Counter[str], list[str]]:
     for gold in golds:
         score, why = verdict(gold, gold)
         counts["equal"] += score == 1
-        counts["math-verify"] += "math-verify" in why
-        counts["text"] += "as text" in why or "as words" in why
+        counts[who_reads(gold)] += 1
         if score != 1:
             shown.append(f"{gold!r} is not itself: {why}")
+        if who_reads(gold) == "text" and not is_words(plain_math(gold)):
+            shown.append(f"{gold!r} is read by nobody")
         for number in _NUMBER.finditer(gold):
             changed = gold[: number.start()] + str(int(number[0]) + 1) + gold[number.end() :]
             counts["changed"] += 1
@@ -92,6 +98,18 @@ def judged(golds: list[str]) -> tuple[Counter[str], list[str]]:
                 counts["taken"] += 1
                 shown.insert(0, f"{gold!r} takes {changed!r}")
     return counts, shown
+
+
+def who_reads(gold: str) -> str:
+    """Who would compare it with another spelling: `ours`, `math-verify`, or nobody (`text`)."""
+    plain = plain_math(gold)
+    if not is_words(plain):
+        try:
+            return "ours" if reading(gold) else ""
+        except Unreadable:
+            pass
+    words = is_words(plain) or is_prose(plain)
+    return "text" if words or second_opinion(gold, "0") is None else "math-verify"
 
 
 def verdict(gold: str, answer: str) -> tuple[float | None, str]:

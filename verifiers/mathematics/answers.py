@@ -9,14 +9,18 @@ from functools import lru_cache
 from typing import ClassVar, Literal
 
 from journeyman.agent.data import Task, Trajectory, Verdict
-from journeyman.verifiers.mathematics.comparing.equal import Reading, equal, read
+from journeyman.verifiers.mathematics.comparing.equal import equal, reading
+from journeyman.verifiers.mathematics.comparing.forms import is_plain
 from journeyman.verifiers.mathematics.extract import MAX_ANSWER, denied, find, hedged, pieces
 from journeyman.verifiers.mathematics.final_number import only_number
 from journeyman.verifiers.mathematics.reading.nodes import number
-from journeyman.verifiers.mathematics.reading.tokens import WORDS, Unreadable, plain_math
+from journeyman.verifiers.mathematics.reading.plain import marked_math, plain_math, squeezed
+from journeyman.verifiers.mathematics.reading.read import MEANINGS, Reading
+from journeyman.verifiers.mathematics.reading.tokens import WORDS, Unreadable
 from journeyman.verifiers.mathematics.reading.units import parse_unit
+from journeyman.verifiers.mathematics.second_reader import is_prose, second_opinion
 
-_NUMBER = re.compile(r"\$?([-+]?)(?:([0-9]{1,3}(?:,[0-9]{3}){1,9})|([0-9]{1,40}))(\.[0-9]{1,20})?\.?\$?")
+_NUMBER = re.compile(r"\$?([-+]?)(?:([1-9][0-9]{0,2}(?:,[0-9]{3}){1,9})|([0-9]{1,40}))(\.[0-9]{1,20})?\.?\$?")
 _LETTER = re.compile(r"\(?([A-J])\)?\.?")
 _LETTERS = re.compile(r"\(?[A-J]\)?(?:\s*(?:,|;|&|and)\s*\(?[A-J]\)?)+|[A-J]{2,10}")
 _CHOSEN = re.compile(
@@ -32,6 +36,17 @@ _TEXT = re.compile(r"[A-Za-z][A-Za-z' -]{2,}")
 _PROSE = re.compile(
     r"(?:[A-Za-z]{2,}|[aI]|(?<=[A-Za-z])['-](?=[A-Za-z])|[-−](?=[$€£0-9])|(?<=[0-9])/(?=[0-9])|[.,;:$€£%!?\s0-9])*"
 )
+_SHORT = frozenset(
+    {
+        "am", "an", "as", "at", "be", "by", "do", "he", "if", "in", "is", "it", "me", "my", "no", "of", "on", "so",
+        "to", "up", "us", "we", "all", "any", "are", "bad", "big", "boy", "but", "can", "cat", "cow", "day", "did",
+        "dog", "eat", "far", "few", "fox", "get", "has", "hen", "her", "him", "his", "hot", "how", "its", "low",
+        "man", "may", "men", "new", "not", "now", "off", "odd", "old", "one", "our", "out", "own", "pig", "put",
+        "ran", "red", "saw", "say", "see", "she", "sun", "ten", "the", "too", "top", "toy", "two", "use", "was",
+        "way", "wet", "who", "why", "yes", "yet", "you", "six",
+    }
+)  # fmt: skip
+"""Words that could be products of letters."""
 _BEHIND = re.compile(r"[0-9]\s+([A-Za-z]+)[^0-9]*$")
 _ALTERS = re.compile(
     r"\b(?:minus|negative|plus|times|squared|cubed|factorial|half|halves|thirds?|quarters?|fourths?|fifths?|tenths?|hundredths?|"
@@ -76,20 +91,35 @@ def judge(gold: str, answer: str) -> tuple[str, bool, str]:
     if len(gold) > MAX_ANSWER:
         raise ValueError(f"the goal {gold[:40]!r}... is longer than {MAX_ANSWER} characters")
     plain = plain_math(gold)
-    if _LETTER.fullmatch(plain) or _LETTERS.fullmatch(plain):
+    if _LETTER.fullmatch(plain) or is_letters(plain):
         chosen = _chosen(answer)
         return chosen or answer, chosen == "".join(sorted(set(re.findall(r"[A-J]", plain)))), "compared as choices"
-    expected = _gold(gold)
+    if len(answer) <= MAX_ANSWER and squeezed(gold) == squeezed(answer):
+        return answer, True, "the same text"
+    expected = None if is_words(plain) else _gold(gold)
     if expected is None:
-        return answer, _words(gold) == _words(answer), "compared as words"
+        return _by_text(gold, answer, plain)
     try:
-        text, reading = _reading(answer)
+        text, found = _reading(answer)
     except Unreadable as why:
-        return answer[:MAX_ANSWER], False, f"not read: {why}"
+        opinion = None if is_plain(expected.node) else second_opinion(gold, answer[: MAX_ANSWER + 1])
+        if opinion is None:
+            return answer[:MAX_ANSWER], False, f"not read: {why}"
+        return answer, opinion, "compared by math-verify"
     try:
-        return text, equal(expected, reading), "compared as mathematics"
+        return text, equal(expected, found), "compared as mathematics"
     except Unreadable as why:
         return text, False, f"not compared: {why}"
+
+
+def _by_text(gold: str, answer: str, plain: str) -> tuple[str, bool, str]:
+    """The verdict where the gold is no mathematics that we read: words, else math-verify's."""
+    if is_words(plain) or is_prose(marked_math(gold)):
+        return answer, False, "compared as words"
+    opinion = second_opinion(gold, answer[: MAX_ANSWER + 1])
+    if opinion is None:
+        raise ValueError(f"the goal {gold[:100]!r} is no answer that can be read, by math-verify neither")
+    return answer, opinion, "compared by math-verify"
 
 
 def _plain_number(text: str) -> Fraction | None:
@@ -101,26 +131,31 @@ def _plain_number(text: str) -> Fraction | None:
 
 @lru_cache(maxsize=4096)
 def _gold(text: str) -> Reading | None:
-    """The gold answer read, None where it is just words. Raises ValueError where it is neither."""
-    plain = plain_math(text)
-    wordy = _TEXT.fullmatch(plain) is not None and not WORDS & set(plain.split())
+    """The gold answer read; None where it cannot be."""
     try:
-        reading = read(text)
-    except Unreadable as why:
-        if wordy:
-            return None
-        raise ValueError(f"the goal {text[:100]!r} is no answer that can be read: {why}") from None
-    return None if wordy and reading.node.op not in {"reals", "empty"} else reading
+        return reading(text)
+    except Unreadable:
+        return None
 
 
-def _words(text: str) -> str:
-    return " ".join(plain_math(text[:MAX_ANSWER]).casefold().split())
+def is_letters(plain: str) -> bool:
+    """Whether it is several letters of a choice: "A, C", or "AC" in the alphabet's order ("BAD" is a word)."""
+    return _LETTERS.fullmatch(plain) is not None and (not plain.isalpha() or sorted(set(plain)) == list(plain))
+
+
+def is_words(plain: str) -> bool:
+    """Whether it is words and no product of letters: "Evelyn", "IV", "no"; but not "xy", "pi", "no solution"."""
+    if plain.lower() in MEANINGS or WORDS & set(plain.split()):
+        return False
+    if plain.isalpha() and plain.isascii():
+        return len(plain) > 3 or (len(plain) > 1 and (not plain.islower() or plain in _SHORT))
+    return _TEXT.fullmatch(plain) is not None and all(len(word) > 1 or word in "aI" for word in plain.split())
 
 
 def _chosen(answer: str) -> str | None:
     """The letters chosen, in order; None where that is not clear."""
     plain = plain_math(answer[:MAX_ANSWER])
-    if _LETTERS.fullmatch(plain):
+    if is_letters(plain):
         return "".join(sorted(set(re.findall(r"[A-J]", plain))))
     match = _CHOSEN.fullmatch(plain)
     if match is None or _OTHER.search(match["rest"]) or denied("", match["rest"]):
@@ -135,7 +170,7 @@ def _reading(answer: str) -> tuple[str, Reading]:
     reason = Unreadable("nothing there")
     for text in pieces(answer):
         try:
-            return text, read(text)
+            return text, reading(text)
         except Unreadable as why:
             reason = why
     value = only_number(answer)

@@ -2,161 +2,81 @@
 
 from __future__ import annotations
 
-import re
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
+from journeyman.verifiers.mathematics.comparing.assigned import assigned
 from journeyman.verifiers.mathematics.comparing.exact import NotExact, exact
 from journeyman.verifiers.mathematics.comparing.forms import is_plain, is_solved, unfinished
-from journeyman.verifiers.mathematics.comparing.matrices import has_matrix, rows_of, without_determinants
-from journeyman.verifiers.mathematics.reading.nodes import Node, negative, number, symbols
-from journeyman.verifiers.mathematics.reading.parse import parse
+from journeyman.verifiers.mathematics.comparing.matrices import has_matrix, rows_of
 from journeyman.verifiers.mathematics.comparing.sets import as_reals, same_reals, same_relation
-from journeyman.verifiers.mathematics.reading.tokens import Unreadable, plain_math
-from journeyman.verifiers.mathematics.reading.units import Unit, split
+from journeyman.verifiers.mathematics.comparing.settled import LISTS, settled
 from journeyman.verifiers.mathematics.comparing.values import same_value
+from journeyman.verifiers.mathematics.reading.clock import same_time
+from journeyman.verifiers.mathematics.reading.nodes import Node, number, symbols
+from journeyman.verifiers.mathematics.reading.read import Reading, read
+from journeyman.verifiers.mathematics.reading.tokens import Unreadable
 
 MAX_ITEMS = 50
 """Members of a set or list, of either side."""
-_LISTS = frozenset({"set", "list", "all", "any"})
 _REALS = frozenset(
     {
-        "interval",
-        "reals",
-        "empty",
-        "union",
-        "intersection",
-        "minus",
-        "builder",
-        "relation",
-        "all",
-        "any",
-        "set",
+        "interval", "reals", "empty", "union", "intersection", "minus", "builder", "relation", "all", "any", "set",
         "tuple",
     }
-)
-_ASSIGNED = re.compile(r"([A-Za-z](?:_(?:\w|\{\w{1,5}\}))?\s*=)(?P<rest>[^=<>]*)")
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """A text read: its tree, and the unit behind it."""
-
-    node: Node
-    unit: Unit | None = None
+)  # fmt: skip
 
 
 @lru_cache(maxsize=4096)
-def read(text: str) -> Reading:
-    """Reads one answer; raises Unreadable with the reason."""
-    plain = plain_math(text)
-    if plain.startswith("]") and plain.endswith("["):
-        plain = f"({plain[1:-1]})"
-    if plain.lower() in {"all real numbers", "all reals", "all real"}:
-        return Reading(Node("reals"))
-    if plain.lower() in {"no solution", "no solutions", "no real solutions", "empty set", "the empty set"}:
-        return Reading(Node("empty"))
-    named = _ASSIGNED.fullmatch(plain)
-    before, rest = (named[1], named["rest"].strip()) if named else ("", plain)
-    head, scale, unit = split(rest)
-    node = parse(before + head)
-    if scale > 1:
-        node = _scaled(node, scale)
-    return Reading(_settled(node), unit if unit and (unit.nouns or unit.dimensions) else None)
+def reading(text: str) -> Reading:
+    """The answer read, in the form that is compared; raises Unreadable with the reason."""
+    found = read(text)
+    return Reading(settled(found.node), found.unit, found.time)
 
 
-def equal(gold: Reading, answer: Reading) -> bool:  # noqa: PLR0911 - one return for each form
+def equal(gold: Reading, answer: Reading) -> bool:
     """The verdict. Raises Unreadable where the values are too large to compare, and the like."""
-    (names, said), (other_names, other) = _assigned(gold.node), _assigned(answer.node)
-    if not names and answer.node.op == "relation" and not symbols(answer.node) and set(answer.node.value) == {"="}:
-        sides = answer.node.args
-        return all(same_value(sides[-1], side) for side in sides[:-1]) and _same(gold, Reading(sides[-1], answer.unit))
+    if gold.time and answer.time:
+        return same_time(gold.time, answer.time)
+    if (gold.time and gold.time.sure) or (answer.time and answer.time.sure):
+        return False
+    (names, said), (other_names, other) = assigned(gold.node), assigned(answer.node)
+    told, given = Reading(said, gold.unit), Reading(other, answer.unit)
     if names and other_names:
-        if names == other_names:
-            return _same(Reading(said, gold.unit), Reading(other, answer.unit))
+        if names == other_names or _one_curve(names, said, other_names, other):
+            return _same(told, given)
         return gold.node.op == answer.node.op == "relation" and len(symbols(gold.node)) > 1 and _same(gold, answer)
     if names:
-        if answer.node.op == "relation":
+        if answer.node.op == "relation" and given.node.op == "relation":
             return _same(gold, answer) if len(symbols(gold.node)) > 1 or gold.node.value == ("in",) else False
-        return _same(Reading(said, gold.unit), answer)
-    if other_names and not (gold.node.op in {"relation", "all", "any"} and symbols(gold.node)):
-        return _same(gold, Reading(other, answer.unit))
-    return _same(gold, answer)
+        return _same(told, _in_order(names, said, given))
+    if other_names and not (said.op in {"relation", "all", "any"} and symbols(said)):
+        return _same(told, _unordered(other_names, given) if said.op in {"list", "set"} else given)
+    return _same(told if not symbols(gold.node) else gold, given if not symbols(answer.node) else answer)
 
 
-# forms made alike
+def _one_curve(names: tuple[str, ...], said: Node, other_names: tuple[str, ...], other: Node) -> bool:
+    """Whether one side says `y =` and the other `f(x) =`, of the same symbols."""
+    if len(names) != 1 or len(other_names) != 1 or symbols(said) != symbols(other):
+        return False
+    (name,), (other_name,) = names, other_names
+    return (name == "y" and other_name.endswith(")")) or (other_name == "y" and name.endswith(")"))
 
 
-def _scaled(node: Node, scale: int) -> Node:
-    """2 million, or 1/2 million, as one number or fraction."""
-    first, *rest = node.args if node.op == "mul" else (node,)
-    if first.op != "number":
-        return Node("mul", (node, number(scale)))
-    return Node("mul", (number(first.value * scale), *rest)) if rest else number(first.value * scale)
+def _in_order(names: tuple[str, ...], said: Node, answer: Reading) -> Reading:
+    """Bare values of several names: in the names' order, or as solutions of one (`x_1, x_2`)."""
+    if said.op == "tuple" and answer.node.op == "list" and len(names) == len(answer.node.args):
+        return Reading(Node("tuple", answer.node.args), answer.unit)
+    return answer
 
 
-def _settled(node: Node) -> Node:
-    """The tree without determinants, plus-minus signs (as alternatives) and tuples of equations (as lists)."""
-    node = without_determinants(node)
-    if node.op == "tuple" and all(arg.op == "relation" for arg in node.args):
-        node = Node("list", node.args)
-    if node.op in _LISTS:
-        parts = tuple(either for arg in node.args for either in _alternatives(arg))
-        joined = node.op if node.op == "set" or any(part.op == "relation" for part in parts) else "list"
-        return Node(joined, parts)
-    both = _alternatives(node)
-    return node if len(both) == 1 else Node("any", both)
-
-
-def _alternatives(node: Node) -> tuple[Node, ...]:
-    return (_signed(node, 1), _signed(node, -1)) if _has_both_signs(node) else (node,)
-
-
-def _has_both_signs(node: Node) -> bool:
-    return node.op == "plusminus" or any(map(_has_both_signs, node.args))
-
-
-def _signed(node: Node, sign: int) -> Node:
-    if node.op == "plusminus":
-        inner = _signed(node.args[0], sign)
-        return inner if sign > 0 else negative(inner)
-    return Node(node.op, tuple(_signed(arg, sign) for arg in node.args), node.value)
-
-
-def _assigned(node: Node) -> tuple[tuple[str, ...], Node]:
-    """The symbols that it gives values to, in order, and those values; no names where it is no assignment."""
-    if node.op == "relation":
-        return _one_assigned(node)
-    if node.op in _LISTS:
-        parts = [_assigned(arg) for arg in node.args]
-        names = [name[0] for name, _ in parts if len(name) == 1]
-        if names and len(names) == len(parts):
-            values = dict(zip(names, (value for _, value in parts), strict=True))
-            if len(set(names)) == 1 and node.op != "all":
-                return (names[0],), Node("set", tuple(value for _, value in parts))
-            if len(values) == len(parts) and node.op != "any":
-                return tuple(sorted(values)), Node("tuple", tuple(values[name] for name in sorted(values)))
-    return (), node
-
-
-def _one_assigned(node: Node) -> tuple[tuple[str, ...], Node]:
-    first, last = node.args[0], node.args[-1]
-    if set(node.value) == {"="} and last.op == "symbol" and first.op != "symbol":
-        first, last = last, first
-    if set(node.value) == {"="} and len(node.args) > 2 and not all(same_value(last, side) for side in node.args[1:-1]):
-        return (), node
-    if set(node.value) == {"="} or node.value == ("in",):
-        if first.op == "symbol" and first.value not in symbols(last):
-            return (first.value,), last
-        if (
-            first.op == last.op == "tuple"
-            and len(first.args) == len(last.args)
-            and all(a.op == "symbol" for a in first.args)
-        ):
-            values = {name.value: value for name, value in zip(first.args, last.args, strict=True)}
-            return tuple(sorted(values)), Node("tuple", tuple(values[name] for name in sorted(values)))
-    return (), node
+def _unordered(names: tuple[str, ...], answer: Reading) -> Reading:
+    """The values of `x_1, x_2` as a set."""
+    stems = {name.partition("_")[0] for name in names}
+    if answer.node.op == "tuple" and len(stems) == 1 and all("_" in name for name in names):
+        return Reading(Node("set", answer.node.args), answer.unit)
+    return answer
 
 
 # forms compared
@@ -164,22 +84,29 @@ def _one_assigned(node: Node) -> tuple[tuple[str, ...], Node]:
 
 def _same(gold: Reading, answer: Reading) -> bool:  # noqa: PLR0911 - one return for each form
     a, b = gold.node, answer.node
+    if "approx" in {a.op, b.op}:
+        sides = [node.args if node.op == "approx" else (node,) for node in (a, b)]
+        return any(_same(Reading(p, gold.unit), Reading(q, answer.unit)) for p in sides[0] for q in sides[1])
     if has_matrix(a) or has_matrix(b):
         return _same_matrix(a, b)
     if a.op in {"set", "list", "any"} and b.op in {"set", "list", "any"} and not _relations(a, b):
-        return _same_members(a.args, b.args)
+        return _same_members(a.args, b.args) and (a.op != "list" or _repeated_alike(a.args, b.args))
     if _is_value(a) and _is_value(b):
         return _same_amount(gold, answer)
     if {a.op, b.op} <= {"set", "list", "any"} | _VALUES and "relation" not in {part.op for part in (*a.args, *b.args)}:
-        return _same_members(*(node.args if node.op in _LISTS else (node,) for node in (a, b)))
+        return _same_members(*(node.args if node.op in LISTS else (node,) for node in (a, b)))
     if a.op == b.op == "tuple":
         return len(a.args) == len(b.args) and all(map(_same_nodes, a.args, b.args))
     if a.op == b.op == "ratio":
-        return same_value(Node("mul", (a.args[0], b.args[1])), Node("mul", (a.args[1], b.args[0])))
+        return _same_ratio(a, b)
     return _same_solutions(a, b)
 
 
-_VALUES = frozenset({"number", "symbol", "pi", "e", "i", "add", "mul", "power", "call", "degrees", "percent"})
+_VALUES = frozenset(
+    {
+        "number", "symbol", "pi", "e", "i", "add", "mul", "power", "call", "degrees", "percent", "apply", "based",
+    }
+)  # fmt: skip
 
 
 def _is_value(node: Node) -> bool:
@@ -192,6 +119,25 @@ def _relations(a: Node, b: Node) -> bool:
 
 def _same_nodes(a: Node, b: Node) -> bool:
     return _same(Reading(a), Reading(b))
+
+
+def _same_ratio(a: Node, b: Node) -> bool:
+    """Proportional ones; with a zero nothing but the same terms, since cross products would all be equal."""
+    pairs = list(zip(a.args, b.args, strict=True))
+    if any(same_value(term, number(0)) for pair in pairs for term in pair):
+        return all(same_value(p, q) for p, q in pairs)
+    return same_value(Node("mul", (a.args[0], b.args[1])), Node("mul", (a.args[1], b.args[0])))
+
+
+def _repeated_alike(a: Sequence[Node], b: Sequence[Node]) -> bool:
+    """Where the gold list says a member twice (`1, 1, 2, 3`), whether the answer has each as often."""
+    if len(set(a)) == len(a):
+        return True
+    return Counter(_times(p, a) for p in a) == Counter(_times(p, b) for p in a) and len(a) == len(b)
+
+
+def _times(member: Node, members: Sequence[Node]) -> int:
+    return sum(_same_nodes(member, other) for other in members)
 
 
 def _same_matrix(a: Node, b: Node) -> bool:
@@ -229,6 +175,9 @@ def _same_amount(gold: Reading, answer: Reading) -> bool:  # noqa: PLR0911 - one
         return a == b
     if is_plain(a) and unfinished(b):
         return False
+    bases = _bases(a), _bases(b)
+    if all(bases) and bases[0] != bases[1]:
+        return False
     if gold.unit and answer.unit:
         if not gold.unit.fits(answer.unit):
             return False
@@ -243,6 +192,12 @@ def _same_amount(gold: Reading, answer: Reading) -> bool:  # noqa: PLR0911 - one
     if other_kind == "percent" and _is_share(a):
         return False
     return bool(kind or other_kind) and same_value(bare, other_bare)
+
+
+def _bases(node: Node) -> frozenset[int]:
+    """The bases that its numbers are written in, where they say so."""
+    own = frozenset({node.value}) if node.op == "based" else frozenset[int]()
+    return own.union(*map(_bases, node.args))
 
 
 def _told_in(node: Node) -> tuple[str, Node]:

@@ -6,9 +6,13 @@ from journeyman.verifiers.mathematics.comparing.exact import NotExact, exact
 from journeyman.verifiers.mathematics.reading.nodes import Node, number, symbols
 from journeyman.verifiers.mathematics.reading.tokens import Unreadable
 
-_COUNTS = frozenset({"factorial", "binomial", "abs", "floor", "ceil"})
+_COUNTS = frozenset({"factorial", "binomial", "abs", "floor", "ceil", "gcd", "lcm", "max", "min"})
 _TIMELESS = frozenset({"pi", "e", "i"})
-_VALUES = frozenset({"number", "symbol", "pi", "e", "i", "add", "mul", "power", "call", "degrees", "percent"})
+_VALUES = frozenset(
+    {
+        "number", "symbol", "pi", "e", "i", "add", "mul", "power", "call", "degrees", "percent", "apply", "based",
+    }
+)  # fmt: skip
 _INEQUALITIES = frozenset({"<", ">", "<=", ">="})
 
 

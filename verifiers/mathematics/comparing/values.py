@@ -55,17 +55,24 @@ def _close(a: complex, b: complex) -> bool:
 def sample_points(key: Node, names: frozenset[str]) -> Iterator[Point]:
     """Values for the symbols, 0.1 to 4.1 in size, fixed by `key`; one empty point without symbols.
 
+    Where a floor or a ceiling is in `key`, they are 37 times as large, so that more than its first steps are seen.
+
     All are positive at the first point, all negative at the second; any two of the first four differ in sign at one of
     the next two, and the first from all others at the fifth.
     """
+    scale = 37 if _has_steps(key) else 1
     for n in range(POINTS if names else 1):
         point = {}
         for at, name in enumerate(sorted(names)):
             digest = hashlib.blake2b(f"{key!r} {n} {name}".encode(), digest_size=5).digest()
-            size = Fraction(100 + int.from_bytes(digest[:4], "big") % 4001, 1000) + Fraction(1, 7919)
+            size = (Fraction(100 + int.from_bytes(digest[:4], "big") % 4001, 1000) + Fraction(1, 7919)) * scale
             below = (False, True, at % 2, at // 2 % 2, at == 0, digest[4] % 2)[n]
             point[name] = -size if below else size
         yield point
+
+
+def _has_steps(node: Node) -> bool:
+    return (node.op == "call" and node.value in {"floor", "ceil"}) or any(map(_has_steps, node.args))
 
 
 def _precisely(a: Node, b: Node, point: Point) -> bool:
@@ -126,6 +133,10 @@ def to_sympy(node: Node) -> Any:  # noqa: PLR0911 - one return for each op
     if node.op in {"pi", "e", "i"}:
         return {"pi": sympy.pi, "e": sympy.E, "i": sympy.I}[node.op]
     args = [to_sympy(arg) for arg in node.args]
+    if node.op == "apply":
+        return sympy.Function(node.value)(*args)
+    if node.op == "based":
+        return args[0]
     if node.op == "add":
         return sympy.Add(*args)
     if node.op == "mul":

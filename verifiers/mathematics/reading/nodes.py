@@ -7,6 +7,7 @@ The tree's nodes, by `op` (arguments in `args`, what is no node in `value`):
     tuple a ..., set a ..., interval a b (value: whether the ends are open), union, intersection, minus
     relation a b ... (value: the signs), builder a, all a ..., any a ..., list a ...
     matrix (value: the number of columns), determinant, transpose, ratio a b
+    apply a ... (value: a function nobody knows), based a (value: the base it was written in), field (value: "Z", ...)
 """
 
 from __future__ import annotations
@@ -50,10 +51,43 @@ def minus(a: Node, b: Node) -> Node:
 
 
 def symbols(node: Node) -> frozenset[str]:
-    """The names of the symbols in it."""
-    if node.op == "symbol":
-        return frozenset({node.value})
-    return frozenset().union(*map(symbols, node.args))
+    """The names of the symbols in it, unknown functions among them."""
+    own = frozenset({node.value}) if node.op in {"symbol", "apply"} else frozenset[str]()
+    return own.union(*map(symbols, node.args))
+
+
+def told(node: Node) -> str:
+    """The tree as text, the same for sums and products in any order."""
+    if node.op in {"number", "symbol"}:
+        return str(node.value)
+    args = [told(arg) for arg in node.args]
+    return f"{node.op if node.value is None else node.value}({','.join(sorted(args) if node.op in {'add', 'mul'} else args)})"
+
+
+def raised(base: Node, exponent: Node) -> Node:
+    r"""Base to that power; `x^{1/3}` is `\sqrt[3]{x}`, real where x is (so are all odd roots)."""
+    ratio = _literal(exponent)
+    if ratio is None or ratio.denominator % 2 == 0 or not 1 < ratio.denominator <= 100:
+        return Node("power", (base, exponent))
+    root = Node("call", (base, number(ratio.denominator)), "root")
+    return root if ratio.numerator == 1 else Node("power", (root, number(ratio.numerator)))
+
+
+def _literal(node: Node) -> Fraction | None:
+    """The value of a fraction as written; None for all else."""
+    if node.op == "number":
+        value: Fraction = node.value
+        return value
+    if node.op == "mul":
+        product = Fraction(1)
+        for arg in node.args:
+            below = arg.op == "power" and arg.args[0].op == "number" and arg.args[1] == number(-1)
+            part = arg.args[0].value if below else arg.value if arg.op == "number" else None
+            if part is None or (below and not part):
+                return None
+            product = product / part if below else product * part
+        return product
+    return None
 
 
 def matrix_of(rows: list[list[Node]]) -> Node:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from journeyman.verifiers.mathematics.reading.atoms import Atoms
-from journeyman.verifiers.mathematics.reading.nodes import Node, negative, number
+from journeyman.verifiers.mathematics.reading.commands import Commands
+from journeyman.verifiers.mathematics.reading.nodes import Node, negative, number, raised, told
 from journeyman.verifiers.mathematics.reading.tokens import Unreadable, tokens
 from journeyman.verifiers.mathematics.reading.words import JOINTS, RELATIONS, SET_SIGNS
 
@@ -17,42 +17,25 @@ def parse(plain: str) -> Node:
     return node
 
 
-class _Reader(Atoms):
+class _Reader(Commands):
     """Operators, from the loosest to the tightest."""
 
     def joined(self) -> Node:
-        """Parts joined by commas, "and" or "or"."""
-        parts, joints = [self.related()], []
+        """Parts joined by commas, "and" or "or"; alternatives of several equations each are kept apart."""
+        parts, joints = [self.related()], list[str]()
         while joint := self.take(*JOINTS):
-            if JOINTS[joint] != "list" or self.peek() not in JOINTS:  # "1, 2, and 3"
-                joints.append(JOINTS[joint])
-                parts.append(self.related())
-        if not joints:
-            return parts[0]
-        kinds = set(joints) - {"list"}
-        if len(kinds) > 1:
-            raise Unreadable('both "and" and "or"')
-        return Node(kinds.pop() if kinds else "list", tuple(parts))
+            if joint in {",", ";"} and self.peek() in JOINTS:  # "1, 2, and 3"
+                continue
+            joints.append(joint)
+            parts.append(self.related())
+        return _grouped(parts, joints)
 
     def related(self) -> Node:
-        parts, signs = [self.applied() or self.united()], []
+        parts, signs = [self.united()], []
         while sign := self.take(*RELATIONS):
             signs.append(RELATIONS[sign])
             parts.append(self.united())
         return Node("relation", tuple(parts), tuple(signs)) if signs else parts[0]
-
-    def applied(self) -> Node | None:
-        """The name of a function, where `f(x) =` comes: as a symbol."""
-        if self.kind() != "name" or self.peek(1) != "(":
-            return None
-        end = self.at + 2
-        while end < len(self.tokens) and (self.tokens[end].kind in {"name", "number"} or self.tokens[end].text == ","):
-            end += 1
-        if [token.text for token in self.tokens[end : end + 2]] != [")", "="]:
-            return None
-        name = "".join(token.text for token in self.tokens[self.at : end + 1])
-        self.at = end + 1
-        return Node("symbol", (), name)
 
     def united(self) -> Node:
         node = self.ratio()
@@ -106,8 +89,8 @@ class _Reader(Atoms):
     def power(self) -> Node:
         node = self.atom()
         while sign := self.take("!", "%", "°", "'"):
-            if sign == "'":
-                raise Unreadable("a prime")
+            if sign == "'" or (sign == "!" and self.peek() == "!"):
+                raise Unreadable("a prime" if sign == "'" else "a double factorial")
             node = {
                 "!": Node("call", (node,), "factorial"),
                 "%": Node("percent", (node,)),
@@ -119,5 +102,27 @@ class _Reader(Atoms):
             ):
                 self.at += 3 if self.peek() == "{" else 1
                 return Node("transpose", (node,))
-            node = Node("power", (node, self.signed()))
+            node = raised(node, self.signed())
         return node
+
+
+def _grouped(parts: list[Node], joints: list[str]) -> Node:
+    """The parts with what stands between them; raises Unreadable where both "and" and "or" join single ones."""
+    if not joints:
+        return parts[0]
+    kinds = {JOINTS[joint] for joint in joints} - {"list"}
+    outer = next((kind for kind in ("any", "all") if kind in kinds), "list")
+    loose = {";"} if outer == "list" else {joint for joint in joints if JOINTS[joint] == outer}
+    groups = [[parts[0]]]
+    for joint, part in zip(joints, parts[1:], strict=True):
+        if joint in loose:
+            groups.append([part])
+        else:
+            groups[-1].append(part)
+    if len(groups) > 1 and len(groups[0]) > 1 and all(part.op == "relation" for part in parts):
+        names = {tuple(sorted(told(part.args[0]) for part in group)) for group in groups}
+        if len(names) == 1:
+            return Node("any", tuple(Node("all", tuple(group)) for group in groups))
+    if len(kinds) > 1:
+        raise Unreadable('both "and" and "or"')
+    return Node(kinds.pop() if kinds else "list", tuple(parts))

@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
+from journeyman.verifiers.mathematics.reading.plain import TEXT
+
 Dimensions = tuple[tuple[str, int], ...]
 
 
@@ -50,7 +52,13 @@ def _table() -> dict[str, tuple[Fraction, str, int]]:
     newton 1: N newton
     joule 1: J joule | 1000: kJ
     watt 1: W watt | 1000: kW
-    hertz 1: Hz hertz
+    hertz 1: Hz hertz | 1000: kHz | 1000000: MHz
+    pascal 1: Pa pascal | 1000: kPa
+    mole 1: mol mole
+    volt 1: volt
+    ampere 1: amp ampere
+    kelvin 1: kelvin
+    electronvolt 1: eV | 1000: keV | 1000000: MeV
     units 1: unit
     """
     found = {}
@@ -81,6 +89,8 @@ _NO_NOUNS = frozenset(
     }
 )  # fmt: skip
 """Words that change a number, deny it or doubt it."""
+_BEFORE_NOUNS = frozenset({"third", "fourth", "fifth", "sixth", "eighth", "tenth", "power", "point", "root"})
+"""Of these, those that may begin a noun: 41 fourth graders, 15 power drills."""
 _EMPTY = frozenset(
     {
         "in", "total", "of", "the", "a", "an", "altogether", "all", "each", "per", "is", "are", "was", "left",
@@ -89,30 +99,48 @@ _EMPTY = frozenset(
 )  # fmt: skip
 """Words that say nothing of what was counted."""
 _WORD = re.compile(r"°[CF]|[A-Za-z]+")
-_POWER = re.compile(r"^\s?(?:\^?\{?([23])\}?|\*\*([23]))(?![0-9])")
+_POWER = re.compile(r"^\s?(?:\^?\s?\{?\s?(-?[1-4])\s?\}?|\*\*(-?[1-4]))(?![0-9])")
+_RATE = re.compile(r"(?:per|an?|each|every|for|in|on|of|more|less|profit|total|altogether|/)\b|/")
 
 
-def split(plain: str) -> tuple[str, int, Unit | None]:
-    """The number before its unit, what words such as "million" multiply it by, and the unit; none is all the text."""
-    currency = re.match(r"^(-?)\s?(?:\\?\$|€|£|\\euro)\s?(?=[-0-9.])", plain)
+def split(marked: str) -> tuple[str, int, Unit | None]:
+    """The number before its unit, what words such as "million" multiply it by, and the unit; none is all the text.
+
+    What was set as text (`TEXT`) may be a unit behind anything, other words only behind a number or pi.
+    """
+    plain = marked.replace(TEXT, "")
+    currency = re.match(r"^(-?)\s?(?:\$|€|£|\\euro)\s?(?=[-0-9.\\])", plain)
     unit = None
     if currency:
         sign = {"$": "USD", "€": "EUR", "£": "GBP"}.get(currency[0].strip(" -\\"), "EUR")
         unit, plain = parse_unit(sign, spaced=True), currency[1] + plain[currency.end() :]
+    else:
+        for mark in re.finditer(TEXT, marked):
+            head, found = marked[: mark.start()], parse_unit(marked[mark.end() :].replace(TEXT, ""), spaced=True)
+            if found and head.strip(f" {TEXT}-") and (found.dimensions or re.search(r"[0-9]|\\pi", head)):
+                return head.replace(TEXT, "").rstrip(" ~-"), 1, found
+    head, scale, tail, spaced = _words_behind(plain)
+    if not tail:
+        return head, scale, unit
+    found = parse_unit(tail, spaced=spaced)
+    if unit and (found is None or not unit.fits(found)):
+        noun = (found and found.nouns) or (_RATE.match(tail) and not _NO_NOUNS & set(re.findall("[a-z]+", tail)))
+        return (head, scale, unit) if noun else (plain, 1, unit)
+    return (head, scale, found) if found else (plain, 1, unit)
+
+
+def _words_behind(plain: str) -> tuple[str, int, str, bool]:
+    """The number, what it is multiplied by, the words behind it, and whether they stand apart; no words is all."""
     cut = _tail(plain)
     head, tail = plain[:cut].rstrip(" ~-"), plain[cut:].strip()
-    if tail and not head.endswith(tuple("0123456789)}%½°")):
-        return plain, 1, unit
+    if not head.endswith((*"0123456789)}%½°", "\\pi")):
+        return plain, 1, "", False
     scale = 1
     word = re.match(r"(dozen|hundred|thousand|million|billion|trillion)s?\b", tail)
     if word:
         scale, tail = SCALES[word[1]], tail[word.end() :].strip()
-    if not tail:
-        return head, scale, unit
-    found = parse_unit(tail, spaced=plain[cut - 1 : cut].isspace() or plain[cut : cut + 1] == " " or len(tail) > 1)
-    if found is None or (unit and not unit.fits(found)):
-        return plain, 1, unit
-    return head, scale, found
+    spaced = plain[cut - 1 : cut].isspace() or plain[cut : cut + 1] == " " or len(tail) > 1
+    return head, scale, tail, spaced and not (head.endswith("\\pi") and len(tail) == 1)
 
 
 def _tail(plain: str) -> int:
@@ -120,7 +148,7 @@ def _tail(plain: str) -> int:
     masked = re.sub(r"\\[A-Za-z]+", lambda m: "\\" * len(m[0]), plain)
     masked = re.sub(r"(?<=[0-9])[eE](?=[-+]?[0-9])", "\\\\", masked)
     first = re.search(r"°[CF]|[A-Za-z€£$]", masked)
-    if first is None or not re.search(r"[0-9]", masked[: first.start()]):
+    if first is None or not re.search(r"[0-9]|\\pi", plain[: first.start()]):
         return len(plain)
     return first.start()
 
@@ -168,9 +196,12 @@ def _known(text: str) -> Unit | None:
 
 def _nouns(text: str) -> Unit | None:
     words = re.findall(r"[a-z]+", text.lower())
-    if not re.fullmatch(r"[A-Za-z' -]+", text) or len(words) > 4 or any(len(w) < 2 and w != "a" for w in words):
+    if not re.fullmatch(r"[A-Za-z'. -]+", text) or len(words) > 6 or any(len(w) < 2 and w != "a" for w in words):
         return None
-    if _NO_NOUNS & set(words) or SCALES.keys() & set(words):
-        return None
+    for word, behind in zip(words, [*words[1:], ""], strict=True):
+        begins = word in _BEFORE_NOUNS and behind and behind not in _EMPTY
+        counted = word == "times" and words[0] == "times" and (not behind or behind in _EMPTY)
+        if (word in _NO_NOUNS and not begins and not counted) or word in SCALES:
+            return None
     stems = frozenset(word.removesuffix("s") for word in words if word not in _EMPTY)
     return Unit(nouns=stems)

@@ -9,26 +9,45 @@ MAX_DEPTH = 40
 
 GREEK = frozenset(
     {
-        "alpha", "beta", "gamma", "delta", "epsilon", "theta", "lambda", "mu", "nu", "rho", "sigma", "tau",
-        "phi", "varphi", "omega", "psi", "ell",
+        "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu",
+        "xi", "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda",
+        "Xi", "Pi", "Sigma", "Upsilon", "Phi", "Psi", "Omega", "ell", "hbar", "mho", "partial", "nabla", "imath",
+        "jmath", "odot",
     }
 )  # fmt: skip
+r"""Commands that are letters. Variants (`\varphi`) are their letters."""
+ACCENTS = {
+    "vec": "vec", "overrightarrow": "vec", "hat": "hat", "widehat": "hat", "bar": "bar", "overline": "bar",
+    "tilde": "tilde", "widetilde": "tilde", "dot": "dot", "ddot": "ddot", "overleftrightarrow": "line",
+    "check": "check", "acute": "acute", "overparen": "arc", "overarc": "arc",
+}  # fmt: skip
+"""Commands that make another name of what they stand over."""
+FIGURES = {"angle": "angle ", "measuredangle": "angle ", "triangle": "triangle ", "bigtriangleup": "triangle "}
+"""Commands that make a name of the corners behind them."""
 FUNCTIONS = frozenset(
     {
         "sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "ln",
         "log", "exp", "sqrt", "root", "abs", "floor", "ceil", "factorial", "binomial",
     }
 )  # fmt: skip
+OF_SEVERAL = frozenset({"gcd", "lcm", "max", "min"})
+"""Functions whose arguments have no order."""
+APPLIED = frozenset("fg")
+"""Letters that before a bracket are functions, whatever stands in it; others where it is one symbol."""
+CONDITIONED = frozenset({"P", "E", "p"})
+"""Letters of which `P(A|B)` may be asked."""
 INVERSES = {"sin": "arcsin", "cos": "arccos", "tan": "arctan"}
-SAME = {"asin": "arcsin", "acos": "arccos", "atan": "arctan"}
+SAME = {
+    "asin": "arcsin", "acos": "arccos", "atan": "arctan", "tg": "tan", "ctg": "cot", "arctg": "arctan",
+}  # fmt: skip
 CONSTANTS = {
     "\\pi": "pi", "\\infty": "infinity", "\\inf": "infinity", "\\oo": "infinity", "\\infinity": "infinity",
-    "\\emptyset": "empty", "\\varnothing": "empty",
+    "\\emptyset": "empty", "\\varnothing": "empty", "\\oslash": "empty",
 }  # fmt: skip
 RELATIONS = {
     "=": "=", "<": "<", ">": ">", "<=": "<=", ">=": ">=", "!=": "!=", "\\le": "<=", "\\leq": "<=", "\\leqslant": "<=",
     "\\ge": ">=", "\\geq": ">=", "\\geqslant": ">=", "\\lt": "<", "\\gt": ">", "\\ne": "!=", "\\neq": "!=",
-    "\\in": "in",
+    "\\in": "in", "\\approx": "~", "\\simeq": "~", "\\doteq": "~",
 }  # fmt: skip
 JOINTS = {",": "list", ";": "list", "\\and": "all", "\\land": "all", "\\or": "any", "\\lor": "any"}
 SET_SIGNS = {"\\cup": "union", "\\cap": "intersection", "\\setminus": "minus", "\\backslash": "minus"}

@@ -1,0 +1,43 @@
+"""Trees brought to the forms that are compared: without determinants and plus-minus signs."""
+
+from __future__ import annotations
+
+from journeyman.verifiers.mathematics.comparing.matrices import without_determinants
+from journeyman.verifiers.mathematics.reading.nodes import Node, negative
+
+LISTS = frozenset({"set", "list", "all", "any"})
+
+
+def settled(node: Node) -> Node:
+    """The tree without determinants, plus-minus signs (as alternatives) and tuples of equations (as lists).
+
+    What is unlike two values is unlike both: `x \\ne 2 or 3`, and `x \\ne \\pm 2`.
+    """
+    node = without_determinants(node)
+    if node.op == "tuple" and all(arg.op == "relation" for arg in node.args):
+        node = Node("list", node.args)
+    if node.op in LISTS:
+        parts = tuple(either for arg in node.args for either in _alternatives(arg))
+        joined = node.op if node.op == "set" or any(part.op in {"relation", "all"} for part in parts) else "list"
+        return Node("all" if joined == "any" and all(map(_unlike, parts)) else joined, parts)
+    both = _alternatives(node)
+    return node if len(both) == 1 else Node("all" if all(map(_unlike, both)) else "any", both)
+
+
+def _unlike(node: Node) -> bool:
+    return node.op == "relation" and node.value == ("!=",)
+
+
+def _alternatives(node: Node) -> tuple[Node, ...]:
+    return (_signed(node, 1), _signed(node, -1)) if _has_both_signs(node) else (node,)
+
+
+def _has_both_signs(node: Node) -> bool:
+    return node.op == "plusminus" or any(map(_has_both_signs, node.args))
+
+
+def _signed(node: Node, sign: int) -> Node:
+    if node.op == "plusminus":
+        inner = _signed(node.args[0], sign)
+        return inner if sign > 0 else negative(inner)
+    return Node(node.op, tuple(_signed(arg, sign) for arg in node.args), node.value)

@@ -1,0 +1,95 @@
+r"""What our own reader cannot read is left to math-verify, and what it says is believed only where it has seen it all.
+
+math-verify (Hugging Face; on latex2sympy2 and SymPy) reads far more of LaTeX: sums, integrals, congruences. It also
+takes unequal answers for equal ones: it rounds, drops units, percent signs and bases, and passes over what it does not
+know. So both texts have to agree in those, and "equal" has to become "unequal" when any one number or letter of the
+answer is changed: else there is a part that it has not read.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import Counter
+from functools import lru_cache
+from typing import Any
+
+from journeyman.verifiers.mathematics.reading.plain import TEXT, marked_math
+
+MAX_TEXT = 300
+"""Characters of either side."""
+MAX_PARTS = 24
+"""Numbers and letters of the answer that are changed in turn."""
+SECONDS = 3
+
+_SIGNS = re.compile(
+    r"\\(?:[lg]eq?(?:slant)?|neq?|in|notin|equiv|approx|subset(?:eq)?|pmod|bmod|mod|mid|to|rightarrow|circ|infty)(?![A-Za-z])|"
+    r"[<>=%°$|]|_\s?\{?[0-9]+|\\[{}]"
+)
+_BRACKETS = re.compile(r"[()\[\]]")
+_PART = re.compile(r"\\[A-Za-z]+|(?P<number>[0-9]+)|(?P<letter>[A-Za-z])")
+_HUGE = re.compile(
+    r"(?:\^|\*\*)\s*[{(]?\s*-?[0-9]{3,}|[0-9]{3,}\s*!|!\s*!|(?:[0-9)}]\s*(?:\^|\*\*)[^+]*){3,}|[0-9]{40,}"
+)
+_WORD = re.compile(r"(?<![\\A-Za-z])(?!and(?![A-Za-z])|or(?![A-Za-z]))[A-Za-z]{3,}")
+
+
+def second_opinion(gold: str, answer: str) -> bool | None:
+    """Whether math-verify holds the answer for the gold; None where it cannot read the gold."""
+    plain, other = marked_math(gold), marked_math(answer)
+    if max(len(plain), len(other)) > MAX_TEXT or is_prose(plain) or _HUGE.search(plain):
+        return None
+    expected = _parsed(plain)
+    if not expected:
+        return None
+    if is_prose(other) or _HUGE.search(other) or not _alike(plain, other) or not _same(plain, other):
+        return False
+    changed = list(_changed(other))
+    return len(changed) <= MAX_PARTS and not any(_same(plain, text) for text in changed)
+
+
+def is_prose(plain: str) -> bool:
+    """Whether it has words that are no mathematics."""
+    return TEXT in plain or _WORD.search(plain) is not None or not re.search(r"[0-9\\=<>^_+*/(]", plain)
+
+
+def _alike(plain: str, other: str) -> bool:
+    """Whether both have the same relations, signs and kinds of brackets, and decimals on both sides or none."""
+    signs = [Counter(re.sub(r"[\s{]", "", sign[0]) for sign in _SIGNS.finditer(text)) for text in (plain, other)]
+    listed = "," in plain or "," in other
+    brackets = [Counter(_BRACKETS.findall(text)) if listed else None for text in (plain, other)]
+    decimals = [re.search(r"[0-9]\.[0-9]", text) is not None for text in (plain, other)]
+    return signs[0] == signs[1] and brackets[0] == brackets[1] and decimals[0] == decimals[1]
+
+
+def _changed(text: str) -> list[str]:
+    """The text with each of its numbers one larger, and each of its letters another one, in turn."""
+    texts = []
+    for part in _PART.finditer(text):
+        if part["number"] or part["letter"]:
+            new = str(int(part[0]) + 1) if part["number"] else "w" if part[0] != "w" else "v"
+            texts.append(text[: part.start()] + new + text[part.end() :])
+    return texts
+
+
+def _same(plain: str, other: str) -> bool:
+    from math_verify import verify
+
+    return bool(verify(_parsed(plain), _parsed(other), timeout_seconds=_seconds()))
+
+
+@lru_cache(maxsize=1024)
+def _parsed(plain: str) -> list[Any]:
+    """What math-verify reads; empty where it reads nothing but the text itself."""
+    import logging
+
+    from math_verify import parse
+
+    logging.getLogger("math_verify").setLevel(logging.CRITICAL)  # it tells of each text that it cannot read
+    found = parse(f"${plain}$", parsing_timeout=_seconds())
+    return found if any(not isinstance(part, str) for part in found) else []
+
+
+def _seconds() -> int | None:
+    """Its own limit works by a signal, which threads have not; the pool's limit holds there."""
+    return SECONDS if threading.current_thread() is threading.main_thread() else None
