@@ -1,4 +1,4 @@
-r"""The verifier `math` on the gold answers of published sets: each equals itself, none equals itself with a changed number.
+r"""The verifier `math` on published gold answers: each equals itself, none equals itself with a changed number.
 
     python benchmarks/published_golds.py MATH=validation.jsonl OlympiadBench=olympiadbench.jsonl ...
 

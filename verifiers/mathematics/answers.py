@@ -47,6 +47,7 @@ _SHORT = frozenset(
     }
 )  # fmt: skip
 """Words that could be products of letters."""
+_TOLD = re.compile(r"(?:\\text\{)?\s*[A-Za-z][^0-9\\]*\s(?:is|are|equals)\s*\}?\s*(\S.*)", re.DOTALL)
 _BEHIND = re.compile(r"[0-9]\s+([A-Za-z]+)[^0-9]*$")
 _ALTERS = re.compile(
     r"\b(?:minus|negative|plus|times|squared|cubed|factorial|half|halves|thirds?|quarters?|fourths?|fifths?|tenths?|hundredths?|"
@@ -85,6 +86,8 @@ class MathAnswer:
 
 def judge(gold: str, answer: str) -> tuple[str, bool, str]:
     """What was read, whether it is the gold answer, and why. Raises ValueError where the gold answer cannot be read."""
+    if "\\boxed" in gold:  # a solution's last line
+        gold = find(gold, "boxed") or gold
     numbers = _plain_number(gold), _plain_number(answer)
     if None not in numbers:
         return answer, numbers[0] == numbers[1], "compared as numbers"
@@ -131,11 +134,14 @@ def _plain_number(text: str) -> Fraction | None:
 
 @lru_cache(maxsize=4096)
 def _gold(text: str) -> Reading | None:
-    """The gold answer read; None where it cannot be."""
-    try:
-        return reading(text)
-    except Unreadable:
-        return None
+    """The gold answer read, or what it says that something is; None where it cannot be."""
+    told = _TOLD.fullmatch(text)
+    for part in (text, told[1]) if told and not is_words(plain_math(told[1])) else (text,):
+        try:
+            return reading(part)
+        except Unreadable:
+            continue
+    return None
 
 
 def is_letters(plain: str) -> bool:

@@ -31,7 +31,8 @@ _PART = re.compile(r"\\[A-Za-z]+|(?P<number>[0-9]+)|(?P<letter>[A-Za-z])")
 _HUGE = re.compile(
     r"(?:\^|\*\*)\s*[{(]?\s*-?[0-9]{3,}|[0-9]{3,}\s*!|!\s*!|(?:[0-9)}]\s*(?:\^|\*\*)[^+]*){3,}|[0-9]{40,}"
 )
-_WORD = re.compile(r"(?<![\\A-Za-z])(?!and(?![A-Za-z])|or(?![A-Za-z]))[A-Za-z]{3,}")
+_WORD = re.compile(r"(?<![\\A-Za-z])(?:(?!and(?![A-Za-z])|or(?![A-Za-z]))[A-Za-z]{3,}|[A-Z][a-z]?[0-9])")
+"""Of three letters; or H2O."""
 
 
 def second_opinion(gold: str, answer: str) -> bool | None:

@@ -110,7 +110,11 @@ def _rounded(value: Node, near: Node) -> bool:
         return False
     places = next((n for n in range(13) if (told_value * 10**n).denominator == 1), 13)
     size = rough(value, {})
-    return size is not None and abs(size - float(told_value)) <= (1.0 if places else 0.5) / 10**places * 1.000001
+    if size is None or abs(size.imag) > 1e-9:
+        return False
+    beyond = (abs(size.real) - abs(float(told_value))) * 10**places
+    same_sign = size.real * float(told_value) >= 0
+    return same_sign and -0.500001 <= beyond <= (0.999999 if places else 0.500001)
 
 
 def name_of(node: Node, value: Node) -> str | None:  # noqa: PLR0911 - one return for each kind
@@ -149,10 +153,12 @@ def _sides(node: Node) -> str | None:
     """`AB`, `|AB|`, `AB/CD`: products of corners, their lengths and ratios."""
     if node.op == "call" and node.value == "abs":
         inner = node.args[0]
-        vector = inner.value if inner.op == "symbol" and " " in inner.value else _sides(inner)
+        vector = inner.value if inner.op == "symbol" and (" " in inner.value or inner.value == "z") else _sides(inner)
         return f"|{vector}|" if vector else None
     if node.op != "mul":
         return None
+    if all(arg.op == "symbol" and arg.value.startswith("vec ") for arg in node.args):
+        return "·".join(sorted(arg.value for arg in node.args))
     if all(arg.op == "symbol" and len(arg.value) == 1 and arg.value.isupper() for arg in node.args):
         letters = "".join(arg.value for arg in node.args)
         return min(letters, letters[::-1])

@@ -10,11 +10,11 @@ from journeyman.verifiers.mathematics.comparing.assigned import assigned
 from journeyman.verifiers.mathematics.comparing.exact import NotExact, exact
 from journeyman.verifiers.mathematics.comparing.forms import is_plain, is_solved, unfinished
 from journeyman.verifiers.mathematics.comparing.matrices import has_matrix, rows_of
-from journeyman.verifiers.mathematics.comparing.sets import as_reals, same_reals, same_relation
-from journeyman.verifiers.mathematics.comparing.settled import LISTS, settled
+from journeyman.verifiers.mathematics.comparing.sets import as_reals, same_reals, same_relation, substitute
+from journeyman.verifiers.mathematics.comparing.settled import LISTS, any_integers, settled
 from journeyman.verifiers.mathematics.comparing.values import same_value
 from journeyman.verifiers.mathematics.reading.clock import same_time
-from journeyman.verifiers.mathematics.reading.nodes import Node, number, symbols
+from journeyman.verifiers.mathematics.reading.nodes import Node, number, symbols, told
 from journeyman.verifiers.mathematics.reading.read import Reading, read
 from journeyman.verifiers.mathematics.reading.tokens import Unreadable
 
@@ -32,7 +32,7 @@ _REALS = frozenset(
 def reading(text: str) -> Reading:
     """The answer read, in the form that is compared; raises Unreadable with the reason."""
     found = read(text)
-    return Reading(settled(found.node), found.unit, found.time)
+    return Reading(settled(found.node), found.unit, found.time, found.node)
 
 
 def equal(gold: Reading, answer: Reading) -> bool:
@@ -41,19 +41,58 @@ def equal(gold: Reading, answer: Reading) -> bool:
         return same_time(gold.time, answer.time)
     if (gold.time and gold.time.sure) or (answer.time and answer.time.sure):
         return False
+    if not _retold(gold.written or gold.node, answer.written or answer.node):
+        return False
+    answer = _renamed(gold, answer)
     (names, said), (other_names, other) = assigned(gold.node), assigned(answer.node)
-    told, given = Reading(said, gold.unit), Reading(other, answer.unit)
+    asked, given = Reading(said, gold.unit), Reading(other, answer.unit)
     if names and other_names:
+        stems = _stems(names), _stems(other_names)
+        if names != other_names and stems[0] == stems[1] and 1 in {len(names), len(other_names)}:
+            return _same(_unordered(names, asked), _unordered(other_names, given))
         if names == other_names or _one_curve(names, said, other_names, other):
-            return _same(told, given)
+            return _same(asked, given)
         return gold.node.op == answer.node.op == "relation" and len(symbols(gold.node)) > 1 and _same(gold, answer)
     if names:
         if answer.node.op == "relation" and given.node.op == "relation":
             return _same(gold, answer) if len(symbols(gold.node)) > 1 or gold.node.value == ("in",) else False
-        return _same(told, _in_order(names, said, given))
+        return _same(asked, _in_order(names, said, given))
     if other_names and not (said.op in {"relation", "all", "any"} and symbols(said)):
-        return _same(told, _unordered(other_names, given) if said.op in {"list", "set"} else given)
-    return _same(told if not symbols(gold.node) else gold, given if not symbols(answer.node) else answer)
+        return _same(asked, _unordered(other_names, given) if said.op in {"list", "set"} else given)
+    return _same(asked if not symbols(gold.node) else gold, given if not symbols(answer.node) else answer)
+
+
+def _renamed(gold: Reading, answer: Reading) -> Reading:
+    """The answer with the gold's letters for any integer (k in Z), and for what a function is of."""
+    renamed = dict[str, str]()
+    ours, theirs = (any_integers(r.written) if r.written else frozenset() for r in (gold, answer))
+    if len(ours) == len(theirs) == 1:
+        renamed[next(iter(theirs))] = next(iter(ours))
+    if gold.node.op == answer.node.op == "relation":
+        left, right = gold.node.args[0], answer.node.args[0]
+        if left.op == right.op == "apply" and left.value == right.value and len(left.args) == len(right.args):
+            pairs = list(zip(right.args, left.args, strict=True))
+            if all(arg.op == "symbol" for pair in pairs for arg in pair):
+                renamed |= {old.value: new.value for old, new in pairs}
+    renamed = {old: new for old, new in renamed.items() if old != new}
+    if not renamed or symbols(answer.node) & set(renamed.values()):
+        return answer
+    node = answer.node
+    for old, new in renamed.items():
+        node = substitute(node, old, Node("symbol", (), new))
+    return Reading(node, answer.unit, answer.time, answer.written)
+
+
+def _stems(names: tuple[str, ...]) -> frozenset[str]:
+    """The names without their indices."""
+    return frozenset(name.partition("_")[0] for name in names)
+
+
+def _retold(gold: Node, answer: Node) -> bool:
+    """False where both are chains of so many values (`2 + 3 = 5`) and one has another value, or other terms, in it."""
+    if not gold.op == answer.op == "relation" or len(gold.args) != len(answer.args) or symbols(gold) or symbols(answer):
+        return True
+    return set(gold.value) != {"="} or all(told(p) == told(q) for p, q in zip(gold.args, answer.args, strict=True))
 
 
 def _one_curve(names: tuple[str, ...], said: Node, other_names: tuple[str, ...], other: Node) -> bool:
@@ -73,8 +112,7 @@ def _in_order(names: tuple[str, ...], said: Node, answer: Reading) -> Reading:
 
 def _unordered(names: tuple[str, ...], answer: Reading) -> Reading:
     """The values of `x_1, x_2` as a set."""
-    stems = {name.partition("_")[0] for name in names}
-    if answer.node.op == "tuple" and len(stems) == 1 and all("_" in name for name in names):
+    if answer.node.op == "tuple" and len(_stems(names)) == 1 and all("_" in name for name in names):
         return Reading(Node("set", answer.node.args), answer.unit)
     return answer
 
@@ -86,9 +124,13 @@ def _same(gold: Reading, answer: Reading) -> bool:  # noqa: PLR0911 - one return
     a, b = gold.node, answer.node
     if "approx" in {a.op, b.op}:
         sides = [node.args if node.op == "approx" else (node,) for node in (a, b)]
+        if a.op == b.op:  # what they round has to be the same
+            sides = [side[:1] for side in sides]
         return any(_same(Reading(p, gold.unit), Reading(q, answer.unit)) for p in sides[0] for q in sides[1])
     if has_matrix(a) or has_matrix(b):
         return _same_matrix(a, b)
+    if gold.unit and answer.unit and not gold.unit.fits(answer.unit):
+        return False
     if a.op in {"set", "list", "any"} and b.op in {"set", "list", "any"} and not _relations(a, b):
         return _same_members(a.args, b.args) and (a.op != "list" or _repeated_alike(a.args, b.args))
     if _is_value(a) and _is_value(b):
@@ -118,7 +160,11 @@ def _relations(a: Node, b: Node) -> bool:
 
 
 def _same_nodes(a: Node, b: Node) -> bool:
-    return _same(Reading(a), Reading(b))
+    return _same(_part(a), _part(b))
+
+
+def _part(node: Node) -> Reading:
+    return Reading(node.args[0], node.value) if node.op == "measure" else Reading(node)
 
 
 def _same_ratio(a: Node, b: Node) -> bool:

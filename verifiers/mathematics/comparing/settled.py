@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from journeyman.verifiers.mathematics.comparing.matrices import without_determinants
-from journeyman.verifiers.mathematics.reading.nodes import Node, negative
+from journeyman.verifiers.mathematics.reading.nodes import Node, negative, symbols
 
 LISTS = frozenset({"set", "list", "all", "any"})
 
@@ -16,12 +16,35 @@ def settled(node: Node) -> Node:
     node = without_determinants(node)
     if node.op == "tuple" and all(arg.op == "relation" for arg in node.args):
         node = Node("list", node.args)
+    if node.op in {"list", "all"}:
+        node = _without_domains(node)
+    if node.op == "list" and _unlike(node.args[0]) and not any(arg.op == "relation" for arg in node.args[1:]):
+        first = node.args[0]  # x \ne 2, 3
+        rest = tuple(Node("relation", (first.args[0], arg), first.value) for arg in node.args[1:])
+        node = Node("all", (first, *rest))
     if node.op in LISTS:
         parts = tuple(either for arg in node.args for either in _alternatives(arg))
         joined = node.op if node.op == "set" or any(part.op in {"relation", "all"} for part in parts) else "list"
         return Node("all" if joined == "any" and all(map(_unlike, parts)) else joined, parts)
     both = _alternatives(node)
     return node if len(both) == 1 else Node("all" if all(map(_unlike, both)) else "any", both)
+
+
+def _without_domains(node: Node) -> Node:
+    r"""`x = \pi/4 + k\pi, k \in \mathbb{Z}` without what it says of k."""
+    kept = tuple(arg for arg in node.args if not _is_any_integer(arg, node))
+    return kept[0] if len(kept) == 1 else Node(node.op, kept, node.value) if kept else node
+
+
+def any_integers(node: Node) -> frozenset[str]:
+    """The symbols that a tree, not settled yet, says to be any integer."""
+    return frozenset(arg.args[0].value for arg in node.args if _is_any_integer(arg, node))
+
+
+def _is_any_integer(part: Node, whole: Node) -> bool:
+    if part.op != "relation" or part.value != ("in",) or part.args[0].op != "symbol" or part.args[1].value != "Z":
+        return False
+    return any(part.args[0].value in symbols(arg) for arg in whole.args if arg is not part)
 
 
 def _unlike(node: Node) -> bool:

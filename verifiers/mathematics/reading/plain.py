@@ -6,6 +6,7 @@ Unicode signs are written in LaTeX, old spellings (`{n \choose k}`) in new ones.
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 
 TEXT = "\ue000"
 r"""Stands before words that LaTeX sets as text (`\text{ cm}`), so that units are told from symbols; tokens skip it."""
@@ -33,6 +34,14 @@ _FACES = (
 _TEXT = re.compile(rf"\\(?:{_TEXTS})\s*\{{(\s*~?\s*[A-Za-z][^{{}}]*)\}}")
 _FACE = re.compile(rf"\\(?:{_TEXTS}|{_FACES})\s*\{{([^{{}}]*)\}}")
 _PLAIN = (
+    (
+        re.compile(
+            r"\\left\s*\\\{\s*\\begin\{(array|aligned|matrix|gathered)\}(?:\s*\{[lcr| ]*\})?(.*?)\\end\{\1\}\s*\\right\s*\.",
+            re.DOTALL,
+        ),
+        r"\\begin{cases}\2\\end{cases}",
+    ),
+    (re.compile(rf"\\frac\s*\{{\s*{TEXT}([^{{}}]*)\}}\s*\{{\s*{TEXT}([^{{}}]*)\}}"), rf" {TEXT}\1/\2"),
     (re.compile(r"\\(?:left|right|middle|[bB]igg?[lrm]?)(?![A-Za-z])\.?"), ""),
     (
         re.compile(
@@ -43,7 +52,7 @@ _PLAIN = (
     ),
     (re.compile(r"(?<=[0-9])\s?(?:\{,\s*\}|,\s?\\!)\s?(?=[0-9]{3})"), ""),
     (re.compile(r"\\!"), ""),
-    (re.compile(r"\\(?:q?quad|enspace|thinspace|newline|hfill)(?![A-Za-z])|(?<!\\)\\[,;:> ]|~"), " "),
+    (re.compile(r"\\q?quad|\\(?:enspace|thinspace|newline|hfill)(?![A-Za-z])|(?<!\\)\\[,;:> ]|~"), " "),
     (re.compile(r"\\(?:dfrac|tfrac|cfrac)(?![A-Za-z])"), r"\\frac"),
     (re.compile(r"\\(?:dbinom|tbinom)(?![A-Za-z])"), r"\\binom"),
     (re.compile(r"\{([^{}\\]*)\\choose(?![A-Za-z])([^{}\\]*)\}"), r"\\binom{\1}{\2}"),
@@ -60,12 +69,23 @@ _PLAIN = (
     (re.compile(r"(?<=[0-9])\s*(?:x|\\times)\s*(?=10\s?\^)"), "*"),
     (re.compile(r"(?<=[\])])\s*U\s*(?=[\[(])"), r"\\cup "),
     (re.compile(r"\(([0-9A-Z.]+)\)_\s?\{?([0-9]{1,2})\}?"), r"\1_{\2}"),  # (110)_2
-    (re.compile(rf"(?<=[0-9%])\s*\(\s*{TEXT}?\s*([A-Za-z][A-Za-z .'/-]*)\)\s*$"), rf" {TEXT}\1"),  # 9 (apples)
+    (re.compile(r"\s+(?=[_^])"), ""),
+    (re.compile(r"\b(?:np|numpy|math|sympy)\."), ""),
+    (re.compile(r"([0-9.]+)°\s*([0-9.]+)'(?!')(?:\s*([0-9.]+)(?:''|\"))?"), lambda m: _degrees(*m.groups())),
+    (re.compile(r",?\s*\b(?:for|where)\s+(?:all|any|every|each)\s+(?:real|integer|natural)[^,]*$"), ""),
     (  # 10 000
-        re.compile(r"(?<![\w.,/^_\\])[1-9][0-9]{0,2}(?: [0-9]{3})+(?![0-9.]?[0-9]|\s*(?:[/^]|\\frac))"),
+        re.compile(r"(?<![\w.,/^_\\])[1-9][0-9]{0,2}(?: [0-9]{3})+(?![0-9]|\s*(?:[/^]|\\frac))"),
         lambda m: m[0].replace(" ", ""),
     ),
 )
+
+
+def _degrees(degrees: str, minutes: str, seconds: str | None) -> str:
+    """Degrees, minutes and seconds of arc as degrees; the text as it was where they are no numbers."""
+    try:
+        return f"({Fraction(degrees) + Fraction(minutes) / 60 + Fraction(seconds or 0) / 3600})°"
+    except ValueError:
+        return f"{degrees}°{minutes}'"
 
 
 def plain_math(text: str) -> str:
@@ -91,7 +111,7 @@ def marked_math(text: str) -> str:
 
 
 _MARK = re.compile(r"(?<!\\)\$\$?")
-_IN_PROSE = re.compile(r"[,;]\s*$|(?:^|\s)(?:and|or|to|per|plus|for|a|an|each)\b|[A-Za-z]{4,}\s+$")
+_IN_PROSE = re.compile(r"[,;]\s*$|^[0-9.,]*\s*(?:and|or|to|per|plus|for|a|an|each|more|less)\s|[A-Za-z]{4,}\s+$")
 
 
 def _undollared(text: str) -> str:
@@ -99,7 +119,9 @@ def _undollared(text: str) -> str:
     if text.count("$") < 2:
         return text
     parts = _MARK.split(text)
-    inside = [re.sub(r"\\[A-Za-z]+|\{[^{}]*\}", "", part) for part in parts[1::2]]
+    inside = [re.sub(r"\\[A-Za-z]+|\{[^{}]*\}", "0", part) for part in parts[1::2]]
+    if len(parts) == 3 and not parts[0].strip() and not parts[2].strip(" ."):
+        return parts[1]
     if len(parts) % 2 == 0 or any(_IN_PROSE.search(part) for part in inside):
         return text
     return " ".join(parts)
@@ -110,6 +132,7 @@ def squeezed(text: str) -> str:
 
     Words alone are compared whatever their case, mathematics is not.
     """
-    plain = re.sub(r"(?<=[_^])\{(\w)\}", r"\1", re.sub(r"\s+", " ", plain_math(text)).strip())
+    plain = re.sub(r"\s+", " ", plain_math(text)).strip()
+    plain = re.sub(r"(\\[A-Za-z]+)\s*\{(\w)\}", r"\1 \2", re.sub(r"(?<=[_^])\{(\w)\}", r"\1", plain))
     words = re.fullmatch(r"[A-Za-z][A-Za-z .,'-]*", plain)
-    return plain.casefold() if words else re.sub(r"(?<![A-Za-z]) | (?![A-Za-z])", "", plain)
+    return plain.casefold() if words else re.sub(r"(?<![A-Za-z0-9]) | (?![A-Za-z0-9])", "", plain)

@@ -9,6 +9,7 @@ from journeyman.verifiers.mathematics.reading.clock import Time, read_time
 from journeyman.verifiers.mathematics.reading.nodes import Node, number
 from journeyman.verifiers.mathematics.reading.parse import parse
 from journeyman.verifiers.mathematics.reading.plain import TEXT, marked_math
+from journeyman.verifiers.mathematics.reading.tokens import Unreadable
 from journeyman.verifiers.mathematics.reading.units import Unit, split
 
 MEANINGS = {
@@ -17,11 +18,14 @@ MEANINGS = {
     "no real solutions": "empty", "empty set": "empty", "the empty set": "empty",
 }  # fmt: skip
 """Words that are sets."""
+_EMPTY_SIGN = re.compile(r"\s*[:,(]?\s*\\(?:oslash|emptyset|varnothing)\s*\)?$")
 _ASSIGNED = re.compile(
     r"(?P<name>[^=<>\\]*(?:\\(?!(?:[lg]eq?|ne|neq|in|approx)(?![A-Za-z]))[^=<>\\]*)*=)(?P<value>[^=<>]*)"
 )
 _IN_WORDS = re.compile(rf"{TEXT}?\s*(?P<name>[A-Za-z][A-Za-z .'-]{{2,60}})\s*(?:=|\\approx)\s*(?P<value>[^=<>]*)")
 _LED = re.compile(r"^(?:=|\\approx(?![A-Za-z])|\\simeq(?![A-Za-z]))\s*")
+_JOINT = re.compile(rf"(,\s|;|{TEXT}?\s\b(?:and|or)\b\s)")
+_LETTERS = re.compile(r"[A-Za-z€£$]")
 _APPROXIMATE = re.compile(r"\\(?:approx|simeq|doteq)(?![A-Za-z])")
 
 
@@ -33,6 +37,8 @@ class Reading:
     unit: Unit | None = None
     time: Time | None = None
     """What it is as a time of day."""
+    written: Node | None = None
+    """The tree before it was brought to the form that is compared, where it was."""
 
 
 def read(text: str) -> Reading:
@@ -41,8 +47,9 @@ def read(text: str) -> Reading:
     plain = marked.replace(TEXT, "").strip()
     if plain.startswith("]") and plain.endswith("["):
         return Reading(parse(f"({plain[1:-1]})"))
-    if plain.lower() in MEANINGS:
-        return Reading(Node(MEANINGS[plain.lower()]))
+    spoken = _EMPTY_SIGN.sub("", plain).lower()
+    if spoken in MEANINGS:
+        return Reading(Node(MEANINGS[spoken]))
     time = read_time(plain)
     if time is not None and time.sure:
         return Reading(Node("time"), None, time)
@@ -51,8 +58,33 @@ def read(text: str) -> Reading:
         if len(words) > 3 or marked.startswith(TEXT):
             value = _measured(named["value"])
             return Reading(Node("relation", (Node("symbol", (), words), value.node), ("=",)), value.unit)
-    reading = _measured(marked)
+    reading = _measured_parts(marked)
     return Reading(reading.node, reading.unit, time)
+
+
+def _measured_parts(marked: str) -> Reading:
+    """A value with its unit, or several with a unit each: `148 ft; 113 m`."""
+    parts = _split_at_joints(marked) if marked.count(TEXT) != 1 and _LETTERS.search(marked) else [marked]
+    if len(parts) > 1:
+        try:
+            readings = [_measured(part) for part in parts]
+        except Unreadable:
+            readings = []
+        if sum(reading.unit is not None for reading in readings) > 1:
+            return Reading(Node("list", tuple(Node("measure", (r.node,), r.unit) for r in readings)))
+    return _measured(marked)
+
+
+def _split_at_joints(marked: str) -> list[str]:
+    """The parts between commas, semicolons, "and" and "or" outside of brackets."""
+    parts, depth = [""], 0
+    for piece in _JOINT.split(marked):
+        if depth == 0 and _JOINT.fullmatch(piece):
+            parts.append("")
+            continue
+        depth += sum({"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}.get(c, 0) for c in piece)
+        parts[-1] += piece
+    return parts
 
 
 def _measured(marked: str) -> Reading:

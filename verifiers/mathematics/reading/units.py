@@ -81,15 +81,18 @@ SCALES = {"dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "bil
 _NO_NOUNS = frozenset(
     {
         "or", "and", "not", "no", "plus", "minus", "negative", "times", "over", "half", "halves", "third",
-        "thirds", "quarter", "quarters", "fourth", "fifth", "sixth", "eighth", "tenth", "tenths", "hundredth",
-        "hundredths", "thousandth", "squared", "cubed", "factorial", "than", "if", "less", "root", "to",
+        "thirds", "quarter", "quarters", "fourth", "fourths", "fifth", "fifths", "sixth", "sixths", "seventh",
+        "sevenths", "eighth", "eighths", "ninth", "ninths", "tenth", "tenths", "twelfths", "hundredth", "hundredths",
+        "thousandth", "thousandths", "squared", "cubed", "factorial", "than", "if", "less", "root", "to",
         "divided", "by", "power", "more", "mod", "choose", "point", "wrong", "incorrect", "false", "unlikely",
         "maybe", "perhaps", "possibly", "probably", "impossible", "guess", "never", "nor", "either", "neither",
         "least", "most", "about", "approximately", "roughly", "almost", "but", "except", "minimum", "maximum",
     }
 )  # fmt: skip
 """Words that change a number, deny it or doubt it."""
-_BEFORE_NOUNS = frozenset({"third", "fourth", "fifth", "sixth", "eighth", "tenth", "power", "point", "root"})
+_BEFORE_NOUNS = frozenset(
+    {"third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "power", "point", "root"}
+)
 """Of these, those that may begin a noun: 41 fourth graders, 15 power drills."""
 _EMPTY = frozenset(
     {
@@ -100,7 +103,11 @@ _EMPTY = frozenset(
 """Words that say nothing of what was counted."""
 _WORD = re.compile(r"°[CF]|[A-Za-z]+")
 _POWER = re.compile(r"^\s?(?:\^?\s?\{?\s?(-?[1-4])\s?\}?|\*\*(-?[1-4]))(?![0-9])")
-_RATE = re.compile(r"(?:per|an?|each|every|for|in|on|of|more|less|profit|total|altogether|/)\b|/")
+_RATE = re.compile(r"(?:(?:per|an?|each|every|for|in|on|of|profit|total|altogether)\b|/)[A-Za-z .'/-]*")
+"""What may stand behind a sum of money."""
+_PRICE = re.compile(r"(dollars?|cents?|euros?|USD|EUR|GBP)\s*(?:(?:per|an?|each|every|for)\b|/)")
+_COUNTED = re.compile(r"(.*[0-9%])\s*\(\s*([A-Za-z][A-Za-z .,'/-]*)\)", re.DOTALL)
+"""9 (apples)"""
 
 
 def split(marked: str) -> tuple[str, int, Unit | None]:
@@ -109,6 +116,8 @@ def split(marked: str) -> tuple[str, int, Unit | None]:
     What was set as text (`TEXT`) may be a unit behind anything, other words only behind a number or pi.
     """
     plain = marked.replace(TEXT, "")
+    if counted := _COUNTED.fullmatch(plain):
+        return counted[1], 1, parse_unit(counted[2], spaced=True) or Unit(nouns=_stems(_words(counted[2])))
     currency = re.match(r"^(-?)\s?(?:\$|€|£|\\euro)\s?(?=[-0-9.\\])", plain)
     unit = None
     if currency:
@@ -124,7 +133,7 @@ def split(marked: str) -> tuple[str, int, Unit | None]:
         return head, scale, unit
     found = parse_unit(tail, spaced=spaced)
     if unit and (found is None or not unit.fits(found)):
-        noun = (found and found.nouns) or (_RATE.match(tail) and not _NO_NOUNS & set(re.findall("[a-z]+", tail)))
+        noun = (found and found.nouns) or (_RATE.fullmatch(tail) and not _NO_NOUNS & set(re.findall("[a-z]+", tail)))
         return (head, scale, unit) if noun else (plain, 1, unit)
     return (head, scale, found) if found else (plain, 1, unit)
 
@@ -157,6 +166,8 @@ def parse_unit(tail: str, *, spaced: bool) -> Unit | None:
     """The unit that a text names, or None where it is none; a letter right behind a number is a variable."""
     text = re.sub(r"\bper cent\b|\bpercent(?:age)?\b", "%", tail.strip(" ."))
     text = {"$": "USD", "€": "EUR", "£": "GBP"}.get(text, text)
+    if money := _PRICE.match(text):
+        text = money[1]
     if not spaced or len(text) > 60:
         return None
     return _known(text) or _nouns(text)
@@ -195,13 +206,20 @@ def _known(text: str) -> Unit | None:
 
 
 def _nouns(text: str) -> Unit | None:
-    words = re.findall(r"[a-z]+", text.lower())
-    if not re.fullmatch(r"[A-Za-z'. -]+", text) or len(words) > 6 or any(len(w) < 2 and w != "a" for w in words):
+    words = _words(text)
+    if not re.fullmatch(r"[A-Za-z'./ -]+", text) or len(words) > 6 or any(len(w) < 2 and w != "a" for w in words):
         return None
     for word, behind in zip(words, [*words[1:], ""], strict=True):
         begins = word in _BEFORE_NOUNS and behind and behind not in _EMPTY
         counted = word == "times" and words[0] == "times" and (not behind or behind in _EMPTY)
         if (word in _NO_NOUNS and not begins and not counted) or word in SCALES:
             return None
-    stems = frozenset(word.removesuffix("s") for word in words if word not in _EMPTY)
-    return Unit(nouns=stems)
+    return Unit(nouns=_stems(words))
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[a-z]+(?:-[a-z]+)*", text.lower())
+
+
+def _stems(words: list[str]) -> frozenset[str]:
+    return frozenset(word.removesuffix("s") for word in words if word not in _EMPTY)
