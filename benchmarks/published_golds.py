@@ -5,8 +5,8 @@ r"""The verifier `math` on published gold answers: each equals itself, none equa
 A file has one JSON object a line, as the sets are published: `answer` (behind its `####`, as in GSM8K), `final_answer`
 (a list: all of them), `Answer`, or the last `\boxed{}` of `solution`. The answer judged is the gold itself,
 `\boxed{gold}`; then, for every number in it in turn, the gold with that number changed by one. Since equal texts are
-equal whoever reads them, the table says too who could tell another spelling of the gold. `--show N` lists what fails, and
-what nobody reads. Exits with 1 where less than 99 % of a set equal themselves, or a changed number is taken.
+equal whoever reads them, the table says too who could tell another spelling of the gold. `--show N` lists what fails,
+and what nobody reads. Exits with 1 where less than 99 % of a set equal themselves, or a changed number is taken.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from journeyman.verifiers.mathematics.answers import MathAnswer, is_words
 from journeyman.verifiers.mathematics.comparing.equal import reading
 from journeyman.verifiers.mathematics.reading.plain import plain_math
 from journeyman.verifiers.mathematics.reading.tokens import Unreadable
-from journeyman.verifiers.mathematics.second_reader import is_prose, second_opinion
+from journeyman.verifiers.mathematics.second_reader import can_read, is_prose
 
 _NUMBER = re.compile(r"[0-9]+")
 
@@ -109,7 +109,7 @@ def who_reads(gold: str) -> str:
         except Unreadable:
             pass
     words = is_words(plain) or is_prose(plain)
-    return "text" if words or second_opinion(gold, "0") is None else "math-verify"
+    return "text" if words or not can_read(gold) else "math-verify"
 
 
 def verdict(gold: str, answer: str) -> tuple[float | None, str]:

@@ -18,7 +18,7 @@ from journeyman.verifiers.mathematics.reading.plain import marked_math, plain_ma
 from journeyman.verifiers.mathematics.reading.read import MEANINGS, Reading
 from journeyman.verifiers.mathematics.reading.tokens import WORDS, Unreadable
 from journeyman.verifiers.mathematics.reading.units import parse_unit
-from journeyman.verifiers.mathematics.second_reader import is_prose, second_opinion
+from journeyman.verifiers.mathematics.second_reader import agrees, can_read, is_prose
 
 _NUMBER = re.compile(r"\$?([-+]?)(?:([1-9][0-9]{0,2}(?:,[0-9]{3}){1,9})|([0-9]{1,40}))(\.[0-9]{1,20})?\.?\$?")
 _LETTER = re.compile(r"\(?([A-J])\)?\.?")
@@ -104,25 +104,20 @@ def judge(gold: str, answer: str) -> tuple[str, bool, str]:
         return _by_text(gold, answer, plain)
     try:
         text, found = _reading(answer)
-    except Unreadable as why:
-        opinion = None if is_plain(expected.node) else second_opinion(gold, answer[: MAX_ANSWER + 1])
-        if opinion is None:
-            return answer[:MAX_ANSWER], False, f"not read: {why}"
-        return answer, opinion, "compared by math-verify"
-    try:
         return text, equal(expected, found), "compared as mathematics"
     except Unreadable as why:
-        return text, False, f"not compared: {why}"
+        if len(answer) <= MAX_ANSWER and not is_plain(expected.node) and agrees(gold, answer):
+            return answer, True, "compared by math-verify"
+        return answer[:MAX_ANSWER], False, f"not read: {why}"
 
 
 def _by_text(gold: str, answer: str, plain: str) -> tuple[str, bool, str]:
     """The verdict where the gold is no mathematics that we read: words, else math-verify's."""
     if is_words(plain) or is_prose(marked_math(gold)):
         return answer, False, "compared as words"
-    opinion = second_opinion(gold, answer[: MAX_ANSWER + 1])
-    if opinion is None:
+    if not can_read(gold):
         raise ValueError(f"the goal {gold[:100]!r} is no answer that can be read, by math-verify neither")
-    return answer, opinion, "compared by math-verify"
+    return answer, len(answer) <= MAX_ANSWER and agrees(gold, answer), "compared by math-verify"
 
 
 def _plain_number(text: str) -> Fraction | None:

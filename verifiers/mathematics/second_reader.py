@@ -35,18 +35,23 @@ _WORD = re.compile(r"(?<![\\A-Za-z])(?:(?!and(?![A-Za-z])|or(?![A-Za-z]))[A-Za-z
 """Of three letters; or H2O."""
 
 
-def second_opinion(gold: str, answer: str) -> bool | None:
-    """Whether math-verify holds the answer for the gold; None where it cannot read the gold."""
+def can_read(text: str) -> bool:
+    """Whether math-verify reads a text as mathematics."""
+    plain = marked_math(text)
+    return _is_readable(plain) and bool(_parsed(plain))
+
+
+def agrees(gold: str, answer: str) -> bool:
+    """Whether math-verify holds the answer for the gold, and has read all of it."""
     plain, other = marked_math(gold), marked_math(answer)
-    if max(len(plain), len(other)) > MAX_TEXT or is_prose(plain) or _HUGE.search(plain):
-        return None
-    expected = _parsed(plain)
-    if not expected:
-        return None
-    if is_prose(other) or _HUGE.search(other) or not _alike(plain, other) or not _same(plain, other):
+    if not (_is_readable(plain) and _is_readable(other) and _alike(plain, other) and _same(plain, other)):
         return False
-    changed = list(_changed(other))
+    changed = _changed(other)
     return len(changed) <= MAX_PARTS and not any(_same(plain, text) for text in changed)
+
+
+def _is_readable(plain: str) -> bool:
+    return len(plain) <= MAX_TEXT and not is_prose(plain) and not _HUGE.search(plain)
 
 
 def is_prose(plain: str) -> bool:

@@ -24,7 +24,7 @@ _UNBROKEN = number(-1)
 def assigned(node: Node) -> tuple[tuple[str, ...], Node]:
     """The names that it gives values to, in order, and those values; no names where it is no assignment.
 
-    Several solutions for the same names are a set of them. A chain of values is its last, `1/3 \\approx 0.333` both.
+    Several solutions for the same names are a set of them. A chain of values is its last, a rounded one both.
     """
     if node.op == "relation":
         return _one(node)
@@ -61,8 +61,8 @@ def _one(node: Node) -> tuple[tuple[str, ...], Node]:
     if signs == {"="} and last.op == "symbol" and first.op != "symbol" and len(node.args) == 2:
         first, last = last, first
         node = Node("relation", (first, last), node.value)
-    if first.op == last.op == "tuple" and len(first.args) == len(last.args):
-        if all(a.op == "symbol" for a in first.args) and len(node.args) == 2:
+    if first.op == last.op == "tuple" and len(first.args) == len(last.args) and len(node.args) == 2:
+        if all(a.op == "symbol" for a in first.args):
             values = {name.value: value for name, value in zip(first.args, last.args, strict=True)}
             return tuple(sorted(values)), Node("tuple", tuple(values[name] for name in sorted(values)))
     name = name_of(first, last)

@@ -59,7 +59,8 @@ def equal(gold: Reading, answer: Reading) -> bool:
         return _same(asked, _in_order(names, said, given))
     if other_names and not (said.op in {"relation", "all", "any"} and symbols(said)):
         return _same(asked, _unordered(other_names, given) if said.op in {"list", "set"} else given)
-    return _same(asked if not symbols(gold.node) else gold, given if not symbols(answer.node) else answer)
+    chains = [reading.node.op == "relation" and not symbols(reading.node) for reading in (gold, answer)]
+    return _same(asked if chains[0] else gold, given if chains[1] else answer)
 
 
 def _renamed(gold: Reading, answer: Reading) -> Reading:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 
 TEXT = "\ue000"
 r"""Stands before words that LaTeX sets as text (`\text{ cm}`), so that units are told from symbols; tokens skip it."""
@@ -93,6 +94,7 @@ def plain_math(text: str) -> str:
     return marked_math(text).replace(TEXT, "")
 
 
+@lru_cache(maxsize=4096)
 def marked_math(text: str) -> str:
     """As `plain_math`, with `TEXT` before words that were set as text."""
     text = _undollared(text.translate(_SIGNS))
