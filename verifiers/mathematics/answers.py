@@ -84,7 +84,7 @@ class MathAnswer:
         return Verdict.passed(ok, extracted=extracted, expected=gold, why=why)
 
 
-def judge(gold: str, answer: str) -> tuple[str, bool, str]:
+def judge(gold: str, answer: str) -> tuple[str, bool, str]:  # noqa: PLR0911 - one return for each way to judge
     """What was read, whether it is the gold answer, and why. Raises ValueError where the gold answer cannot be read."""
     if "\\boxed" in gold:  # a solution's last line
         gold = find(gold, "boxed") or gold
@@ -104,11 +104,14 @@ def judge(gold: str, answer: str) -> tuple[str, bool, str]:
         return _by_text(gold, answer, plain)
     try:
         text, found = _reading(answer)
-        return text, equal(expected, found), "compared as mathematics"
     except Unreadable as why:
         if len(answer) <= MAX_ANSWER and not is_plain(expected.node) and agrees(gold, answer):
             return answer, True, "compared by math-verify"
         return answer[:MAX_ANSWER], False, f"not read: {why}"
+    try:
+        return text, equal(expected, found), "compared as mathematics"
+    except Unreadable as why:
+        return text, False, f"not compared: {why}"
 
 
 def _by_text(gold: str, answer: str, plain: str) -> tuple[str, bool, str]:

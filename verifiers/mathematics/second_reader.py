@@ -20,7 +20,7 @@ MAX_TEXT = 300
 """Characters of either side."""
 MAX_PARTS = 24
 """Numbers and letters of the answer that are changed in turn."""
-SECONDS = 3
+SECONDS = 2
 
 _SIGNS = re.compile(
     r"\\(?:[lg]eq?(?:slant)?|neq?|in|notin|equiv|approx|subset(?:eq)?|pmod|bmod|mod|mid|to|rightarrow|circ|infty)(?![A-Za-z])|"

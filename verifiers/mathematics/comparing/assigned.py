@@ -61,10 +61,11 @@ def _one(node: Node) -> tuple[tuple[str, ...], Node]:
     if signs == {"="} and last.op == "symbol" and first.op != "symbol" and len(node.args) == 2:
         first, last = last, first
         node = Node("relation", (first, last), node.value)
-    if first.op == last.op == "tuple" and len(first.args) == len(last.args) and len(node.args) == 2:
-        if all(a.op == "symbol" for a in first.args):
-            values = {name.value: value for name, value in zip(first.args, last.args, strict=True)}
-            return tuple(sorted(values)), Node("tuple", tuple(values[name] for name in sorted(values)))
+    if first.op == last.op == "tuple" and len(node.args) == 2 and all(arg.op == "symbol" for arg in first.args):
+        if len(first.args) != len(last.args):
+            return (), node
+        values = {name.value: value for name, value in zip(first.args, last.args, strict=True)}
+        return tuple(sorted(values)), Node("tuple", tuple(values[name] for name in sorted(values)))
     name = name_of(first, last)
     if name and name not in symbols(last):
         value = _chain(node.args[1:], node.value[1:])

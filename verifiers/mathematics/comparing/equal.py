@@ -35,7 +35,7 @@ def reading(text: str) -> Reading:
     return Reading(settled(found.node), found.unit, found.time, found.node)
 
 
-def equal(gold: Reading, answer: Reading) -> bool:
+def equal(gold: Reading, answer: Reading) -> bool:  # noqa: PLR0911 - one return for each form
     """The verdict. Raises Unreadable where the values are too large to compare, and the like."""
     if gold.time and answer.time:
         return same_time(gold.time, answer.time)

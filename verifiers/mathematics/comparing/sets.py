@@ -12,10 +12,10 @@ from fractions import Fraction
 from functools import cmp_to_key
 
 from journeyman.verifiers.mathematics.comparing.exact import exact
-from journeyman.verifiers.mathematics.reading.nodes import Node, minus, negative, number, quotient, symbols
 from journeyman.verifiers.mathematics.comparing.numerals import rough
-from journeyman.verifiers.mathematics.reading.tokens import Unreadable
 from journeyman.verifiers.mathematics.comparing.values import POINTS, same_value, sample_points
+from journeyman.verifiers.mathematics.reading.nodes import Node, minus, negative, number, quotient, symbols
+from journeyman.verifiers.mathematics.reading.tokens import Unreadable
 
 FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!="}
 _ENDLESS = Node("infinity")

@@ -11,7 +11,7 @@ LISTS = frozenset({"set", "list", "all", "any"})
 def settled(node: Node) -> Node:
     """The tree without determinants, plus-minus signs (as alternatives) and tuples of equations (as lists).
 
-    What is unlike two values is unlike both: `x \\ne 2 or 3`, and `x \\ne \\pm 2`.
+    What is unlike either of two values is unlike both.
     """
     node = without_determinants(node)
     if node.op == "tuple" and all(arg.op == "relation" for arg in node.args):

@@ -15,8 +15,8 @@ from fractions import Fraction
 from typing import Any
 
 from journeyman.verifiers.mathematics.comparing.exact import NotExact, Point, exact
-from journeyman.verifiers.mathematics.reading.nodes import Node, minus, symbols
 from journeyman.verifiers.mathematics.comparing.numerals import precise_numbers, rough, value_of
+from journeyman.verifiers.mathematics.reading.nodes import Node, minus, symbols
 from journeyman.verifiers.mathematics.reading.tokens import Unreadable
 
 MAX_TERMS = 300
@@ -120,7 +120,7 @@ def _terms(node: Node) -> int:
     return max(map(_terms, node.args), default=1)
 
 
-def to_sympy(node: Node) -> Any:  # noqa: PLR0911 - one return for each op
+def to_sympy(node: Node) -> Any:  # noqa: C901, PLR0911 - one return for each op
     """The tree as a SymPy expression; raises NotExact for what SymPy might take long over."""
     import sympy
 

@@ -1,4 +1,4 @@
-r"""Names: letters with an index or primes (`x_1`, `a_{n+1}`, `y'`), functions of them (`f(x)`, `P(A|B)`), LaTeX's own."""
+r"""Names: letters with an index or primes (`x_1`, `a_{n+1}`, `y'`), functions (`f(x)`, `P(A|B)`), accents, figures."""
 
 from __future__ import annotations
 

@@ -61,7 +61,8 @@ def told(node: Node) -> str:
     if node.op in {"number", "symbol"}:
         return str(node.value)
     args = [told(arg) for arg in node.args]
-    return f"{node.op if node.value is None else node.value}({','.join(sorted(args) if node.op in {'add', 'mul'} else args)})"
+    name = node.op if node.value is None else node.value
+    return f"{name}({','.join(sorted(args) if node.op in {'add', 'mul'} else args)})"
 
 
 def raised(base: Node, exponent: Node) -> Node:

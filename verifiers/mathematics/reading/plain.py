@@ -25,7 +25,8 @@ _SIGNS = str.maketrans(
         "⟩": r"\rangle ", "∖": r"\setminus ", "⁰": "^{0}", "¹": "^{1}", "²": "^{2}", "³": "^{3}", "⁴": "^{4}",
         "⁵": "^{5}", "⁶": "^{6}", "⁷": "^{7}", "⁸": "^{8}", "⁹": "^{9}", "ⁿ": "^{n}", "₀": "_{0}", "₁": "_{1}",
         "₂": "_{2}", "₃": "_{3}", "₄": "_{4}", "₅": "_{5}", "₆": "_{6}", "₇": "_{7}", "₈": "_{8}", "₉": "_{9}",
-        "ₙ": "_{n}", "，": ",", "：": ":", "（": "(", "）": ")", "＝": "=", "。": ".", "\xa0": " ", "\u2007": " ", "\u2009": " ", "\u202f": " ", "\u200b": "", "\u2061": "", TEXT: " ",
+        "ₙ": "_{n}", "，": ",", "：": ":", "（": "(", "）": ")", "＝": "=", "。": ".", "\xa0": " ",
+        "\u2007": " ", "\u2009": " ", "\u202f": " ", "\u200b": "", "\u2061": "", TEXT: " ",
     }
 )  # fmt: skip
 _TEXTS = "text|textbf|textit|textrm|textsf|texttt|textnormal|textup|textsc|emph|mbox|hbox|mathrm|mathsf|mathit|rm"
@@ -34,10 +35,11 @@ _FACES = (
 )
 _TEXT = re.compile(rf"\\(?:{_TEXTS})\s*\{{(\s*~?\s*[A-Za-z][^{{}}]*)\}}")
 _FACE = re.compile(rf"\\(?:{_TEXTS}|{_FACES})\s*\{{([^{{}}]*)\}}")
+_BLOCKS = "array|aligned|matrix|gathered"
 _PLAIN = (
-    (
+    (  # a brace before rows
         re.compile(
-            r"\\left\s*\\\{\s*\\begin\{(array|aligned|matrix|gathered)\}(?:\s*\{[lcr| ]*\})?(.*?)\\end\{\1\}\s*\\right\s*\.",
+            rf"\\left\s*\\\{{\s*\\begin\{{({_BLOCKS})\}}(?:\s*\{{[lcr| ]*\}})?(.*?)\\end\{{\1\}}\s*\\right\s*\.",
             re.DOTALL,
         ),
         r"\\begin{cases}\2\\end{cases}",

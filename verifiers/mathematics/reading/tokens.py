@@ -75,7 +75,7 @@ def tokens(text: str) -> list[Token]:
     return found
 
 
-def _tokens_of(match: re.Match[str], *, spaced: bool) -> list[Token]:
+def _tokens_of(match: re.Match[str], *, spaced: bool) -> list[Token]:  # noqa: PLR0911 - one return for each kind
     parts = match.groupdict()
     if parts.get("grouped"):
         return [Token("number", match[0], _number(match[0].replace(",", ""), ""), spaced)]
