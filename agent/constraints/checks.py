@@ -5,20 +5,29 @@ from __future__ import annotations
 import json
 import re
 
-from journeyman.agent.constraints.text_units import has_word, paragraphs_of, words_of
+from journeyman.agent.constraints.text_units import has_word, last_word_at, paragraphs_of, words_of
 from journeyman.agent.data import Json
 
 PARTS_DIVIDER, ANSWERS_DIVIDER = "***", "******"
 """The lines between parts of a text, and between different answers."""
 
 _COMMA = re.compile("[,،、，﹐﹑]")
+_MARKS = r"(?:[^\w\n]|_)*"  # what Markdown can put before a word on its line
+_EMPHASIS, _CLOSING = "*_~`#>", "*_~`\"”"
+_FENCE = re.compile(r"(`{3,}|~{3,})(?:json(?!\w))?", re.IGNORECASE)
 _QUOTES = ('"“„«', '"”“»')
 
 
 def is_json(text: str, key: str | None) -> bool:
-    """Whether the text is JSON as RFC 8259 has it (so neither NaN nor Infinity), with a key an object that has it."""
+    """Whether the text is JSON as RFC 8259 has it (so neither NaN nor Infinity), with a key an object that has it.
+
+    One fence may stand around all of it, without a language or with `json`.
+    """
+    bare = text.strip()
+    if fence := _FENCE.match(bare):
+        bare = bare[fence.end() :].removesuffix(fence[1])
     try:
-        value: Json = json.loads(text, parse_constant=_refuse)
+        value: Json = json.loads(bare, parse_constant=_refuse)
     except (ValueError, RecursionError):
         return False
     return key is None or (isinstance(value, dict) and key in value)
@@ -27,12 +36,16 @@ def is_json(text: str, key: str | None) -> bool:
 def begins(text: str, phrase: str) -> bool:
     """Whether the text begins with the phrase and not with a longer word; blanks and case aside, as in all of these."""
     said, wanted = _alike(text), _alike(phrase)
+    if wanted[0] not in _EMPHASIS:
+        said = said.lstrip(_EMPHASIS + " ")
     return said.startswith(wanted) and not _inside_word(said, len(wanted))
 
 
 def ends(text: str, phrase: str) -> bool:
-    """Whether the text ends with the phrase, its marks included, and nothing after it."""
+    """Whether the text ends with the phrase, its marks included, and nothing after it but what closes all of it."""
     said, wanted = _alike(text), _alike(phrase)
+    if wanted[-1] not in _CLOSING:
+        said = said.rstrip(_CLOSING + " ")
     return said.endswith(wanted) and not _inside_word(said, len(said) - len(wanted))
 
 
@@ -47,14 +60,21 @@ def chooses(text: str, options: list[str]) -> bool:
 
 
 def has_postscript(text: str, marker: str) -> bool:
-    """Whether a line begins with the marker and a word, and words stand before it."""
-    marks = list(re.finditer(rf"^[ \t]*{re.escape(marker)}[^\w\n]*\w", text, re.MULTILINE | re.IGNORECASE))
-    return bool(marks) and has_word(text[: marks[-1].start()])
+    """Whether a line begins with the marker, Markdown aside, and words stand before it and behind it.
+
+    A blank may stand after a point inside the marker: `P. S.`
+    """
+    wanted = re.sub(r"(?<=\\\.)(?=\w)", r"[ \\t]?", re.escape(marker))
+    last = last_word_at(text)
+    marks = re.finditer(rf"^{_MARKS}{wanted}(?![^\W_])", text, re.MULTILINE | re.IGNORECASE)
+    starts = [found.start() for found in marks if found.end() <= last]
+    return bool(starts) and has_word(text[: starts[-1]])
 
 
 def sections_of(text: str, marker: str) -> int:
-    """How many numbers stand after the marker at the beginnings of lines, whatever marks (`##`, `**`) are before it."""
-    return len(set(re.findall(rf"^[^\w\n]*{re.escape(marker)} ?(\d+)\b", text, re.MULTILINE)))
+    """How many numbers stand after the marker at the beginnings of lines, whatever marks (`##`, `**`) are around it."""
+    heading = rf"^{_MARKS}{re.escape(marker)}[*_]* ?[*_]*(\d+)(?![^\W_])"
+    return len(set(re.findall(heading, text, re.MULTILINE)))
 
 
 def paragraph_begins(text: str, number: int, word: str) -> bool:
@@ -89,7 +109,7 @@ def _alike(text: str) -> str:
 
 
 def _bare(text: str) -> str:
-    return _alike(text).strip(" .!\"'*")
+    return _alike(text).strip(" .!\"'*_`")
 
 
 def _inside_word(text: str, at: int) -> bool:

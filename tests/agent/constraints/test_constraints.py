@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from journeyman.agent.constraints.constraints import canonical_constraints, satisfied, sentence_of
 from journeyman.agent.constraints.kinds import KINDS
 from journeyman.agent.constraints.languages import language_of
-from journeyman.agent.constraints.text_units import lines_of, sentences_of, words_of
+from journeyman.agent.constraints.sentences import sentences_of
+from journeyman.agent.constraints.text_units import lines_of, words_of
 from journeyman.agent.errors import DataError, UnknownNameError
 
 
