@@ -13,7 +13,7 @@ PARTS_DIVIDER, ANSWERS_DIVIDER = "***", "******"
 
 _COMMA = re.compile("[,،、，﹐﹑]")
 _MARKS = r"(?:[^\w\n]|_)*"  # what Markdown can put before a word on its line
-_EMPHASIS, _CLOSING = "*_~`#>", "*_~`\"”"
+_EMPHASIS, _CLOSING = "*_~`#>", '*_~`"”'
 _FENCE = re.compile(r"(`{3,}|~{3,})(?:json(?!\w))?", re.IGNORECASE)
 _QUOTES = ('"“„«', '"”“»')
 
@@ -35,9 +35,7 @@ def is_json(text: str, key: str | None) -> bool:
 
 def begins(text: str, phrase: str) -> bool:
     """Whether the text begins with the phrase and not with a longer word; blanks and case aside, as in all of these."""
-    said, wanted = _alike(text), _alike(phrase)
-    if wanted[0] not in _EMPHASIS:
-        said = said.lstrip(_EMPHASIS + " ")
+    said, wanted = _led(text, phrase), _alike(phrase)
     return said.startswith(wanted) and not _inside_word(said, len(wanted))
 
 
@@ -51,7 +49,7 @@ def ends(text: str, phrase: str) -> bool:
 
 def repeats(text: str, first: str) -> bool:
     """Whether the text begins with another one and then says something."""
-    return begins(text, first) and has_word(_alike(text)[len(_alike(first)) :])
+    return begins(text, first) and has_word(_led(text, first)[len(_alike(first)) :])
 
 
 def chooses(text: str, options: list[str]) -> bool:
@@ -108,9 +106,15 @@ def _alike(text: str) -> str:
     return " ".join(text.split()).casefold()
 
 
+def _led(text: str, phrase: str) -> str:
+    """The text without what Markdown puts before a phrase that does not begin so itself."""
+    said, marks = _alike(text), _EMPHASIS + " "
+    return said if _alike(phrase)[0] in marks else said.lstrip(marks)
+
+
 def _bare(text: str) -> str:
     return _alike(text).strip(" .!\"'*_`")
 
 
 def _inside_word(text: str, at: int) -> bool:
-    return re.fullmatch(r"\w\w", text[max(at - 1, 0) : at + 1]) is not None
+    return re.fullmatch(r"[^\W_]{2}", text[max(at - 1, 0) : at + 1]) is not None

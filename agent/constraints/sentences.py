@@ -2,7 +2,7 @@
 
 A mark (. ! ? …, or a full stop of another script) ends a sentence where a blank or the end of the text comes next, its
 closing quotation marks, brackets and asterisks aside. It does not where what is before or behind it says otherwise:
-`Dr. Brown`, `5 p.m. on`, `U.S. Army`, `J. K. Rowling`, `No. 5`, the number of a list, `well... yes`, `"Late?" he asked`.
+`Dr. Brown`, `5 p.m. on`, `U.S. Army`, `J. K. Rowling`, `No. 5`, a list's number, `well... yes`, `"Late?" he asked`.
 After a plain word it does even before a small letter: many write so, and so does the environment `instructions`. Line
 ends alone end nothing.
 """
@@ -14,45 +14,50 @@ from collections.abc import Sequence
 from itertools import starmap
 from typing import NamedTuple
 
+
+def _set_of(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
 _MARKS, _FULL_STOPS = ".!?…‽", "。！？｡．।॥؟۔"
 _OPENERS, _CLOSERS = "\"'“‘„«‹([{*_~`#>-–—•「『（¿¡", "\"'”’“»›)]}*_~`」』）"
-_CHUNK = re.compile(r"(\s*)((?:(?!\w)\S)*+(\w*+(?:['’]\w++)*+)\S*)")
+_CHUNK = re.compile(r"(\s*)((?:(?![^\W_])\S)*+([^\W_]*+(?:['’][^\W_]++)*+)\S*)")
 _FULL_STOP = re.compile(rf"[{_FULL_STOPS}]+[{re.escape(_CLOSERS)}]*")
 _CITED = re.compile(r"(?<=[.!?…])(?:\[\d{1,3}\])+(?=\s|$)")
 _JSON_STRING_END = re.compile(r'(?<=[.!?…])"(?=[\s\]}]*,\s*["{\[])')
 _DOTTED = re.compile(r"\d*(?:[^\W\d_]{1,3}\.)+[^\W\d_]{1,3}")
 _ROMAN = re.compile(r"[IVX]{1,5}")
 _SPOKEN = re.compile(
-    r"(?:\w+ ){0,2}?(?:said|says|asked|asks|replied|replies|answered|cried|called|shouted|yelled|whispered|exclaimed"
+    r"(?:\w+ ){0,3}?(?:said|says|asked|asks|replied|replies|answered|cried|called|shouted|yelled|whispered|exclaimed"
     r"|added|wondered|thought|muttered|murmured|screamed|sighed|laughed|begged|demanded|continued|inquired|repeated)\b",
     re.IGNORECASE,
 )
 _SPOKEN_ELSEWHERE = re.compile(r"(?:と|って)|[^，。！？]{0,8}?[说說问問道喊答叫]")
-_TITLES = frozenset("mr mrs ms mx dr prof".split())
-_RANKS = frozenset(
+_TITLES = _set_of("mr mrs ms mx dr prof")
+_RANKS = _set_of(
     """Rev Hon Gen Col Capt Cpt Lt Sgt Maj Cmdr Adm Sen Rep Gov Pres Supt Insp Messrs Mme Mlle Sr Sra Srta Fr Mt Ft
-    St""".split()
+    St"""
 )
-_NEVER_LAST = frozenset("e.g i.e cf vs viz approx ca resp incl bzw evtl".split())
-_BEFORE_NUMBERS = frozenset(
-    """no nos nr p pp fig figs eq eqs vol vols ch sec art ref refs para ex jan feb mar apr jun jul aug sep sept oct nov
-    dec""".split()
+_NEVER_LAST = _set_of("e.g i.e cf vs viz approx ca resp incl bzw evtl")
+_BEFORE_NUMBERS = _set_of(
+    """no nos nr p pp fig figs eq eqs vol vols ch sec art ref refs para ex jan feb mar apr jun jul aug sep sept oct
+    nov dec"""
 )
-_MAYBE_LAST = frozenset("inc ltd co corp jr bros ave rd blvd dept est govt al assn univ st sr mt ft usw".split())
-_LABELS = frozenset(
+_MAYBE_LAST = _set_of("inc ltd co corp jr bros ave rd blvd dept est govt al assn univ st sr mt ft usw")
+_LABELS = _set_of(
     """step part chapter section rule tip day week question figure table example reason point phase stage item level
-    lesson task note act scene round option number""".split()
+    lesson task note act scene round option number"""
 )
-_AFTER_HOURS = frozenset(
+_AFTER_HOURS = _set_of(
     """monday tuesday wednesday thursday friday saturday sunday january february march april may june july august
-    september october november december est edt et cst cdt ct mst mdt mt pst pdt pt gmt utc bst cet cest ist jst""".split()
+    september october november december est edt et cst cdt ct mst mdt mt pst pdt pt gmt utc bst cet cest ist jst"""
 )
-_STARTERS = frozenset(
+_STARTERS = _set_of(
     """a an the this that these those he she it we they you i there then when where while what who why how but and so
-    or yet in on at for from with after before if although though because however meanwhile finally later next his her
-    its our their my your no not yes one some many most each every all both as by to is are was were do did does can
-    could will would should let please also perhaps maybe now here once since until nobody everyone someone nothing
-    everything something""".split()
+    or yet in on at for from with after before if although though because however meanwhile finally later next his
+    her its our their my your no not yes one some many most each every all both as by to is are was were do did
+    does can could will would should let please also perhaps maybe now here once since until nobody everyone
+    someone nothing everything something"""
 )
 
 
@@ -85,7 +90,7 @@ def sentences_of(text: str) -> int:
 
 
 def _list_number(chunks: Sequence[_Chunk], at: int, start: int, listed: int) -> int | None:
-    """The number where the chunk is one of a list (`2.`, `Step 2.`): first in its line or sentence, or next in a row."""
+    """The number where the chunk is one of a list (`2.`, `Step 2.`): first in its line or sentence, or in a row."""
     core = chunks[at].text.strip(_OPENERS + _CLOSERS)
     if not (core.endswith(".") and core[:-1].isdecimal() and len(core) <= 4):
         return None
@@ -111,7 +116,7 @@ def _ends(chunks: Sequence[_Chunk], at: int, bare: str, start: int) -> bool:
     if closed and (word[0].islower() or _SPOKEN.match(" ".join(chunk.text for chunk in following))):
         return False
     if set(marks) <= {".", "…"} and marks != ".":
-        return word[0].isupper() and word.split("'")[0].split("’")[0] != "I"
+        return word[0].isupper() and re.split("['’]", word)[0] != "I"
     core = stem if stem[:1].isalpha() else stem.lstrip(_OPENERS)
     if marks != "." or not core:
         return bool(core) or bare[-1] in "!?‽"
@@ -120,13 +125,11 @@ def _ends(chunks: Sequence[_Chunk], at: int, bare: str, start: int) -> bool:
 
 
 def _after_word(core: str, following: Sequence[_Chunk], after: _Chunk, *, at_start: bool) -> bool:
-    """Whether a single full stop behind the word `core` ends a sentence, where `after` is the next chunk with a word."""
+    """Whether a single full stop behind the word `core` ends a sentence; `after` is the next with a word in it."""
     word, small = after.first_word, core.casefold()
-    starts = word[0].isupper() and (len(word) == 1 or not word.isupper()) and word.split("'")[0].split("’")[0].casefold() in _STARTERS
+    starts = _starts(word)
     new_line = "\n" in after.gap and not word[0].islower()
-    if small in _TITLES or small in _NEVER_LAST:
-        return False
-    if small in _BEFORE_NUMBERS and word[0].isdecimal():
+    if small in _TITLES or small in _NEVER_LAST or (small in _BEFORE_NUMBERS and word[0].isdecimal()):
         return False
     if core[0].isupper() and core.capitalize() in _RANKS and word[0].isupper() and not starts:
         return new_line
@@ -138,6 +141,12 @@ def _after_word(core: str, following: Sequence[_Chunk], after: _Chunk, *, at_sta
         name = next((chunk.first_word for chunk in following if len(chunk.first_word) > 1), "")
         return not _is_name(name) or (starts and not at_start)
     return not (at_start and _ROMAN.fullmatch(core))
+
+
+def _starts(word: str) -> bool:
+    """Whether it is a capitalised word that many sentences begin with; all in capitals shows nothing."""
+    shows = word[0].isupper() and (len(word) == 1 or not word.isupper())
+    return shows and re.split("['’]", word)[0].casefold() in _STARTERS
 
 
 def _is_name(text: str) -> bool:

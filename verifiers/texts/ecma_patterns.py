@@ -86,7 +86,7 @@ class _Translation:
         found = _GROUP.match(self._source, self._at)
         if found is None:
             named = self._source.startswith("(?P<", self._at)
-            self._refuse("write a named group as (?<name>...)" if named else "'(?' begins no group: flags are not known")
+            self._refuse("write a named group as (?<name>...)" if named else "'(?' begins no group: leave flags out")
         begin = found.group()
         self._at, self._repeatable = found.end(), False
         captures = begin == "(" or begin.endswith(">")

@@ -65,13 +65,8 @@ def is_whole(number: float) -> bool:
     return is_multiple(number, 1)
 
 
-def same(one: Any, other: Any) -> bool:
-    """Whether two values are equal as JSON schema has it: 1 and 1.0 are, 1 and true are not."""
-    return hashable(one) == hashable(other)
-
-
 def hashable(value: Any) -> object:
-    """Equal, with equal hashes, for the values that `same` takes for equal."""
+    """Equal, with equal hashes, for values that JSON schema takes for equal: 1 and 1.0 are, 1 and true are not."""
     if isinstance(value, dict):
         return frozenset((name, hashable(item)) for name, item in value.items())
     if isinstance(value, list):

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 from journeyman.agent.data import Json
 from journeyman.verifiers.texts.ecma_patterns import compiled
-from journeyman.verifiers.texts.json_numbers import exact, hashable, is_multiple, is_whole, same
+from journeyman.verifiers.texts.json_numbers import exact, hashable, is_multiple, is_whole
 
 Keyword: TypeAlias = Callable[[Any, Any, Any, Any], Any]
 """How `jsonschema` checks a keyword: (validator, the keyword's value, instance, schema) -> errors or None."""
@@ -59,14 +59,16 @@ class Keywords:
     def _over(self, keywords: Mapping[str, Keyword]) -> dict[str, Keyword]:
         """All of `keywords` under the clock, those of numbers, expressions and equality replaced."""
         own: dict[str, Keyword] = {
-            **_NUMBERS,
-            "const": _const,
-            "enum": _enum,
+            **_BOUNDS,
+            "multipleOf": self._multiple_of,
+            "divisibleBy": self._multiple_of,  # its name in draft 3
+            "const": self._const,
+            "enum": self._enum,
             "pattern": self._pattern,
             "patternProperties": self._pattern_properties,
             "additionalProperties": self._additional_properties,
             "unevaluatedProperties": self._unevaluated_properties,
-            "uniqueItems": _unique_items,
+            "uniqueItems": self._unique_items,
         }
         return {name: self._timed(own.get(name, keyword)) for name, keyword in keywords.items()}
 
@@ -129,10 +131,8 @@ class Keywords:
             return set()
         if any(schema.get(rest) is not None for rest in ("additionalProperties", "unevaluatedProperties")):
             return set(instance)  # whatever the rest was, they evaluated it
-        found = instance.keys() & schema.get("properties", {}).keys()
-        found |= {
-            name for name in instance if any(self._found(it, name) for it in schema.get("patternProperties", ()))
-        }
+        found: set[str] = instance.keys() & schema.get("properties", {}).keys()
+        found |= {name for name in instance if any(self._found(it, name) for it in schema.get("patternProperties", ()))}
         for keyword in ("$ref", "$dynamicRef", "$recursiveRef"):
             if keyword in schema:
                 recursive = keyword == "$recursiveRef"
@@ -160,27 +160,28 @@ class Keywords:
         elif "if" in schema:
             yield schema.get("else", True)
 
+    def _unique_items(self, validator: Any, value: bool, instance: Json, schema: Json) -> Iterator[Any]:
+        if value and isinstance(instance, list) and len(set(map(hashable, instance))) < len(instance):
+            yield _error("an item stands twice")
+
+    def _const(self, validator: Any, value: Json, instance: Json, schema: Json) -> Iterator[Any]:
+        if hashable(instance) != hashable(value):
+            yield _error(f"{value!r} was expected")
+
+    def _enum(self, validator: Any, value: list[Json], instance: Json, schema: Json) -> Iterator[Any]:
+        if hashable(instance) not in set(map(hashable, value)):
+            yield _error(f"{instance!r} is not one of {value!r}")
+
+    def _multiple_of(self, validator: Any, value: float, instance: Json, schema: Json) -> Iterator[Any]:
+        if validator.is_type(instance, "number") and not is_multiple(instance, value):
+            yield _error(f"{instance!r} is not a multiple of {value!r}")
+
 
 def _error(message: str) -> Exception:
     from jsonschema import ValidationError
 
     error: Exception = ValidationError(message)
     return error
-
-
-def _unique_items(validator: Any, value: bool, instance: Json, schema: Json) -> Iterator[Any]:
-    if value and isinstance(instance, list) and len(set(map(hashable, instance))) < len(instance):
-        yield _error("an item stands twice")
-
-
-def _const(validator: Any, value: Json, instance: Json, schema: Json) -> Iterator[Any]:
-    if not same(instance, value):
-        yield _error(f"{value!r} was expected")
-
-
-def _enum(validator: Any, value: list[Json], instance: Json, schema: Json) -> Iterator[Any]:
-    if hashable(instance) not in set(map(hashable, value)):
-        yield _error(f"{instance!r} is not one of {value!r}")
 
 
 def _bound(fails: Callable[[Any, Any], bool], words: str, strict: str = "") -> Keyword:
@@ -195,16 +196,9 @@ def _bound(fails: Callable[[Any, Any], bool], words: str, strict: str = "") -> K
     return check
 
 
-def _multiple_of(validator: Any, value: float, instance: Json, schema: Json) -> Iterator[Any]:
-    if validator.is_type(instance, "number") and not is_multiple(instance, value):
-        yield _error(f"{instance!r} is not a multiple of {value!r}")
-
-
-_NUMBERS: Mapping[str, Keyword] = {
+_BOUNDS: Mapping[str, Keyword] = {
     "minimum": _bound(operator.lt, "less than the minimum", strict="exclusiveMinimum"),
     "maximum": _bound(operator.gt, "greater than the maximum", strict="exclusiveMaximum"),
     "exclusiveMinimum": _bound(operator.le, "less than or equal to the minimum"),
     "exclusiveMaximum": _bound(operator.ge, "greater than or equal to the maximum"),
-    "multipleOf": _multiple_of,
-    "divisibleBy": _multiple_of,  # its name in draft 3
 }
