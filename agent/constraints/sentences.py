@@ -33,17 +33,20 @@ _SPOKEN = re.compile(
     re.IGNORECASE,
 )
 _SPOKEN_ELSEWHERE = re.compile(r"(?:と|って)|[^，。！？]{0,8}?[说說问問道喊答叫]")
-_TITLES = _set_of("mr mrs ms mx dr prof")
 _RANKS = _set_of(
     """Rev Hon Gen Col Capt Cpt Lt Sgt Maj Cmdr Adm Sen Rep Gov Pres Supt Insp Messrs Mme Mlle Sr Sra Srta Fr Mt Ft
     St"""
 )
-_NEVER_LAST = _set_of("e.g i.e cf vs viz approx ca resp incl bzw evtl")
+_NEVER_LAST = _set_of("mr mrs ms mx dr prof v e.g i.e cf vs viz approx ca resp incl bzw evtl")
 _BEFORE_NUMBERS = _set_of(
     """no nos nr p pp fig figs eq eqs vol vols ch sec art ref refs para ex jan feb mar apr jun jul aug sep sept oct
     nov dec"""
 )
-_MAYBE_LAST = _set_of("inc ltd co corp jr bros ave rd blvd dept est govt al assn univ st sr mt ft usw")
+_MAYBE_LAST = _set_of(
+    """inc ltd co corp jr bros ave rd blvd dept est govt al assn univ st sr mt ft usw lb lbs oz hr hrs mins secs yr yrs
+    tbsp tsp"""
+)
+_DATES = _set_of("Jan Feb Apr Aug Sep Sept Oct Nov Dec Mon Tue Tues Wed Thu Thur Thurs Fri")
 _LABELS = _set_of(
     """step part chapter section rule tip day week question figure table example reason point phase stage item level
     lesson task note act scene round option number"""
@@ -109,7 +112,8 @@ def _ends(chunks: Sequence[_Chunk], at: int, bare: str, start: int) -> bool:
     after = after or next((chunk for chunk in following if chunk.first_word), None)
     if after is None:
         return True
-    stem, closed = bare.rstrip(_MARKS), len(bare) < len(chunks[at].text)
+    stem, behind = bare.rstrip(_MARKS), following[0].text
+    closed = len(bare) < len(chunks[at].text) or behind[0] in "»›”—–"  # French puts a blank before it
     marks, word = bare[len(stem) :], after.first_word
     if bare[-1] in _FULL_STOPS:
         return not (closed and _SPOKEN_ELSEWHERE.match(after.text))
@@ -129,7 +133,8 @@ def _after_word(core: str, following: Sequence[_Chunk], after: _Chunk, *, at_sta
     word, small = after.first_word, core.casefold()
     starts = _starts(word)
     new_line = "\n" in after.gap and not word[0].islower()
-    if small in _TITLES or small in _NEVER_LAST or (small in _BEFORE_NUMBERS and word[0].isdecimal()):
+    before_small = core in _DATES and word[0].islower()
+    if small in _NEVER_LAST or before_small or (small in _BEFORE_NUMBERS and word[0].isdecimal()):
         return False
     if core[0].isupper() and core.capitalize() in _RANKS and word[0].isupper() and not starts:
         return new_line
@@ -139,7 +144,7 @@ def _after_word(core: str, following: Sequence[_Chunk], after: _Chunk, *, at_sta
         return not at_start and (starts or new_line)
     if len(core) == 1 and core.isupper() and (core != "I" or at_start):
         name = next((chunk.first_word for chunk in following if len(chunk.first_word) > 1), "")
-        return not _is_name(name) or (starts and not at_start)
+        return not (_is_name(name) or word[0].islower()) or (starts and not at_start)
     return not (at_start and _ROMAN.fullmatch(core))
 
 

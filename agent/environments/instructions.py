@@ -53,7 +53,7 @@ class Instructions:
             if words_of(word) != [word]:
                 raise SettingsError(f"option 'words': {word!r} is not one word in lower case")
             if sentences_of(f"{word}. {word}.") != 2:
-                raise SettingsError(f"option 'words': {word!r} is an abbreviation, after which no sentence ends")
+                raise SettingsError(f"option 'words': after {word!r} and a full stop no sentence ends; leave it out")
         if len(set(self.words)) != len(self.words) or len(self.words) <= _MOST_NAMED:
             raise SettingsError(f"option 'words' must hold {_MOST_NAMED + 1} words or more, none of them twice")
 

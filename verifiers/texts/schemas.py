@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -155,7 +156,8 @@ def _place(value: Json, part: Json, path: str) -> str:
     if value is part:
         return path
     if isinstance(value, dict):
-        inner = ((item, f"{path}.{name}") for name, item in value.items())
+        named = ((item, name if re.fullmatch(r"[$\w-]+", name) else repr(name)) for name, item in value.items())
+        inner = ((item, f"{path}.{name}") for item, name in named)
     else:
         inner = ((item, f"{path}[{index}]") for index, item in enumerate(value if isinstance(value, list) else ()))
     return next(filter(None, (_place(item, part, place) for item, place in inner)), "")

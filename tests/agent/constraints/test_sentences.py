@@ -56,6 +56,9 @@ def test_marks_before_blanks_end_sentences(text, count):
         ("Smith et al. found it. Cf. the next page.", 2),
         ("It was red vs. Blue. Red won.", 2),
         ("z.B. Katzen sind toll. Ja.", 2),
+        ("In Jan. and on Mon. we ate 5 lbs. of rice. Then we slept.", 2),
+        ("Brown v. Board of Education is old. So is Roe v. Wade.", 2),
+        ("Martin Luther King Jr. was here. Lt. Col. Sanders too.", 2),
     ],
 )
 def test_abbreviations_end_none_unless_what_comes_next_begins_one(text, count):
@@ -73,6 +76,7 @@ def test_abbreviations_end_none_unless_what_comes_next_begins_one(text, count):
         ("It was I. She knew.", 2),
         ("Malcolm X. Then he left.", 2),
         ("A. Paris\nB. Rome", 1),
+        ("C. elegans is a worm. Mr. X. was not.", 2),
         ("I. Introduction\nII. Methods", 1),
     ],
 )
@@ -117,6 +121,8 @@ def test_numbers_of_lists_and_decimals_end_none(text, count):
         ('He said: "Yes." Then he left.', 2),
         ('"Go." "Why?" "Because."', 3),
         ("He (Dr. No!) left.", 1),
+        ("« Il est tard ? » demanda-t-il. Elle dit oui.", 2),
+        ("—¿Es tarde? —preguntó él. Ella asintió.", 2),
         ("“现在晚了吗？”他问。她点了点头。", 2),
         ("「もう遅い？」と彼は聞いた。彼女はうなずいた。", 2),
         ('{"a":"Red cat.","b":"Blue sun."}', 2),

@@ -134,6 +134,7 @@ def test_a_long_fault_is_cut():
             {"properties": {"a": {"anyOf": [{}, {"pattern": "a\\Z"}]}}},
             r"^\$\.properties\.a\.anyOf\[1\]\.pattern: expression 'a.*Z', at character 3: .*means nothing: use \$$",
         ),
+        ({"properties": {"a\n": {"pattern": "\n["}}}, r"^\$\.properties\.'a\\n'\.pattern: expression '\\n\[', at char"),
         (
             {"$defs": {"a": {"patternProperties": {"(?i)a": {}}}}},
             r"^\$\.\$defs\.a\.patternProperties: expression '\(\?i\)a', at character 1: '\(\?' begins no group",
