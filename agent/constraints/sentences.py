@@ -24,9 +24,10 @@ _OPENERS, _CLOSERS = "\"'“‘„«‹([{*_~`#>-–—•「『（¿¡", "\"'�
 _CHUNK = re.compile(r"(\s*)((?:(?![^\W_])\S)*+([^\W_]*+(?:['’][^\W_]++)*+)\S*)")
 _FULL_STOP = re.compile(rf"[{_FULL_STOPS}]+[{re.escape(_CLOSERS)}]*")
 _CITED = re.compile(r"(?<=[.!?…])(?:\[\d{1,3}\])+(?=\s|$)")
+_SPACED_POSTSCRIPT = re.compile(r"\bP\. (?=(?:P\. ?)?S\b)", re.IGNORECASE)
 _JSON_STRING_END = re.compile(r'(?<=[.!?…])"(?=[\s\]}]*,\s*["{\[])')
 _DOTTED = re.compile(r"\d*(?:[^\W\d_]{1,3}\.)+[^\W\d_]{1,3}")
-_ROMAN = re.compile(r"[IVX]{1,5}")
+_ROMAN, _SMALL_LABEL = re.compile(r"[IVX]{1,5}"), re.compile(r"[a-z]|[ivx]{2,4}")
 _SPOKEN = re.compile(
     r"(?:\w+ ){0,3}?(?:said|says|asked|asks|replied|replies|answered|cried|called|shouted|yelled|whispered|exclaimed"
     r"|added|wondered|thought|muttered|murmured|screamed|sighed|laughed|begged|demanded|continued|inquired|repeated)\b",
@@ -76,7 +77,7 @@ class _Chunk(NamedTuple):
 
 def sentences_of(text: str) -> int:
     """How many sentences with a word in them the text has; one without a mark at its end counts too."""
-    text = _JSON_STRING_END.sub('"。', _CITED.sub("", text))
+    text = _JSON_STRING_END.sub('"。', _CITED.sub("", _SPACED_POSTSCRIPT.sub("P.", text)))
     chunks = list(starmap(_Chunk, _CHUNK.findall(_FULL_STOP.sub(r"\g<0> ", text).strip())))
     count, words, start, listed = 0, False, 0, 0
     for at, chunk in enumerate(chunks):
@@ -145,7 +146,8 @@ def _after_word(core: str, following: Sequence[_Chunk], after: _Chunk, *, at_sta
     if len(core) == 1 and core.isupper() and (core != "I" or at_start):
         name = next((chunk.first_word for chunk in following if len(chunk.first_word) > 1), "")
         return not (_is_name(name) or word[0].islower()) or (starts and not at_start)
-    return not (at_start and _ROMAN.fullmatch(core))
+    labelled = _ROMAN.fullmatch(core) or (_SMALL_LABEL.fullmatch(core) and word[0].isupper())
+    return not (at_start and labelled)
 
 
 def _starts(word: str) -> bool:

@@ -34,6 +34,8 @@ def compiled(expression: str) -> regex.Pattern[str]:
         return regex.compile(_Translation(expression).text, regex.V1)
     except regex.error as error:
         raise ValueError(f"expression {expression!r}: {error}; ask for less of it") from None
+    except RecursionError:
+        raise ValueError(f"expression {expression!r}: too many brackets inside one another; ask for less") from None
 
 
 class _Translation:
@@ -135,7 +137,10 @@ class _Translation:
         self._at += 1
         if not parts:
             return f"[{EVERY}]" if negated else "(?!)"
-        return f"[{'^' if negated else ''}{''.join(parts)}]"
+        body = "".join(parts)
+        if negated and r"\P{" in body:  # `regex` takes [^\p{L}\P{L}] for every character
+            return f"[{EVERY}--[{body}]]"
+        return f"[{'^' if negated else ''}{body}]"
 
     def _item(self) -> str:
         """A character, a set or a range of a class."""

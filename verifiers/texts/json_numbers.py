@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from decimal import Decimal
+from contextlib import suppress
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 MAX_EXACT_CHARS = 1_000
-"""A longer number with a point or an exponent counts as the double nearest to it."""
+"""A longer number with a point or an exponent counts as the double nearest to it, as one below 1e-(10^18) does."""
 
 
 class WrittenFloat(float):
@@ -25,7 +26,10 @@ def read_float(text: str) -> float:
     number = WrittenFloat(text)
     if not math.isfinite(number):
         raise ValueError(f"{text[:20]} is not a finite number")
-    number.exact = Decimal(text if len(text) <= MAX_EXACT_CHARS else repr(float(number)))
+    number.exact = Decimal(repr(float(number)))
+    if len(text) <= MAX_EXACT_CHARS:
+        with suppress(InvalidOperation):  # an exponent of more than 18 digits: a 0, or one below every other number
+            number.exact = Decimal(text)
     return number
 
 

@@ -94,6 +94,8 @@ def test_initials_end_none_before_a_name(text, count):
         ("- 1. Wash it.\n- 2. Boil it. Stir.", 3),
         ("**1.** Wash it. **2.** Boil it.", 2),
         ("Step 1. Mix. Step 2. Bake.", 2),
+        ("a. First.\nb. Second.\nii. Third.", 3),
+        ("Q. What is it? A. That thing.", 2),
         ("The answer is 3. Then we go.", 2),
         ("I was born in 1990. She was not.", 2),
         ("It costs 3.50. Buy it.", 2),
@@ -149,6 +151,7 @@ def test_quotations_go_on_in_their_sentence(text, count):
         ("यह लाल है। वह नीला है।", 2),
         ("هل هذا جيد؟ نعم.", 2),
         ("Hello.\n\n**P.S.** I like it.", 2),
+        ("Hello.\n\nP. S. I like it. P. P. S. So do you.", 3),
     ],
 )
 def test_ellipses_addresses_and_other_scripts(text, count):

@@ -37,6 +37,8 @@ from journeyman.verifiers.texts.ecma_patterns import compiled
         (r"^\P{L}+$", ["1-"], ["a"]),
         (r"^[\p{L}\d]+$", ["é1"], ["é١", "-"]),
         (r"^[^\p{L}]$", ["1"], ["é"]),
+        (r"[^\p{L}\P{L}]", [], ["1", "é"]),
+        (r"^[^\P{L}a]$", ["é"], ["a", "1"]),
         (r"^\p{Script=Greek}+$", ["αβγ"], ["abc"]),
         (r"^\p{sc=Cyrl}\p{Script_Extensions=Latin}\p{scx=Grek}$", ["жaα"], ["aaa"]),
         (r"^\p{ASCII}\p{Any}\p{Assigned}$", ["a猫1"], ["é猫1"]),
@@ -114,6 +116,8 @@ def test_what_is_no_expression_is_refused_in_a_line(expression, place, why):
 def test_more_than_can_be_asked_for_is_refused_too():
     with pytest.raises(ValueError, match=r"expression 'a\{99999999999\}': repeat count too big .*; ask for less of it"):
         compiled("a{99999999999}")
+    with pytest.raises(ValueError, match="too many brackets inside one another; ask for less"):
+        compiled("(" * 1000 + ")" * 1000)
 
 
 @given(st.text(), st.text())

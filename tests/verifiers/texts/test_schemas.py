@@ -173,6 +173,8 @@ DRAFT_3, DRAFT_4, DRAFT_6 = (f"http://json-schema.org/draft-0{n}/schema#" for n 
         ('{"multipleOf": 0.123456789}', "1e308", False),
         ('{"multipleOf": 1e300}', "1e308", True),
         ('{"multipleOf": 1e308}', "1e-999999999999", False),
+        ('{"multipleOf": 1e308}', "1e-99999999999999999999", True),
+        ('{"exclusiveMinimum": 0}', "1e-999999999999", True),
         ('{"multipleOf": 1e-5}', "0.00075", True),
         ('{"multipleOf": 7}', "0.0", True),
         ('{"multipleOf": 1}', "1e2", True),
