@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from journeyman.agent.constraints.languages import LANGUAGES
-from journeyman.agent.constraints.text_units import has_word, is_word
+from journeyman.agent.constraints.text_units import folded, has_word, is_word
 from journeyman.agent.data import Json
 from journeyman.agent.errors import suggestion
 
@@ -35,7 +35,14 @@ def word(value: Json) -> str:
     """One word, case folded."""
     if not isinstance(value, str) or not is_word(value):
         raise ValueError("one word")
-    return value.casefold()
+    return folded(value)
+
+
+def words(value: Json) -> str:
+    """A word or several (`Mona Lisa`), case folded, blanks made alike."""
+    if not isinstance(value, str) or not has_word(value):
+        raise ValueError("a word, or several words")
+    return " ".join(folded(value).split())
 
 
 def letter(value: Json) -> str:

@@ -5,20 +5,29 @@ from __future__ import annotations
 import json
 import re
 
-from journeyman.agent.constraints.text_units import has_word, paragraphs_of, words_of
+from journeyman.agent.constraints.text_units import has_word, last_word_at, paragraphs_of, words_of
 from journeyman.agent.data import Json
 
 PARTS_DIVIDER, ANSWERS_DIVIDER = "***", "******"
 """The lines between parts of a text, and between different answers."""
 
 _COMMA = re.compile("[,،、，﹐﹑]")
+_MARKS = r"(?:[^\w\n]|_)*"  # what Markdown can put before a word on its line
+_EMPHASIS, _CLOSING = "*_~`#>", '*_~`"”'
+_FENCE = re.compile(r"(`{3,}|~{3,})(?:json(?!\w))?", re.IGNORECASE)
 _QUOTES = ('"“„«', '"”“»')
 
 
 def is_json(text: str, key: str | None) -> bool:
-    """Whether the text is JSON as RFC 8259 has it (so neither NaN nor Infinity), with a key an object that has it."""
+    """Whether the text is JSON as RFC 8259 has it (so neither NaN nor Infinity), with a key an object that has it.
+
+    One fence may stand around all of it, without a language or with `json`.
+    """
+    bare = text.strip()
+    if fence := _FENCE.match(bare):
+        bare = bare[fence.end() :].removesuffix(fence[1])
     try:
-        value: Json = json.loads(text, parse_constant=_refuse)
+        value: Json = json.loads(bare, parse_constant=_refuse)
     except (ValueError, RecursionError):
         return False
     return key is None or (isinstance(value, dict) and key in value)
@@ -26,19 +35,21 @@ def is_json(text: str, key: str | None) -> bool:
 
 def begins(text: str, phrase: str) -> bool:
     """Whether the text begins with the phrase and not with a longer word; blanks and case aside, as in all of these."""
-    said, wanted = _alike(text), _alike(phrase)
+    said, wanted = _led(text, phrase), _alike(phrase)
     return said.startswith(wanted) and not _inside_word(said, len(wanted))
 
 
 def ends(text: str, phrase: str) -> bool:
-    """Whether the text ends with the phrase, its marks included, and nothing after it."""
+    """Whether the text ends with the phrase, its marks included, and nothing after it but what closes all of it."""
     said, wanted = _alike(text), _alike(phrase)
+    if wanted[-1] not in _CLOSING:
+        said = said.rstrip(_CLOSING + " ")
     return said.endswith(wanted) and not _inside_word(said, len(said) - len(wanted))
 
 
 def repeats(text: str, first: str) -> bool:
     """Whether the text begins with another one and then says something."""
-    return begins(text, first) and has_word(_alike(text)[len(_alike(first)) :])
+    return begins(text, first) and has_word(_led(text, first)[len(_alike(first)) :])
 
 
 def chooses(text: str, options: list[str]) -> bool:
@@ -47,14 +58,21 @@ def chooses(text: str, options: list[str]) -> bool:
 
 
 def has_postscript(text: str, marker: str) -> bool:
-    """Whether a line begins with the marker and a word, and words stand before it."""
-    marks = list(re.finditer(rf"^[ \t]*{re.escape(marker)}[^\w\n]*\w", text, re.MULTILINE | re.IGNORECASE))
-    return bool(marks) and has_word(text[: marks[-1].start()])
+    """Whether a line begins with the marker, Markdown aside, and words stand before it and behind it.
+
+    A blank may stand after a point inside the marker: `P. S.`
+    """
+    wanted = re.sub(r"(?<=\\\.)(?=\w)", r"[ \\t]?", re.escape(marker))
+    last = last_word_at(text)
+    marks = re.finditer(rf"^{_MARKS}{wanted}(?![^\W_])", text, re.MULTILINE | re.IGNORECASE)
+    starts = [found.start() for found in marks if found.end() <= last]
+    return bool(starts) and has_word(text[: starts[-1]])
 
 
 def sections_of(text: str, marker: str) -> int:
-    """How many numbers stand after the marker at the beginnings of lines, whatever marks (`##`, `**`) are before it."""
-    return len(set(re.findall(rf"^[^\w\n]*{re.escape(marker)} ?(\d+)\b", text, re.MULTILINE)))
+    """How many numbers stand after the marker at the beginnings of lines, whatever marks (`##`, `**`) are around it."""
+    heading = rf"^{_MARKS}{re.escape(marker)}[*_]* ?[*_]*(\d+)(?![^\W_])"
+    return len(set(re.findall(heading, text, re.MULTILINE)))
 
 
 def paragraph_begins(text: str, number: int, word: str) -> bool:
@@ -88,9 +106,15 @@ def _alike(text: str) -> str:
     return " ".join(text.split()).casefold()
 
 
+def _led(text: str, phrase: str) -> str:
+    """The text without what Markdown puts before a phrase that does not begin so itself."""
+    said, marks = _alike(text), _EMPHASIS + " "
+    return said if _alike(phrase)[0] in marks else said.lstrip(marks)
+
+
 def _bare(text: str) -> str:
-    return _alike(text).strip(" .!\"'*")
+    return _alike(text).strip(" .!\"'*_`")
 
 
 def _inside_word(text: str, at: int) -> bool:
-    return re.fullmatch(r"\w\w", text[max(at - 1, 0) : at + 1]) is not None
+    return re.fullmatch(r"[^\W_]{2}", text[max(at - 1, 0) : at + 1]) is not None

@@ -15,6 +15,7 @@ from journeyman.agent.constraints import checks
 from journeyman.agent.constraints import text_units as units
 from journeyman.agent.constraints.arguments import Argument, Arguments
 from journeyman.agent.constraints.languages import LANGUAGES, language_of
+from journeyman.agent.constraints.sentences import sentences_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,12 @@ class Kind:
 
 def _kind(template: str, check: Callable[[str, Arguments], bool], **arguments: Argument) -> Kind:
     """A kind whose sentence is a template over its arguments, all of which it needs."""
-    return Kind(template.format_map, check, arguments)
+    return Kind(lambda a: _said(template, a), check, arguments)
+
+
+def _said(template: str, a: Arguments) -> str:
+    """The template over the arguments; `{noun}` is what its word is called, which can be several."""
+    return template.format_map({**a, "noun": "words" if " " in a.get("word", "") else "word"})
 
 
 def _counted(
@@ -49,7 +55,7 @@ def _counted(
     def sentence(amount: str) -> Callable[[Arguments], str]:
         def say(a: Arguments) -> str:
             many = f"{amount}{a['count']} {noun}{'' if a['count'] == 1 else 's'}"
-            return template.format_map({**a, "many": many})
+            return _said(template, {**a, "many": many})
 
         return say
 
@@ -64,7 +70,7 @@ def _counted(
 KINDS: Mapping[str, Kind] = {
     # length
     **_counted("words", "Write {many}.", "word", lambda text, _: len(units.words_of(text))),
-    **_counted("sentences", "Write {many}.", "sentence", lambda text, _: units.sentences_of(text), exactly=""),
+    **_counted("sentences", "Write {many}.", "sentence", lambda text, _: sentences_of(text), exactly=""),
     **_counted("lines", "Write {many}.", "line", lambda text, _: units.lines_of(text), exactly=""),
     **_counted(
         "paragraphs",
@@ -79,16 +85,16 @@ KINDS: Mapping[str, Kind] = {
         lambda text, _: len(units.paragraphs_of(text, checks.PARTS_DIVIDER)),
     ),
     # words and letters
-    "use": _kind("Use the word {word}.", lambda text, a: a["word"] in units.words_of(text), word=takes.word),
+    "use": _kind("Use the {noun} {word}.", lambda text, a: units.uses_of(text, a["word"]) > 0, word=takes.words),
     "avoid": _kind(
-        "Do not use the word {word}.", lambda text, a: a["word"] not in units.words_of(text), word=takes.word
+        "Do not use the {noun} {word}.", lambda text, a: units.uses_of(text, a["word"]) == 0, word=takes.words
     ),
     **_counted(
         "uses",
-        "Use the word {word} {many}.",
+        "Use the {noun} {word} {many}.",
         "time",
-        lambda text, a: units.words_of(text).count(a["word"]),
-        word=takes.word,
+        lambda text, a: units.uses_of(text, a["word"]),
+        word=takes.words,
     ),
     **_counted(
         "letters",

@@ -1,21 +1,21 @@
 """What a text is made of, counted: words, sentences, lines, paragraphs, bullets, highlights, ...
 
-A word is a run of letters, digits and underscores, with hyphens and apostrophes inside it; words are compared without
-regard to case. So in `{"cat": "a red sun"}` there are four words, and the first is `cat`. Every count takes time linear
-in the text.
+A word is a run of letters and digits, with hyphens, apostrophes and underscores inside it; words are compared without
+regard to case. So in `{"cat": "a red sun"}` there are four words, and the first is `cat`. What Markdown puts around a
+thing (`**`, `_`, `>`, `#`) changes no count. Every count takes time linear in the text. Sentences are counted in
+agent/constraints/sentences.py.
 """
 
 from __future__ import annotations
 
 import re
 
-_WORD = re.compile(r"\w+(?:[-'’]\w+)*")
-_SENTENCE_END = re.compile(r"[.!?]+(?!\w)|[。！？।]+")  # not the point of 3.5
+_WORD = re.compile(r"[^\W_]+(?:(?:_+|[-'’])[^\W_]+)*")
 _BLANK_LINES = re.compile(r"\n\s*\n")
-_BULLET = re.compile(r"^[ \t]*[-*+•][ \t][^\n]*?\w", re.MULTILINE)
-_HIGHLIGHT = re.compile(r"(?<![*\w])(\*{1,3})(?![*\s])[^*\n]*[^*\s]\1(?![*\w])")
+_BULLET = re.compile(r"^[ \t>]*[-*+•][ \t][^\n]*?[^\W_]", re.MULTILINE)
+_HIGHLIGHT = re.compile(r"(?<![*\\0-9A-Za-z])(\*{1,3})(?![*\s])[^*\n]*[^*\s\\]\1(?![*0-9A-Za-z])")
 _PLACEHOLDER = re.compile(r"\[([^\[\]\n]+)\]")
-_TITLE = re.compile(r"<<([^<>\n]+)>>")
+_TITLE = re.compile(r"<<((?:(?!<<|>>)[^\n])+)>>")
 
 
 def is_word(text: str) -> bool:
@@ -30,17 +30,33 @@ def has_word(text: str) -> bool:
 
 def words_of(text: str) -> list[str]:
     """The text's words in order, case folded, e.g. ["cat's", "3"] of "Cat's: 3!"."""
-    return [word.casefold() for word in _WORD.findall(text)]
+    return [folded(word) for word in _WORD.findall(text)]
+
+
+def folded(text: str) -> str:
+    """What words and phrases are compared by: case folded, every apostrophe as '."""
+    return text.casefold().replace("’", "'")
+
+
+def uses_of(text: str, phrase: str) -> int:
+    """How often a folded word or phrase stands in the text whole, with any blanks or line breaks between its words.
+
+    So `cat` does not stand in `cats`, `cat's` or `wild-cat`, and `mona lisa` not in `Mona. Lisa`.
+    """
+    parts = r"[*_`]*\s++[*_`]*".join(map(re.escape, phrase.split()))
+    before = r"(?<![^\W_])(?<![^\W_][-'_])" if is_word(phrase[0]) else ""
+    behind = r"(?!_*[^\W_])(?![-'][^\W_])" if is_word(phrase[-1]) else ""
+    return sum(1 for _ in re.finditer(before + parts + behind, folded(text)))
+
+
+def last_word_at(text: str) -> int:
+    """Where the last word begins; -1 where there is none."""
+    return max((found.start() for found in _WORD.finditer(text)), default=-1)
 
 
 def capitals_of(text: str) -> int:
     """How many words are in capitals from their first letter to their last, e.g. 2 in "AI is an OK thing": not "A1"."""
     return sum(1 for word in _WORD.findall(text) if word.isupper())
-
-
-def sentences_of(text: str) -> int:
-    """How many parts with a word in them . ! ? 。！？। divide the text into; one without a mark counts too."""
-    return sum(1 for part in _SENTENCE_END.split(text) if has_word(part))
 
 
 def lines_of(text: str) -> int:
@@ -55,7 +71,7 @@ def paragraphs_of(text: str, divider: str = "") -> list[str]:
 
 
 def bullets_of(text: str) -> int:
-    """How many lines begin with a bullet (`-`, `*`, `+` or `•`) and then a word."""
+    """How many lines begin with a bullet (`-`, `*`, `+` or `•`), a blank and then a word: not a line in `**bold**`."""
     return len(_BULLET.findall(text))
 
 

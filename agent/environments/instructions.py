@@ -8,7 +8,7 @@ Instruction Followers", section 4).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import cycle, islice
 from typing import Annotated, ClassVar
@@ -18,6 +18,7 @@ from pydantic import Field
 
 from journeyman.agent.chance import keyed_rng
 from journeyman.agent.constraints.constraints import Constraint, canonical_constraints, satisfied, sentence_of
+from journeyman.agent.constraints.sentences import sentences_of
 from journeyman.agent.constraints.text_units import words_of
 from journeyman.agent.data import Achieved, Episode, Json, Message, Split, Task, Trajectory, canonical_hash
 from journeyman.agent.environments.dataset import SingleTurn
@@ -51,6 +52,8 @@ class Instructions:
         for word in self.words:
             if words_of(word) != [word]:
                 raise SettingsError(f"option 'words': {word!r} is not one word in lower case")
+            if sentences_of(f"{word}. {word}.") != 2:
+                raise SettingsError(f"option 'words': after {word!r} and a full stop no sentence ends; leave it out")
         if len(set(self.words)) != len(self.words) or len(self.words) <= _MOST_NAMED:
             raise SettingsError(f"option 'words' must hold {_MOST_NAMED + 1} words or more, none of them twice")
 
@@ -132,7 +135,8 @@ def least_words(constraints: Sequence[Constraint]) -> int:
     named.update(_values(constraints, "ends_with", "word"))
     sentences: int = sum(_values(constraints, "sentences", "count"))
     lengths: list[int] = [c["count"] for c in constraints if c["kind"] in ("words", "min_words", "lines")]
-    return max(1, len(named), sentences + len(keys), *lengths)
+    parts = max(len(named), sentences + len(keys))  # what is not broken by a full stop: several words can be one
+    return max(1, parts - len(named) + _words_in(named), *lengths)
 
 
 def compose(constraints: Sequence[Constraint], words: Sequence[str]) -> str:
@@ -145,7 +149,7 @@ def compose(constraints: Sequence[Constraint], words: Sequence[str]) -> str:
     begin = [*keys, *_values(constraints, "starts_with", "word"), *_values(constraints, "use", "word")]
     avoided = _values(constraints, "avoid", "word")
     fillers = cycle(word for word in words if word not in avoided)
-    missing = least_words(constraints) - len(begin) - len(last)
+    missing = max(0, least_words(constraints) - _words_in(begin) - _words_in(last))
     chosen = [*begin, *islice(fillers, missing), *last]
     sentences, lines = (sum(_values(constraints, kind, "count")) for kind in ("sentences", "lines"))
     body = _punctuated(chosen[len(keys) :], sentences, lines)
@@ -154,6 +158,10 @@ def compose(constraints: Sequence[Constraint], words: Sequence[str]) -> str:
     if not any(c["kind"] == "json" for c in constraints):
         return body
     return json.dumps({keys[0]: body} if keys else body, ensure_ascii=False)
+
+
+def _words_in(names: Iterable[str]) -> int:
+    return sum(len(words_of(name)) for name in names)
 
 
 def _punctuated(words: Sequence[str], sentences: int, lines: int) -> str:

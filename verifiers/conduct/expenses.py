@@ -33,7 +33,7 @@ class Length:
     """From so much on the score is 1; above `budget`."""
     unit: Literal["tokens", "words", "characters", "turns"] = "tokens"
     name: ClassVar[str] = "length"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     reads_expenses: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

@@ -17,7 +17,7 @@ class ConstraintsSatisfied:
     """
 
     name: ClassVar[str] = "constraints"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
 
     def verify(self, task: Task, trajectory: Trajectory) -> Verdict:
         """Names the missed ones; abstains where there is no goal. Raises UsageError for a goal of another form."""

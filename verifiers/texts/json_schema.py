@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from journeyman.agent.constraints.fences import Block, fenced_blocks
 from journeyman.agent.data import Json, Status, Task, Trajectory, Verdict
 from journeyman.agent.errors import SettingsError
 from journeyman.verifiers.texts.schemas import BadJson, Schema, read_json, schema_of
@@ -25,8 +27,9 @@ class JsonSchema:
     """The schema, or the path of a file with it, whose digest is part of the verifier's version; None takes the task's:
     `schema` in its payload, else its goal."""
     where: Literal["auto", "whole", "fenced"] = "auto"
-    """The whole text, its last fenced block (between lines of ```), or the block only where the whole is not JSON."""
-    version: str = field(default="1", init=False)
+    """The whole text; its fenced block (the last one labelled `json`, without one the last that is JSON); or the block
+    only where the whole is not JSON."""
+    version: str = field(default="2", init=False)
     name: ClassVar[str] = "json_schema"
 
     def __post_init__(self) -> None:
@@ -54,24 +57,21 @@ class JsonSchema:
         return Verdict.passed(fault is None, extracted=json.dumps(value, ensure_ascii=False), why=fault)
 
     def _read(self, text: str) -> Json:
-        block = last_fenced(text) if self.where != "whole" else None
-        if self.where == "fenced" and block is None:
-            raise BadJson("no fenced block")
-        if self.where == "fenced" or block is None:
-            return read_json(text if block is None else block)
-        try:
-            return read_json(text)
-        except BadJson:
-            return read_json(block)
+        if self.where != "fenced":
+            try:
+                return read_json(text)
+            except BadJson:
+                if self.where == "whole" or not fenced_blocks(text):
+                    raise
+        return _in_block(fenced_blocks(text))
 
     @cached_property
     def _own(self) -> Schema | None:
         if self.schema is None:
             return None
         try:
-            found = self.schema if isinstance(self.schema, dict) else json.loads(self._text)
-            return Schema(found)
-        except ValueError as error:
+            return schema_of(json.dumps(self.schema) if isinstance(self.schema, dict) else self._text)
+        except (TypeError, ValueError) as error:  # TypeError: a date of TOML
             raise SettingsError(f"option 'schema': {error}") from None
 
     @cached_property
@@ -83,17 +83,15 @@ class JsonSchema:
             raise SettingsError(f"option 'schema': {self.schema!r} cannot be read: {error.strerror}") from None
 
 
-def last_fenced(text: str) -> str | None:
-    """What stands in the last block between two lines that begin with ```; None where there is no such block."""
-    found, opened = None, None
-    lines = text.splitlines()
-    for number, line in enumerate(lines):
-        if line.lstrip().startswith("```"):
-            if opened is None:
-                opened = number
-            else:
-                found, opened = (opened + 1, number), None
-    return None if found is None else "\n".join(lines[slice(*found)])
+def _in_block(blocks: list[Block]) -> Json:
+    """What the last block labelled `json` says, without one the last that is JSON. Raises BadJson."""
+    labelled = [block for block in blocks if block.language == "json"]
+    for block in labelled[-1:] or blocks[::-1]:
+        with suppress(BadJson):
+            return read_json(block.text)
+    if not blocks:
+        raise BadJson("no fenced block")
+    return read_json((labelled or blocks)[-1].text)
 
 
 def _schema_of(task: Task) -> Schema | None:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from journeyman.agent.constraints.constraints import canonical_constraints, satisfied, sentence_of
 from journeyman.agent.constraints.kinds import KINDS
 from journeyman.agent.constraints.languages import language_of
-from journeyman.agent.constraints.text_units import lines_of, sentences_of, words_of
+from journeyman.agent.constraints.sentences import sentences_of
+from journeyman.agent.constraints.text_units import lines_of, words_of
 from journeyman.agent.errors import DataError, UnknownNameError
 
 
@@ -27,7 +28,26 @@ def holds(text, constraint):
         ({"kind": "min_words", "count": 2}, "Write at least 2 words.", ["a b", "a b c"], ["a", ""]),
         ({"kind": "max_words", "count": 2}, "Write at most 2 words.", ["a", "a, b!"], ["a b c", "", "!"]),
         ({"kind": "use", "word": "Cat"}, "Use the word cat.", ["a cat.", "CAT", '"cat"'], ["cats", "concat", ""]),
-        ({"kind": "avoid", "word": "cat"}, "Do not use the word cat.", ["cats", "dog"], ["a Cat.", ""]),
+        ({"kind": "avoid", "word": "cat"}, "Do not use the word cat.", ["cats", "dog"], ["a Cat.", "_cat_", ""]),
+        (
+            {"kind": "use", "word": "Mona  Lisa"},
+            "Use the words mona lisa.",
+            ["The Mona Lisa.", "MONA\nLISA", "a **Mona** _Lisa_", "mona   lisa's? mona lisa"],
+            ["Mona", "Lisa Mona", "Mona. Lisa", "Mona-Lisa", "Monas Lisa", "Mona Lisas", "mona lisa's"],
+        ),
+        ({"kind": "avoid", "word": "New York"}, "Do not use the words new york.", ["York new"], ["In New\n York"]),
+        (
+            {"kind": "uses", "word": "ice cream", "count": 2},
+            "Use the words ice cream exactly 2 times.",
+            ["Ice cream? Ice\tcream!"],
+            ["ice cream", "ice cream ice cream ice cream"],
+        ),
+        ({"kind": "use", "word": "well-known"}, "Use the word well-known.", ["Well-known!"], ["well known", "well"]),
+        ({"kind": "use", "word": "don’t"}, "Use the word don't.", ["Don't", "don’t."], ["dont", "don"]),
+        ({"kind": "use", "word": "covid-19"}, "Use the word covid-19.", ["(COVID-19)"], ["covid", "covid-190"]),
+        ({"kind": "use", "word": "C++"}, "Use the word c++.", ["In C++, so", "C++"], ["C", "abc++"]),
+        ({"kind": "use", "word": "24/7"}, "Use the word 24/7.", ["open 24/7."], ["124/7", "24"]),
+        ({"kind": "use", "word": "snake_case"}, "Use the word snake_case.", ["_snake_case_"], ["snake_cases", "case"]),
         ({"kind": "starts_with", "word": "a"}, "Begin with the word a.", ["A b", '{"a": 1}'], ["ab", "b a", ""]),
         ({"kind": "ends_with", "word": "a"}, "End with the word a.", ["b a.", '{"b": "a"}'], ["ba", "a b", ""]),
         ({"kind": "case", "case": "upper"}, "Write in upper case.", ["A B1."], ["A b", "1", ""]),
@@ -35,8 +55,19 @@ def holds(text, constraint):
         (
             {"kind": "json"},
             "Answer in JSON.",
-            ['"a"', " [1]\n", "3"],
-            ["a", "{}", "NaN", "[" * 99999 + "1", "1" * 5000],
+            [
+                '"a"',
+                " [1]\n",
+                "3",
+                '```json\n{"a": 1}\n```',
+                "\n```JSON\n[1]\n```\n",
+                "```\n[1]\n```",
+                "~~~json\n1\n~~~",
+            ],
+            [
+                *("a", "{}", "NaN", "[" * 99999 + "1", "1" * 5000, "```js\n[1]\n```", "```jsonc\n[1]\n```"),
+                *("Here:\n```json\n[1]\n```", "```json\n[1]\n```\nDone.", "```json\n1\n```\n```json\n2\n```", "`1`"),
+            ],
         ),
         ({"kind": "json", "key": "a"}, "Answer in JSON with the key a.", ['{"a": 1}'], ['"a"', '{"A": 1}', '["a"]']),
         ({"kind": "sentences", "count": 2}, "Write 2 sentences.", ["A. B", "a!? b.", "3.5. b"], ["a.", "a. b. c"]),
@@ -81,14 +112,14 @@ def test_kinds(constraint, sentence, right, wrong):
         (
             {"kind": "starts_with_phrase", "phrase": "To  be"},
             "Begin with these words: To be",
-            ["To be.", "to\nbe or", "TO BE"],
+            ["To be.", "to\nbe or", "TO BE", "**To be** or", "> To be", "# To be"],
             ["To bed", "Not to be", ""],
         ),
         (
             {"kind": "ends_with_phrase", "phrase": "Any more?"},
             "End with these words and nothing after them: Any more?",
-            ["So. Any  more?", "any more?\n"],
-            ["Any more", "Many more?", "Any more? No.", ""],
+            ["So. Any  more?", "any more?\n", "So. **Any more?**", '"So. Any more?"', "_Any more?_\n"],
+            ["Any more", "Many more?", "Any more? No.", "Any more?!", ""],
         ),
         (
             {"kind": "paragraph_starts_with", "paragraph": 2, "word": "so"},
@@ -100,13 +131,28 @@ def test_kinds(constraint, sentence, right, wrong):
             {"kind": "repeat", "text": "Say it."},
             "First repeat this word for word, then go on: Say it.",
             ["Say it. It.", "say\nit.\n\nb"],
-            ["Say it.", "Say it. !", "It. Say it.", "Say it again."],
+            ["Say it.", "Say it. !", "It. Say it.", "Say it again.", "**Say it.**"],
         ),
         (
             {"kind": "postscript", "marker": "P.S."},
             "At the end add a postscript that begins with P.S.",
-            ["a\nP.S. b", "a\n\n p.s.: b\nc"],
-            ["a P.S. b", "P.S. b", "a\nP.S.", "a\nPS b", ""],
+            [
+                *("a\nP.S. b", "a\n\n p.s.: b\nc", "a\n**P.S.** b", "a\n_P.S._ b", "a\n### P.S.\nb", "a\n> P.S. b"),
+                *("a\nP. S. b", "a\n- **P.S.:** b", "a\n(P.S. b)", "a\nP.S. b\nP.S."),
+            ],
+            ["a P.S. b", "P.S. b", "a\nP.S.", "a\nPS b", "a\nP.P.S. b", "a\nP.S.b", ""],
+        ),
+        (
+            {"kind": "postscript", "marker": "P.P.S"},
+            "At the end add a postscript that begins with P.P.S",
+            ["a\nP.P.S b", "a\nP.P.S. b", "a\n**P. P. S.** b", "a\n\np.p.s: b"],
+            ["a\nP.S. b", "a\nP.P.Star", "P.P.S b"],
+        ),
+        (
+            {"kind": "postscript", "marker": "PS:"},
+            "At the end add a postscript that begins with PS:",
+            ["a\nPS: b", "a\n*ps:* b"],
+            ["a\nPS b", "a\nP.S.: b"],
         ),
         (
             {"kind": "quoted"},
@@ -124,26 +170,26 @@ def test_kinds(constraint, sentence, right, wrong):
         (
             {"kind": "title"},
             "Give it a title in double angular brackets, as in <<this>>.",
-            ["<<A sun>>\nb", "a <<b>>"],
+            ["<<A sun>>\nb", "a <<b>>", "# **<<A>>**", "<<*A*>>", "<<A < b>>"],
             ["<A>", "<<>> a", "<<\na>>", "<<..>> a"],
         ),
         (
             {"kind": "sections", "marker": "Part", "count": 2},
             "Write exactly 2 sections, each under a heading of Part and its number, as in Part 1.",
-            ["Part 1\na\nPart 2\nb", "## Part 1: a\n**Part 2**"],
+            ["Part 1\na\nPart 2\nb", "## Part 1: a\n**Part 2**", "__Part 1__\n> **Part** 2", "Part1\n- *Part 2*:"],
             ["Part 1", "Part 1\nPart 1", "a Part 1\nPart 2", "Part 1\nPart 2\nPart 3", "Part one\nPart two"],
         ),
         (
             {"kind": "bullets", "count": 2},
             "Write exactly 2 bullet points, each a line that begins with a dash or an asterisk and a blank.",
-            ["- a\n- b", "x\n  * a\n • *b*"],
-            ["- a", "*a* b\n-c\nx", "- a\n- b\n- c", "- - -\na\n- b"],
+            ["- a\n- b", "x\n  * a\n • *b*", "- **a:** b\n**c**\n- [ ] d", "> - a\n> - b", "- a\n---\n* * *\n- b"],
+            ["- a", "**a**\n*b*\n1. c", "*a* b\n-c\nx", "- a\n- b\n- c", "- - -\na\n- b"],
         ),
         (
             {"kind": "highlights", "count": 2},
             "Highlight exactly 2 parts of the text with asterisks, as in *this*.",
-            ["*ab* and **c d**", "***ab*** (*cd*)"],
-            ["*ab*", "2*3*4 * 5", "* a\n* b", "*a\nb* *ab*", "**** a"],
+            ["*ab* and **c d**", "***ab*** (*cd*)", "- **ab:** c\n> *d*", "这是**重点**和*另一个*。", "_*a*_ **b**,"],
+            ["*ab*", "\\*ab\\* \\*cd\\*", "2*3*4 * 5", "* a\n* b", "*a\nb* *ab*", "**** a"],
         ),
         (
             {"kind": "placeholders", "count": 2},
@@ -264,7 +310,11 @@ def test_the_order_is_canonical_and_repeats_are_dropped():
         ({"kind": "words", "count": 0}, "constraint 'words': 'count' must be a whole number of at least 1, got 0"),
         ({"kind": "words", "count": True}, "'count' must be a whole number of at least 1, got True"),
         ({"kind": "lines", "count": "2"}, "'count' must be a whole number of at least 1, got '2'"),
-        ({"kind": "use", "word": "two words"}, "constraint 'use': 'word' must be one word, got 'two words'"),
+        ({"kind": "use", "word": "..."}, "constraint 'use': 'word' must be a word, or several words, got '...'"),
+        (
+            {"kind": "ends_with", "word": "two words"},
+            "constraint 'ends_with': 'word' must be one word, got 'two words'",
+        ),
         ({"kind": "case", "case": "Upper"}, "'case' must be 'upper' or 'lower', got 'Upper'"),
         ({"kind": "json", "key": ""}, "'key' must be text of at least one character, got ''"),
         ({"kind": "answers", "count": 1}, "'count' must be a whole number of at least 2, got 1"),
@@ -351,6 +401,11 @@ HOSTILE = {
     "headings": "P.S. 1\n" * SIZE,
     "dots": "." * SIZE + "a",
     "control": "\x00\x1b\u200b\ud800" * SIZE + "a",
+    "underscores": "a" + "_" * SIZE,
+    "marks": '."' * SIZE + "a",
+    "full stops": 'a." ' * SIZE,
+    "fences": "`" * (SIZE // 2) + "a" + "`" * (SIZE // 2 - 1) + "a",
+    "numbers": "1. " * SIZE,
     "nested JSON": "[" * SIZE + "1" + "]" * SIZE,
 }
 

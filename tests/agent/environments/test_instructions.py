@@ -92,6 +92,20 @@ def test_the_expert_writes_json_lines_and_upper_case() -> None:
     assert expert({"kind": "avoid", "word": "red"}, {"kind": "max_words", "count": 6}) == "cat"
 
 
+def test_several_words_can_be_one_thing_to_use_or_avoid() -> None:
+    goal = [{"kind": "use", "word": "Mona  Lisa"}, {"kind": "avoid", "word": "New York"}, {"kind": "words", "count": 4}]
+    task = instruction_task(goal, Split.TRAIN)
+    assert task.hash == instruction_task([goal[2], goal[1], {"kind": "use", "word": "mona lisa"}], Split.TRAIN).hash
+    assert task.prompt[0].content == "Do not use the words new york.\nUse the words mona lisa.\nWrite exactly 4 words."
+    (action,) = WORLD.demonstrate(task)
+    assert action.content == "mona lisa red cat"
+    assert goals_of(task, "The Mona\nLisa hangs") == [(task.goal, 0)]
+    assert goals_of(task, "Mona. Lisa in New York") == []
+    two = instruction_task([goal[0], {"kind": "sentences", "count": 2}], Split.TRAIN)
+    assert WORLD.demonstrate(two)[0].content == "mona lisa. red."
+    assert least_words(two.goal) == 3
+
+
 def test_streams_repeat_by_seed_and_differ_by_split() -> None:
     def first(split: Split, seed: int) -> tuple[str, ...]:
         return tuple(task.hash for task in islice(WORLD.tasks(split, seed), 5))
@@ -148,6 +162,7 @@ def test_what_is_not_satisfied_is_told_too_and_fails() -> None:
     ("options", "message"),
     [
         ({"fewest": 5}, "option 'fewest' is 5, above 'most', which is 4"),
+        ({"words": ["mr", *"abcdef"]}, "option 'words': after 'mr' and a full stop no sentence ends; leave it out"),
         ({"most": 10}, "option 'most'"),
         ({"max_words": 3}, "option 'max_words'"),
         ({"words": ["a", "b", "c", "d", "e"]}, "option 'words' must hold 6 words or more, none of them twice"),

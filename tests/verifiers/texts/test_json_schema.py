@@ -3,13 +3,11 @@
 import json
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from journeyman.agent.data import Message, Source, Split, Status, StopReason, Task, Trajectory, Turn
 from journeyman.agent.errors import SettingsError
 from journeyman.agent.plugins import VERIFIERS, load_plugin
-from journeyman.verifiers.texts.json_schema import JsonSchema, last_fenced
+from journeyman.verifiers.texts.json_schema import JsonSchema
 
 PERSON = {
     "type": "object",
@@ -37,7 +35,8 @@ def judge(text, goal=None, payload=None, **options):
         (f"```\n{GOLD}\n```\n```\n{{}}\n```", "auto", 0, "$: 'name' is a required property"),
         (f"Here:\n```json\n{GOLD}\n```", "whole", 0, "not JSON: Expecting value: line 1 column 1 (char 0)"),
         (GOLD, "fenced", 0, "not JSON: no fenced block"),
-        (f"```json\n{GOLD}", "fenced", 0, "not JSON: no fenced block"),
+        (f"```json\n{GOLD}", "fenced", 1, None),
+        (f"```json\n{GOLD[:9]}", "auto", 0, "not JSON: Expecting value: line 1 column 10 (char 9)"),
         (json.dumps({"name": "```\n{}\n```"}), "auto", 1, None),
         ('{"name": ""}', "auto", 0, "$.name: '' should be non-empty"),
         ('{"name": "Ann", "age": "3"}', "auto", 0, "$.age: '3' is not of type 'integer'"),
@@ -49,12 +48,43 @@ def judge(text, goal=None, payload=None, **options):
         ("[" * 10**6, "auto", 0, "not JSON: deeper than 64"),
         ("\ud800\x00", "auto", 0, "not JSON: Expecting value: line 1 column 1 (char 0)"),
     ],
-    ids=range(19),
+    ids=range(20),
 )
 def test_gold_is_1_and_all_else_0_with_the_reason(text, where, score, why):
     first, second = judge(text, schema=PERSON, where=where), judge(text, schema=PERSON, where=where)
     assert first == second
     assert (first.status, first.score, first.explanation) == (Status.OK, score, why)
+
+
+@pytest.mark.parametrize(
+    ("text", "score"),
+    [
+        (f"```json\n{GOLD}\n```\nRun this:\n```bash\ncurl localhost\n```", 1),
+        (f"```JSON\n{GOLD}\n```\n```\noutput\n```", 1),
+        (f"```Json title=a.json\n{GOLD}\n```\n```python\nprint(1)\n```\nThat is all.", 1),
+        (f"~~~json\n{GOLD}\n~~~\n~~~sh\nls\n~~~", 1),
+        (f"1. So:\n\n   ```json\n   {GOLD}\n   ```\n2. Then:\n\n   ```bash\n   ls\n   ```", 1),
+        (f"> ```json\n> {GOLD}\n> ```\n\n```bash\nls\n```", 1),
+        (f"```\n{GOLD}\n```\n```bash\ncurl localhost\n```", 1),
+        (f"```javascript\n{GOLD}\n```\n```\nok\n```", 1),
+        (f"```jsonc\n{GOLD}\n```", 1),
+        (f"```json5\n{{name: 'Ann'}}\n```\n```json\n{GOLD}\n```", 1),
+        (f"```json\n{GOLD}\n```\n```json5\n{{name: 'Ann'}}\n```", 1),
+        (f"```json\n{{}}\n```\n```json\n{GOLD}\n```", 1),
+        (f"```json\n{GOLD}\n```\n```bash\ncurl local", 1),
+        (f"```json\n{GOLD}\n```\n```", 1),
+        (f"````markdown\n```json\n{{}}\n```\n````\n```json\n{GOLD}\n```", 1),
+        (f"```json\n{GOLD}\n```\n```json\n{{}}\n```", 0),
+        (f"```json\n{GOLD}\n```\n```json\n{GOLD[:9]}", 0),
+        (f"```\n{GOLD}\n```\n```json\nnone\n```", 0),
+        ('```jsonc\n{"name": "Ann"} // a comment\n```', 0),
+        ("```bash\nls\n```", 0),
+    ],
+    ids=range(20),
+)
+def test_the_last_block_of_json_is_the_answer(text, score):
+    assert judge(text, schema=PERSON).score == score
+    assert judge(text.replace("\n", "\r\n"), schema=PERSON, where="fenced").score == score
 
 
 def test_what_was_read_is_shown():
@@ -93,14 +123,3 @@ def test_bad_options_are_named(tmp_path):
             JsonSchema(schema)
     with pytest.raises(SettingsError, match="option 'where"):
         judge("", where="inside")
-
-
-@given(st.lists(st.sampled_from(["```", "```json", "a", "", "  ```", "`"])))
-def test_the_last_block_stands_between_two_fences(lines):
-    fences = [i for i, line in enumerate(lines) if line.strip().startswith("```")]
-    block = last_fenced("\n".join(lines))
-    if len(fences) < 2:
-        assert block is None
-    else:
-        end = len(fences) // 2 * 2
-        assert block == "\n".join(lines[fences[end - 2] + 1 : fences[end - 1]])

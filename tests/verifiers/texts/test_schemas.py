@@ -2,12 +2,24 @@
 
 import json
 from contextlib import suppress
+from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from journeyman.verifiers.texts.schemas import MAX_DEPTH, MAX_VALUES, SECONDS, BadJson, Schema, check_size, read_json
+from journeyman.verifiers.texts.json_numbers import is_multiple
+from journeyman.verifiers.texts.schemas import (
+    MAX_DEPTH,
+    MAX_VALUES,
+    SECONDS,
+    BadJson,
+    Schema,
+    check_size,
+    read_json,
+    schema_of,
+)
 
 VALUES = st.recursive(
     st.none()
@@ -118,7 +130,15 @@ def test_a_long_fault_is_cut():
         ({"$ref": "file:///etc/passwd"}, "nothing is fetched"),
         ({"properties": {"a": {"$ref": "#/$defs/a"}}}, "'#/\\$defs/a' is not in the schema"),
         ({"$schema": "http://json-schema.org/draft-07/schema#", "definitions": {"a": {"$ref": "x"}}}, "'x' is not in"),
-        ({"patternProperties": {"a": {}}, "unevaluatedProperties": False}, "use 'additionalProperties'"),
+        (
+            {"properties": {"a": {"anyOf": [{}, {"pattern": "a\\Z"}]}}},
+            r"^\$\.properties\.a\.anyOf\[1\]\.pattern: expression 'a.*Z', at character 3: .*means nothing: use \$$",
+        ),
+        ({"properties": {"a\n": {"pattern": "\n["}}}, r"^\$\.properties\.'a\\n'\.pattern: expression '\\n\[', at char"),
+        (
+            {"$defs": {"a": {"patternProperties": {"(?i)a": {}}}}},
+            r"^\$\.\$defs\.a\.patternProperties: expression '\(\?i\)a', at character 1: '\(\?' begins no group",
+        ),
     ],
 )
 def test_a_bad_schema_is_told_when_it_is_made(schema, why):
@@ -128,6 +148,147 @@ def test_a_bad_schema_is_told_when_it_is_made(schema, why):
 
 def test_a_reference_that_is_only_data_is_none():
     assert Schema({"enum": [{"$ref": "https://example.org"}]}).fault({"$ref": "https://example.org"}) is None
+
+
+REST = {"unevaluatedProperties": False}
+DRAFT_3, DRAFT_4, DRAFT_6 = (f"http://json-schema.org/draft-0{n}/schema#" for n in (3, 4, 6))
+
+
+@pytest.mark.parametrize(
+    ("schema", "text", "fits"),
+    [
+        ('{"multipleOf": 0.01}', "300.52", True),
+        ('{"multipleOf": 0.01}', "300.525", False),
+        ('{"multipleOf": 0.1}', "1.4", True),
+        ('{"multipleOf": 0.3}', "0.9", True),
+        ('{"multipleOf": 0.1}', "0.15", False),
+        ('{"multipleOf": 0.0001}', "-74.77", True),
+        ('{"multipleOf": 11.0}', "9007199254740995", True),
+        ('{"multipleOf": 11.0}', "9007199254740996", False),
+        ('{"multipleOf": 2.0}', "9007199254740993", False),
+        ('{"multipleOf": 0.01}', "12345678901234567.89", True),
+        ('{"multipleOf": 0.01}', "12345678901234567.891", False),
+        ('{"multipleOf": 1e-300}', "1e308", True),
+        ('{"multipleOf": 3e-300}', "1e308", False),
+        ('{"multipleOf": 0.123456789}', "1e308", False),
+        ('{"multipleOf": 1e300}', "1e308", True),
+        ('{"multipleOf": 1e308}', "1e-999999999999", False),
+        ('{"multipleOf": 1e308}', "1e-99999999999999999999", True),
+        ('{"exclusiveMinimum": 0}', "1e-999999999999", True),
+        ('{"multipleOf": 1e-5}', "0.00075", True),
+        ('{"multipleOf": 7}', "0.0", True),
+        ('{"multipleOf": 1}', "1e2", True),
+        (f'{{"$schema": "{DRAFT_3}", "divisibleBy": 0.01}}', "300.52", True),
+        (f'{{"$schema": "{DRAFT_3}", "divisibleBy": 0.01}}', "300.525", False),
+        ('{"maximum": 1e23}', "100000000000000000000000", True),
+        ('{"maximum": 1e23}', "100000000000000000000001", False),
+        ('{"exclusiveMinimum": 0.1}', "0.10000000000000000001", True),
+        ('{"exclusiveMaximum": 972783798187987123879878123.18878137}', "972783798187987123879878123.188781369", True),
+        ('{"exclusiveMaximum": 972783798187987123879878123.18878137}', "972783798187987123879878123.188781371", False),
+        ('{"minimum": 9007199254740993}', "9007199254740992.0", False),
+        ('{"minimum": 9007199254740993}', "9007199254740993.0", True),
+        (f'{{"$schema": "{DRAFT_4}", "minimum": 1.1, "exclusiveMinimum": true}}', "1.10", False),
+        (f'{{"$schema": "{DRAFT_4}", "maximum": 1.1, "exclusiveMaximum": false}}', "1.10", True),
+        ('{"const": 1}', "1.0", True),
+        ('{"const": 1}', "true", False),
+        ('{"const": {"a": [0.1]}}', '{"a": [0.10]}', True),
+        ('{"const": 9007199254740993}', "9007199254740993.0", True),
+        ('{"const": 9007199254740992}', "9007199254740993", False),
+        ('{"enum": [1e23, [false]]}', "100000000000000000000000", True),
+        ('{"enum": [1e23, [false]]}', "[0]", False),
+        ('{"uniqueItems": true}', "[1e23, 100000000000000000000000]", False),
+        ('{"uniqueItems": true}', "[9007199254740992, 9007199254740993, 9007199254740993.5]", True),
+        ('{"type": "integer"}', "1e3", True),
+        ('{"type": "integer"}', "9007199254740993.5", False),
+        (f'{{"$schema": "{DRAFT_6}", "type": "integer"}}', "1.0", True),
+        (f'{{"$schema": "{DRAFT_4}", "type": "integer"}}', "1.0", False),
+    ],
+)
+def test_numbers_are_taken_as_they_are_written(schema, text, fits):
+    assert (schema_of(schema).fault(read_json(text)) is None) == fits
+
+
+@given(
+    st.decimals(-(10**9), 10**9, places=4), st.decimals(Decimal("0.0001"), 1000, places=4), st.integers(-(10**6), 10**6)
+)
+def test_a_multiple_is_one_of_fractions(number, divisor, times):
+    whole = (Fraction(number) / Fraction(divisor)).denominator == 1
+    assert is_multiple(read_json(f"[{number}]")[0], read_json(f"[{divisor}]")[0]) == whole
+    assert is_multiple(read_json(f"[{times * divisor}]")[0], read_json(f"[{divisor}]")[0])
+    assert is_multiple(read_json(f"[{number}e-9]")[0], read_json(f"[{divisor}e-9]")[0]) == whole
+
+
+def test_a_number_of_the_settings_is_its_shortest_decimal():
+    made = Schema({"multipleOf": 0.01, "maximum": 1e300})
+    assert made.fault(300.52) is None
+    assert made.fault(300.525) == "$: 300.525 is not a multiple of 0.01"
+    assert made.fault(10**301) == f"$: {'1' + '0' * 139} ... {'0' * 17} is greater than the maximum of 1e+300"
+
+
+@pytest.mark.parametrize("bad", ['{"minimum": NaN}', '{"maximum": 1e400}', '{"enum": [-Infinity]}'])
+def test_what_is_no_number_is_none_in_a_schema_either(bad):
+    with pytest.raises(ValueError, match="is not a finite number"):
+        schema_of(bad)
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "fault"),
+    [
+        ({"allOf": [{"patternProperties": {r"^\p{L}\d$": True}}], **REST}, {"é1": 0}, None),
+        (
+            {"allOf": [{"patternProperties": {r"^\p{L}\d$": True}}], **REST},
+            {"é١": 0},
+            "$: 'é١' is no property it may have",
+        ),
+        ({"patternProperties": {"^a": True}, "unevaluatedProperties": {"type": "null"}}, {"b": 1, "ab": 1}, "$.b: 1"),
+        (
+            {"$ref": "#/$defs/a", "$defs": {"a": {"properties": {"b": True}}}, **REST},
+            {"b": 1},
+            None,
+        ),
+        ({"anyOf": [{"required": ["a"]}, {"properties": {"b": {}}}], **REST}, {"b": 1}, None),
+        (
+            {"not": {"properties": {"a": {"const": 1}}}, **REST},
+            {"a": 2},
+            "$: 'a' is no property",
+        ),
+        ({"if": {"properties": {"a": {"const": 1}}}, **REST}, {"a": 1}, None),
+        (
+            {"if": {"properties": {"a": {"const": 1}}}, **REST},
+            {"a": 2},
+            "$: 'a' is no property",
+        ),
+        (
+            {"dependentSchemas": {"a": {"properties": {"a": {}, "b": {}}}}, **REST},
+            {"a": 1, "b": 2},
+            None,
+        ),
+    ],
+    ids=range(9),
+)
+def test_what_other_keywords_have_evaluated_is_known(schema, value, fault):
+    found = Schema(schema).fault(value)
+    assert found is None if fault is None else found.startswith(fault)
+
+
+def test_a_part_of_a_schema_that_names_a_draft_is_no_way_around_the_keywords():
+    for draft in (DRAFT_6, "https://json-schema.org/draft/2020-12/schema"):
+        whole = {"$schema": draft, "properties": {"a": {"$ref": "#"}, "b": {"pattern": r"^\d$"}}}
+        assert Schema(whole).fault({"a": {"a": {"b": "1"}}}) is None
+        assert Schema(whole).fault({"a": {"a": {"b": "١"}}}) == r"$.a.a.b: '١' does not match '^\\d$'"
+        part = {"properties": {"a": {"$id": "https://example.org/a", "$schema": draft, "pattern": r"^\d$"}}}
+        assert Schema(part).fault({"a": "١"}) == r"$.a: '١' does not match '^\\d$'"
+
+
+def test_the_drafts_own_schemas_are_at_hand():
+    made = Schema({"$ref": "https://json-schema.org/draft/2020-12/schema"})
+    assert made.fault({"minLength": 1}) is None
+    assert made.fault({"minLength": -1}) == "$.minLength: -1 is less than the minimum of 0"
+
+
+def test_references_in_a_circle_are_told():
+    with pytest.raises(ValueError, match="references lead in a circle"):
+        Schema({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#"}}}).fault(1)
 
 
 BOMB = "^(a|a)+$"
@@ -140,9 +301,11 @@ BOMB = "^(a|a)+$"
         ({"patternProperties": {BOMB: {}}}, {"a" * 40 + "b": 1}),
         ({"patternProperties": {BOMB: {}}, "additionalProperties": False}, {"a" * 40 + "b": 1}),
         ({"propertyNames": {"pattern": BOMB}}, {"a" * 40 + "b": 1}),
+        ({"allOf": [{"patternProperties": {BOMB: {}}}], **REST}, {"a" * 40 + "b": 1}),
+        ({"$schema": DRAFT_6, "items": {"$ref": "#"}, "pattern": BOMB}, ["a" * 40 + "b"]),
         ({"anyOf": [{"items": {"$ref": "#"}, "type": "array"}] * 2}, read_json("[" * 60 + "1" + "]" * 60)),
     ],
-    ids=range(5),
+    ids=range(7),
 )
 def test_what_would_take_for_ever_is_stopped(schema, value, own_time):
     made = Schema(schema)
