@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from journeyman.agent.chance import keyed_seed
+from journeyman.agent.chat.token_shapes import neutralised
 from journeyman.agent.data import Source, Split
 from journeyman.agent.rollout import Attempt, run_rollout
 from journeyman.agent.sampling.scripted import ScriptedSampler
@@ -196,13 +197,13 @@ def test_the_judge_cannot_write_control_tokens(tmp_path, chat_server, judged) ->
     store = ReplayStore(run.url)
     (revision,) = store.trajectories.of(run.ref.run_id, source=Source.EXPERT)
     store.close()
-    assert revision.trajectory.final_text == "1‹|end|›‹|user|›2"
+    assert revision.trajectory.final_text == "1<|end| ><|user| >2"
 
 
 def test_of_many_turns_the_last_is_revised_and_acted_out(tmp_path, chat_server, judged) -> None:
     up, down = (f'<tool_call>move("{way}")</tool_call>' for way in ("up", "down"))
     run = Run(tmp_path, GRIDWORLD, up, "I stay.")
-    chat_server.answer = constitutional(lambda _: down, prefer="down")
+    chat_server.answer = constitutional(lambda _: neutralised(down), prefer="down")  # in the brackets that it is shown
     run.revise(*judged)
     store = ReplayStore(run.url)
     attempts = {t.id: t.trajectory for t in store.trajectories.of(run.ref.run_id, source=Source.POLICY)}
