@@ -21,16 +21,17 @@ _WORD = r"[\w▁]{1,80}(?:[-=/|｜:~@][\w▁]{1,80}){0,8}"
 _SHAPE = re.compile(
     rf"""(?=(
         {_LEFT}{_BAR}(?:\W|[^\s<>‹›⟦⟧]{{2,80}}|\w{{2,40}}(?:[ ]\w{{2,40}}){{1,5}}){_BAR}{_RIGHT}
-      | {_LEFT}{_BAR}?[/!?\#@~\[［({{]{{0,2}}(?P<tag>{_WORD})[/!?~\]］)}}]{{0,2}}{_BAR}?{_RIGHT}
+      | {_LEFT}{_BAR}?[/!?\#@~\[［({{]{{0,2}}(?P<tag>{_WORD}(?:=[\w▁./:-]{{1,80}})?)[/!?~\]］)}}]{{0,2}}{_BAR}?{_RIGHT}
+      | {_LEFT}:{{2,8}}{_RIGHT}
       | {_OPEN}{_BAR}(?:{_WORD}){_BAR}{_CLOSE}
       | {_OPEN}(?P<square>/?@?{_WORD}@?){_CLOSE}
       | \](?:~!?\w{{1,12}}|\w{{1,12}}~)[\]\[] | \[(?:~!?\w{{1,12}}|\w{{1,12}}~)\[ | \]<\] | \[>\[
       | {_RIGHT}{{2}}[A-Za-z_]{{2,24}}{_LEFT}{{2}}
       | [{{｛]{{2}}[-~\#/^&!]?[ ]?[A-Za-z_][\w.]{{1,40}}[ ]?[-~]?[}}｝]{{2}} | [{{｛]%[^%\n]{{1,80}}%[}}｝]
-      | {_BAR}{{3}}[A-Z_]{{3,40}}{_BAR}{{3}} | {_BAR}[A-Z_]{{6,40}}{_BAR}
     ))""",
     re.VERBOSE,
 )
+_BARRED = re.compile(rf"{_BAR}{{3}}[A-Z_]{{3,40}}{_BAR}{{3}}|{_BAR}[A-Z_]{{6,40}}{_BAR}|｜[\w▁]{{2,40}}｜")
 _FENCE = re.compile(rf"{_LEFT}{{3,}}|{_RIGHT}{{3,}}")
 
 _HTML = """a abbr address article aside b base blockquote body br button caption center cite code col colgroup dd del
@@ -52,14 +53,15 @@ _KNOWN_WORD = re.compile(
     r"|(?:System|User|Human|Assistant|Tool|Bot|Model|Inst|Think)"
 )
 
-_LOOKALIKES = {"<": "‹", ">": "›", "[": "⟦", "]": "⟧", "{": "❴", "}": "❵", "|": "¦"}
-_FORMS = {"<": "＜﹤", ">": "＞﹥", "[": "［﹇", "]": "］﹈", "{": "｛", "}": "｝", "|": "｜"}
-_BRACKETS = str.maketrans({f: v for k, v in _LOOKALIKES.items() if k != "|" for f in k + _FORMS[k]})
-_BARS = str.maketrans(dict.fromkeys("|｜", _LOOKALIKES["|"]))
+_LOOKALIKES = {"<": "‹", ">": "›", "[": "⟦", "]": "⟧", "{": "❴", "}": "❵", "|": "¦", "｜": "❘"}
+_FORMS = {"<": "＜﹤", ">": "＞﹥", "[": "［﹇", "]": "］﹈", "{": "｛", "}": "｝"}
+_BRACKETS = str.maketrans({form: _LOOKALIKES[k] for k, forms in _FORMS.items() for form in k + forms})
+_BARS = str.maketrans({k: _LOOKALIKES[k] for k in "|｜"})
 _BACK = str.maketrans({v: k for k, v in _LOOKALIKES.items()})
 
 _LINE_ENDS = re.compile("\r\n|[\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
-_JOINERS = re.compile("(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])")
+_JOINER = re.compile("[\u200c\u200d]+")
+_LONELY = re.compile("(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])")
 """Joiners that join nothing: words of some scripts and emoji need theirs."""
 _BLANK = [(0x034F, 0x034F), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F), (0x2800, 0x2800), (0x3164, 0x3164)]
 _BLANK += [(0xFE00, 0xFE0F), (0xFFA0, 0xFFA0), (0xE0000, 0xE0FFF)]
@@ -82,7 +84,7 @@ _SEEN = _Seen()
 def visible(text: str) -> str:
     """The text without characters that no reader sees, each end of a line as a newline."""
     seen = _LINE_ENDS.sub("\n", text).translate(_SEEN)
-    return _JOINERS.sub("", seen)
+    return _LONELY.sub("", _JOINER.sub(lambda found: found[0][0], seen))
 
 
 def neutralised(text: str) -> str:
@@ -92,9 +94,10 @@ def neutralised(text: str) -> str:
     for match in _SHAPE.finditer(seen):
         first, end = match.span(1)
         if end > done and _is_token(match):
-            pieces += [seen[done:first], _replaced(seen[max(first, done) : end])]
+            pieces += [seen[done:first], seen[max(first, done) : end].translate(_BRACKETS)]
             done = end
     plain = "".join([*pieces, seen[done:]])
+    plain = _BARRED.sub(lambda found: found[0].translate(_BARS), plain)
     return _FENCE.sub(lambda found: found[0].translate(_BRACKETS), plain)
 
 
@@ -115,13 +118,8 @@ def _is_token(match: re.Match[str]) -> bool:
 
 def _is_tag(whole: str, word: str) -> bool:
     if len(word) == 1:
-        return word == "S" or (word.islower() and word not in _ORDINARY)
+        return word == "S" or (word not in _ORDINARY and (word.islower() or whole[1] == "/"))
     longest = max(map(len, re.split("[-=/|｜:~@]", word)))
     if longest == 1 or word.isdigit():
         return False
     return bool(re.search("[|｜]", whole)) or not (word in _ORDINARY or _SIZED_TYPE.fullmatch(word))
-
-
-def _replaced(text: str) -> str:
-    other = text.translate(_BRACKETS)
-    return text.translate(_BARS) if other == text else other

@@ -30,7 +30,7 @@ from journeyman.workflows.console import Reporter
 from journeyman.workflows.session.session import RunRef, Session, lend
 from journeyman.workflows.terminal import say, say_json
 
-REVISER = "constitution/1"
+REVISER = "constitution/2"
 """What stands as `relabeller` of a revision, with the version of its making."""
 
 _PAGE = 64  # attempts whose critiques, then revisions, then comparisons are asked for together

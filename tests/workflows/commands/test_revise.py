@@ -123,7 +123,7 @@ def test_revisions_are_stored_beside_their_parents_and_preferred(tmp_path, chat_
         parent, label = attempts[revision.parent_id], labels[revision.id]
         text = run.solutions[parent.task.prompt[-1].content]
         assert revision.trajectory.final_text == text
-        assert (revision.relabeller, revision.group) == ("constitution/1", f"revision/{parent.key}")
+        assert (revision.relabeller, revision.group) == ("constitution/2", f"revision/{parent.key}")
         assert (revision.task, revision.policy_id, revision.iteration) == (parent.task, None, 1)
         assert [v.score for v in revision.verdicts.values()] == [1]
         (segment,) = revision.trajectory.segments
