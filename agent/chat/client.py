@@ -232,8 +232,9 @@ def check_url(url: str) -> None:
     """Raises SettingsError where `url` is no http URL, or holds a password or a query, which would be stored."""
     try:
         parts = urlsplit(url)
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # no port, no host in brackets; its text may show a password
+        host = (parts.hostname or "").encode("idna").decode()
+        usable = parts.scheme in {"http", "https"} and bool(re.fullmatch(r"[\w.:%-]+", host)) and parts.port != 0
+    except ValueError:  # no port, no host in brackets, no name that can be looked up; its text may show a password
         usable = False
     if not usable:
         raise SettingsError(f"option 'url': {hidden(url)!r} is no http URL, e.g. http://localhost:8000/v1")

@@ -27,17 +27,19 @@ _SHAPE = re.compile(
       | {_OPEN}(?P<square>/?@?{_WORD}@?){_CLOSE}
       | \](?:~!?\w{{1,12}}|\w{{1,12}}~)[\]\[] | \[(?:~!?\w{{1,12}}|\w{{1,12}}~)\[ | \]<\] | \[>\[
       | {_RIGHT}{{2}}[A-Za-z_]{{2,24}}{_LEFT}{{2}}
-      | [{{｛]{{2}}[-~\#/^&!]?[ ]?[A-Za-z_][\w.]{{1,40}}[ ]?[-~]?[}}｝]{{2}} | [{{｛]%[^%\n]{{1,80}}%[}}｝]
+      | [{{｛﹛︷]{{2}}[-~\#/^&!]?[ ]?[A-Za-z_][\w.]{{1,40}}[ ]?[-~]?[}}｝﹜︸]{{2}} | [{{｛﹛︷]%[^%\n]{{1,80}}%[}}｝﹜︸]
     ))""",
     re.VERBOSE,
 )
 _BARRED = re.compile(rf"{_BAR}{{3}}[A-Z_]{{3,40}}{_BAR}{{3}}|{_BAR}[A-Z_]{{6,40}}{_BAR}|｜[\w▁]{{2,40}}｜")
 _FENCE = re.compile(rf"{_LEFT}{{3,}}|{_RIGHT}{{3,}}")
 
-_HTML = """a abbr address article aside b base blockquote body br button caption center cite code col colgroup dd del
-    details dfn div dl dt em fieldset figcaption figure footer form h1 h2 h3 h4 h5 h6 head header hr html i iframe input
-    ins kbd label legend li link main mark math menu meta nav ol optgroup option p pre q samp script section select
-    small span strong style sub summary sup svg table tbody td textarea tfoot th thead title tr u ul var"""
+_HTML = """a abbr address area article aside b base bdi bdo big blockquote body br button canvas caption center circle
+    cite code col colgroup dd del details dfn dialog div dl dt em fieldset figcaption figure font footer form g h1 h2
+    h3 h4 h5 h6 head header hgroup hr html i iframe input ins kbd label legend li link main mark math menu meta
+    meter nav noscript ol optgroup option p path picture polygon pre progress q rect rp rt ruby samp script
+    section select small source span strike strong style sub summary sup svg table tbody td textarea tfoot th
+    thead time title tr track tt u ul var wbr"""
 _TYPES = """any auto bool boolean byte char character double float integer int long never number short signed size_t str
     string unsigned void isize usize Boolean Byte Character Double Float Integer Long Number Object Short String"""
 _HEADERS = """algorithm array bitset cassert cctype chrono climits cmath complex cstddef cstdint cstdio cstdlib cstring
@@ -54,7 +56,7 @@ _KNOWN_WORD = re.compile(
 )
 
 _LOOKALIKES = {"<": "‹", ">": "›", "[": "⟦", "]": "⟧", "{": "❴", "}": "❵", "|": "¦", "｜": "❘"}
-_FORMS = {"<": "＜﹤", ">": "＞﹥", "[": "［﹇", "]": "］﹈", "{": "｛", "}": "｝"}
+_FORMS = {"<": "＜﹤", ">": "＞﹥", "[": "［﹇", "]": "］﹈", "{": "｛﹛︷", "}": "｝﹜︸"}
 _BRACKETS = str.maketrans({form: _LOOKALIKES[k] for k, forms in _FORMS.items() for form in k + forms})
 _BARS = str.maketrans({k: _LOOKALIKES[k] for k in "|｜"})
 _BACK = str.maketrans({v: k for k, v in _LOOKALIKES.items()})

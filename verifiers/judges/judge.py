@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import ClassVar, Literal, TypeVar
 
 from journeyman.agent.chat.client import ChatClient, ChatRequest, check_key_variable, check_url
+from journeyman.agent.chat.token_shapes import visible
 from journeyman.agent.data import Message, Split, Task, Trajectory, Verdict
 from journeyman.agent.errors import SamplerError, SettingsError
 from journeyman.agent.rollout import run_sync
@@ -165,7 +166,7 @@ class Judge:
 
     def _settled(self, task: Task, trajectory: Trajectory) -> Verdict | None:
         """The verdict of an attempt that no judge is asked about."""
-        if not any(turn.action.content.strip() for turn in trajectory.turns):
+        if not any(visible(turn.action.content).strip() for turn in trajectory.turns):
             return Verdict.passed(False, why="the attempt says nothing")
         if self._shows is not None and self._reference(task) is None:
             return Verdict.abstain(f"the task has no reference answer {self._shows!r}")
@@ -202,7 +203,7 @@ class Judge:
     def _pair(
         self, task: Task, one: Sequence[Message], other: Sequence[Message], *, only_first: bool = False
     ) -> list[Case[Ruling]]:
-        """For each sample a question with `one` as A, then one with `one` as B; only it may be to blame, or both."""
+        """For each sample a question with `one` as A, then with `one` as B; with `only_first`, `other` has no blame."""
 
         def about(pair: Sequence[Sequence[Message]], sample: int) -> Asked[Ruling]:
             meaning = "A where attempt A is better, B where attempt B is, and TIE where neither is"

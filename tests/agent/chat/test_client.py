@@ -164,7 +164,9 @@ def test_a_wrong_address_is_named(chat_server):
         ask("http://127.0.0.1:9/v1", "a")
 
 
-@pytest.mark.parametrize("url", ["localhost:8000/v1", "ftp://x/v1", "http://", "", "file:///etc/passwd"])
+@pytest.mark.parametrize(
+    "url", ["localhost:8000/v1", "ftp://x/v1", "http://", "", "file:///etc/passwd", "http://a b/v1"]
+)
 def test_a_url_must_be_one(url):
     with pytest.raises(SettingsError, match="is no http URL"):
         ask(url, "a")

@@ -28,7 +28,7 @@ TOKENS = re.split(
     <fim_prefix> <fim-prefix> ▁<PRE> <EOT> <BOS_TOKEN> <SPECIAL_11> <reserved_106> <eoh> <ifm|tool_call> <sos/eos>
     <TOKENS_UNUSED_0> <image> <img> </img> <loc0001> <repo_name> <2mass> >>TITLE<< >>fra<< |||EMAIL_ADDRESS|||
     |ENDOFTEXT| |NEWLINE| {{bos_token}} {{messages}} {%-if%} ＜|im_end|＞ <｜im_end｜> ＜think＞ ﹤think﹥ ［INST］
-    ｛｛user｝｝ <Assistant> [Assistant]""",
+    ｛｛user｝｝ ﹛﹛user﹜﹜ ︷︷user︸︸ <Assistant> [Assistant]""",
 )
 
 PLAIN = """a < b and c > d

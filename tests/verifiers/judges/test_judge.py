@@ -85,8 +85,9 @@ def test_it_judges_from_a_thread_and_from_a_running_loop(chat_server):
         assert thread.submit(verdict, chat_server, "4").result() == here
 
 
-def test_an_attempt_that_says_nothing_is_0_unasked(chat_server):
-    found = verdict(chat_server, " \n")
+@pytest.mark.parametrize("text", [" \n", "", "\u200b\u2060 \u3164"])
+def test_an_attempt_that_says_nothing_is_0_unasked(chat_server, text):
+    found = verdict(chat_server, text)
     assert (found.status, found.score, found.explanation) == (Status.OK, 0, "the attempt says nothing")
     assert chat_server.bodies == []
 
