@@ -9,7 +9,8 @@
     ├── StoreError          the database cannot do what was asked
     │   └── LeaseLostError      the work is another worker's by now
     └── SamplerError        the sampler or its engine, or a chat server, failed
-        └── ChatTimeoutError    a chat server did not answer in time
+        ├── ChatTimeoutError    a chat server did not answer in time
+        └── ChatRefusedError    a chat server will not answer this request, however often it is sent
 
 A rollout or a verifier that fails is data, not one of these: see `Trajectory.error` and `Status.ERROR`. Two exceptions
 beside the tree tell an environment's failures apart: `InvalidAction`, which it raises for what the agent did wrong, and
@@ -66,6 +67,10 @@ class SamplerError(JourneymanError):
 
 class ChatTimeoutError(SamplerError):
     """A chat server did not answer in time."""
+
+
+class ChatRefusedError(SamplerError):
+    """A chat server will not answer this request, however often it is sent: it is too long, say, or filtered."""
 
 
 class InvalidAction(Exception):  # noqa: N818 (what it is, not that it is an error of ours)

@@ -15,8 +15,6 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from journeyman.agent.chat import client as chat_client
-
 # several workers share the cores: threads that wait awake for others of another process would take them from those
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -76,6 +74,7 @@ class ChatServer:
         self.finish_reason = "stop"
         self.bodies: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
+        self.headers: list[dict[str, str]] = []
         self.most_at_once = 0
         self._lock, self._at_once = threading.Lock(), 0
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -101,6 +100,7 @@ class ChatServer:
                     number = len(outer.bodies)
                     outer.bodies.append(body)
                     outer.keys.append(self.headers.get("Authorization"))
+                    outer.headers.append(dict(self.headers))
                     outer._at_once += 1
                     outer.most_at_once = max(outer.most_at_once, outer._at_once)
                 said = outer.answer(body, number)
@@ -128,7 +128,7 @@ class ChatServer:
 @pytest.fixture
 def chat_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
     """A chat endpoint that says what the test tells it to; what fails is asked for again at once."""
-    monkeypatch.setattr(chat_client, "BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
     server = ChatServer()
     yield server
     server.close()

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 ROOMS = ("agent", "verifiers", "storage", "workflows")
 FLOOR = {"agent": 1, "verifiers": 2, "storage": 2, "workflows": 3}
 SOURCES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
-HEAVY = ("torch", "transformers", "vllm", "prefect", "sqlalchemy", "pydantic", "matplotlib", "sympy")
+HEAVY = ("torch", "transformers", "vllm", "prefect", "sqlalchemy", "pydantic", "matplotlib", "sympy", "openai")
 
 MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in SOURCES}
 FOLDERS = sorted({path.parent for path in SOURCES})

@@ -42,7 +42,7 @@ class TrajectoryRow(Base):
     parent_id: Mapped[str | None] = maybe_reference("trajectory.id", index=True)
     """The attempt that a relabel tells anew, from which an expert goes on (DAgger), or that a judge revised."""
     relabeller: Mapped[str | None]
-    """What made it of its parent, with a version: `final/2`, say; `dagger/1` or `constitution/1` for an expert's."""
+    """What made it of its parent, with a version: `final/2`, say; `dagger/1` or `constitution/2` for an expert's."""
     stop_reason: Mapped[str]
     error: Mapped[str | None]
     """What the environment raised, where `stop_reason` is `error`."""

@@ -8,31 +8,30 @@ from __future__ import annotations
 
 import asyncio
 import json
-import statistics
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import ClassVar, Literal, TypeAlias, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
-from journeyman.agent.chat.client import ChatClient, ChatRequest, check_url
-from journeyman.agent.data import Message, Status, Task, Trajectory, Verdict
-from journeyman.agent.errors import ChatTimeoutError, SamplerError, SettingsError
+from journeyman.agent.chat.client import ChatClient, ChatRequest, check_key_variable, check_url
+from journeyman.agent.chat.token_shapes import visible
+from journeyman.agent.data import Message, Split, Task, Trajectory, Verdict
+from journeyman.agent.errors import SamplerError, SettingsError
 from journeyman.agent.rollout import run_sync
+from journeyman.verifiers.judges.asking import PLAIN_ATTEMPT, Asker, Case, Failed, Outcome, Read
 from journeyman.verifiers.judges.prompts import Asked, Question, Ruling, Sections, attempt_messages, ruling_question
+from journeyman.verifiers.judges.verdicts import WINS, preferred, scored
 from journeyman.verifiers.versions import version_with
 
 T = TypeVar("T")
+R = TypeVar("R")
 
-Heard: TypeAlias = "Ruling | SamplerError | None"
-"""What came of one question: None where no answer could be read."""
-
-ASKED_AGAIN = 2
-"""Times a question is asked again whose answer cannot be read."""
 RUBRIC = "How well does the attempt do what its task asks for? It is right, complete and to the point."
 SYSTEM = "You are a strict and impartial judge of attempts at tasks. Judge by this rubric and nothing else:"
 
-_WINS = {"A": 1.0, "TIE": 0.5, "B": 0.0}
+_PLAIN = [Message("assistant", PLAIN_ATTEMPT)]
+_PLAIN_TASK = Task("judge", "4", (Message("user", "What is 2 + 2?"),), Split.TRAIN, "0" * 32, {})
 
 
 @dataclass(frozen=True)
@@ -73,11 +72,14 @@ class Judge:
     """Key of the requests' seeds."""
     api_key_variable: str = "JOURNEYMAN_JUDGE_API_KEY"
     """Environment variable that holds the API key, where the server asks for one."""
-    version: str = field(default="1", init=False)
+    version: str = field(default="2", init=False)
     name: ClassVar[str] = "judge"
 
     def __post_init__(self) -> None:
         check_url(self.url)
+        check_key_variable(self.api_key_variable)
+        if not self.model.strip():
+            raise SettingsError("option 'model' is empty: give the model's name as the server has it")
         for option, least in {"samples": 1, "max_tokens": 1, "concurrency": 1, "temperature": 0.0}.items():
             if not least <= getattr(self, option) < float("inf"):
                 raise SettingsError(f"option {option!r} must be at least {least}, got {getattr(self, option)}")
@@ -87,6 +89,10 @@ class Judge:
             raise SettingsError(f"option 'scale' must be [WORST, BEST], at most 100 apart, got {list(self.scale)}")
         if self.rubric_file is not None:
             self._read_rubric(Path(self.rubric_file))
+        if not self.rubric.strip():
+            raise SettingsError(
+                f"option 'rubric{'_file' if self.rubric_file else ''}' is empty: write what to judge by"
+            )
 
     def _read_rubric(self, file: Path) -> None:
         if self.rubric != RUBRIC:
@@ -101,28 +107,30 @@ class Judge:
     def verify_all(self, attempts: Sequence[tuple[Task, Trajectory]]) -> list[Verdict]:
         """One verdict for each attempt, in order.
 
-        An attempt that says nothing has score 0, unasked. Abstains where the reference is missing. Status `timeout`
-        where every answer took too long, `error` where no answer could be had or read. Raises UsageError for a wrong
-        URL, API key or model.
+        An attempt that says nothing has score 0, unasked, and so has one that the judge gives no answer in the asked
+        form about, though it does about a plain one. Abstains where the reference is missing. Status `timeout` where
+        every answer took too long, `error` where none could be had or read for the judge's own fault. Raises UsageError
+        for a wrong URL, API key or model, and for options that the server refuses.
         """
         settled = [self._settled(*attempt) for attempt in attempts]
-        asked = [self._questions(*a) for a, v in zip(attempts, settled, strict=True) if v is None]
-        heard = iter(self.ask_all([question for questions in asked for question in questions]))
-        counts = iter([len(questions) for questions in asked])
-        judged = self._scored if self.mode == "score" else self._preferred
+        open_ones = [attempt for attempt, known in zip(attempts, settled, strict=True) if known is None]
+        asked = [self._cases(task, attempt_messages(trajectory)) for task, trajectory in open_ones]
+        heard = iter(self._rulings([case for cases in asked for case in cases]))
+        judged = iter([self._verdict(list(islice(heard, len(cases)))) for cases in asked])
         return [
-            known or replace(judged(list(islice(heard, next(counts)))), expected=self._reference(task))
+            known or replace(next(judged), expected=self._reference(task))
             for (task, _), known in zip(attempts, settled, strict=True)
         ]
 
     def compare_all(self, pairs: Sequence[tuple[Task, Trajectory, Trajectory]]) -> list[Verdict]:
         """Which of two attempts at a task is better: score 1 for the first, 0 for the second, 0.5 where it is a tie.
 
-        `raw` is the share of wins, ties counting half, over all samples in both orders. Statuses are as in verify_all.
+        `raw` is the share of wins, ties counting half, over all samples in both orders; an attempt that is to blame for
+        an answer that cannot be read loses there. Statuses are as in verify_all.
         """
         asked = [self._pair(task, attempt_messages(one), attempt_messages(other)) for task, one, other in pairs]
-        heard = iter(self.ask_all([question for questions in asked for question in questions]))
-        verdicts = [self._preferred(list(islice(heard, 2 * self.samples))) for _ in pairs]
+        heard = iter(self._rulings([case for cases in asked for case in cases]))
+        verdicts = [preferred(list(islice(heard, 2 * self.samples))) for _ in pairs]
         return [v if v.raw is None else replace(v, score=(1 + (v.raw > 0.5) - (v.raw < 0.5)) / 2) for v in verdicts]
 
     def ask_all(self, questions: Sequence[Asked[T]]) -> list[T | SamplerError | None]:
@@ -130,35 +138,35 @@ class Judge:
 
         Raises UsageError for a wrong URL, API key or model.
         """
-        return run_sync(self._ask_all(questions))
 
-    async def _ask_all(self, questions: Sequence[Asked[T]]) -> list[T | SamplerError | None]:
+        async def ask(asker: Asker[T]) -> list[Read[T] | Failed]:
+            return list(await asyncio.gather(*map(asker.ask, questions)))
+
+        heard = run_sync(self._asking(ask))
+        return [answer.value if isinstance(answer, Read) else answer.error for answer in heard]
+
+    def _rulings(self, cases: Sequence[Case[Ruling]]) -> list[Outcome[Ruling]]:
+        async def settle(asker: Asker[Ruling]) -> list[Outcome[Ruling]]:
+            return await asker.settle(cases)
+
+        return run_sync(self._asking(settle))
+
+    async def _asking(self, work: Callable[[Asker[T]], Awaitable[R]]) -> R:
+        plain = self._cases(_PLAIN_TASK, _PLAIN)[0].asked(0)
         client = ChatClient(
             self.url,
             self.model,
             key_variable=self.api_key_variable,
             timeout=self.timeout,
             concurrency=self.concurrency,
+            plain=ChatRequest(plain.messages, self.max_tokens, self.temperature, plain.seed, plain.schema),
         )
         async with client:
-            return list(await asyncio.gather(*(self._ask(client, question) for question in questions)))
-
-    async def _ask(self, client: ChatClient, make: Asked[T]) -> T | SamplerError | None:
-        for again in range(ASKED_AGAIN + 1):
-            asked = make(again)
-            request = ChatRequest(asked.messages, self.max_tokens, self.temperature, asked.seed, asked.schema)
-            try:
-                answer = await client.complete(request)
-            except SamplerError as error:
-                return error
-            found = asked.read(answer.text) if answer.whole else None
-            if found is not None:
-                return found
-        return None
+            return await work(Asker(client, self.max_tokens, self.temperature))
 
     def _settled(self, task: Task, trajectory: Trajectory) -> Verdict | None:
         """The verdict of an attempt that no judge is asked about."""
-        if not any(turn.action.content.strip() for turn in trajectory.turns):
+        if not any(visible(turn.action.content).strip() for turn in trajectory.turns):
             return Verdict.passed(False, why="the attempt says nothing")
         if self._shows is not None and self._reference(task) is None:
             return Verdict.abstain(f"the task has no reference answer {self._shows!r}")
@@ -174,25 +182,39 @@ class Judge:
         found = None if name is None else task.goal if name == "goal" else task.payload.get(name)
         return found if found is None or isinstance(found, str) else json.dumps(found)
 
-    def _questions(self, task: Task, trajectory: Trajectory) -> list[Asked[Ruling]]:
-        said, reference = attempt_messages(trajectory), self._reference(task)
+    def _verdict(self, heard: Sequence[Outcome[Ruling]]) -> Verdict:
+        return scored(heard, *self.scale) if self.mode == "score" else preferred(heard)
+
+    def _cases(self, task: Task, said: Sequence[Message]) -> list[Case[Ruling]]:
         if self.mode == "pairwise":
-            return self._pair(task, said, [Message("assistant", reference or "")])
+            return self._pair(task, said, [Message("assistant", self._reference(task) or "")], only_first=True)
+        plain = self._about(task, _PLAIN, 0)
+        return [Case(self._about(task, said, sample), (plain,)) for sample in range(self.samples)]
+
+    def _about(self, task: Task, said: Sequence[Message], sample: int) -> Asked[Ruling]:
         sections: dict[str, Sequence[Message]] = {"TASK": task.prompt, "ATTEMPT": said}
-        if reference is not None:
+        if (reference := self._reference(task)) is not None:
             sections["REFERENCE ANSWER"] = [Message("assistant", reference)]
         worst, best = self.scale
         choices = [str(number) for number in range(worst, best + 1)]
         meaning = f"a whole number from {worst}, the worst, to {best}, the best"
-        return [self._asked(sections, choices, meaning, sample) for sample in range(self.samples)]
+        return self._asked(sections, choices, meaning, sample)
 
-    def _pair(self, task: Task, one: Sequence[Message], other: Sequence[Message]) -> list[Asked[Ruling]]:
-        """For each sample a question with `one` as A, then one with `one` as B."""
-        meaning = "A where attempt A is better, B where attempt B is, and TIE where neither is"
+    def _pair(
+        self, task: Task, one: Sequence[Message], other: Sequence[Message], *, only_first: bool = False
+    ) -> list[Case[Ruling]]:
+        """For each sample a question with `one` as A, then with `one` as B; with `only_first`, `other` has no blame."""
+
+        def about(pair: Sequence[Sequence[Message]], sample: int) -> Asked[Ruling]:
+            meaning = "A where attempt A is better, B where attempt B is, and TIE where neither is"
+            sections = {"TASK": task.prompt, "ATTEMPT A": pair[0], "ATTEMPT B": pair[1]}
+            return self._asked(sections, list(WINS), meaning, sample)
+
+        plain = [(_PLAIN, other)] if only_first else [(_PLAIN, other), (one, _PLAIN)]
         return [
-            self._asked({"TASK": task.prompt, "ATTEMPT A": a, "ATTEMPT B": b}, list(_WINS), meaning, sample)
+            Case(about((one, other)[::order], sample), tuple(about(pair[::order], 0) for pair in plain))
             for sample in range(self.samples)
-            for a, b in ((one, other), (other, one))
+            for order in (1, -1)
         ]
 
     def _asked(self, sections: Sections, choices: Sequence[str], meaning: str, sample: int) -> Asked[Ruling]:
@@ -202,39 +224,3 @@ class Judge:
             return ruling_question(system, sections, choices, meaning, key, structured=self.structured)
 
         return make
-
-    def _scored(self, heard: Sequence[Heard]) -> Verdict:
-        rulings = [answer for answer in heard if isinstance(answer, Ruling)]
-        if not rulings:
-            return _failed(heard)
-        worst, best = self.scale
-        numbers = [int(ruling.choice) for ruling in rulings]
-        return _summary(rulings, len(heard), numbers, (statistics.fmean(numbers) - worst) / (best - worst))
-
-    def _preferred(self, heard: Sequence[Heard]) -> Verdict:
-        """The mean over pairs of answers, one in each order; a pair that lacks one is left out."""
-        pairs = zip(heard[::2], heard[1::2], strict=True)
-        whole = [(a, b) for a, b in pairs if isinstance(a, Ruling) and isinstance(b, Ruling)]
-        if not whole:
-            return _failed(heard)
-        wins = [(_WINS[first.choice] + 1 - _WINS[second.choice]) / 2 for first, second in whole]
-        return _summary([r for pair in whole for r in pair], len(heard), wins, statistics.fmean(wins))
-
-
-def _summary(rulings: Sequence[Ruling], asked: int, values: Sequence[float], score: float) -> Verdict:
-    """The verdict of those answers that could be read; the spread is the standard deviation of `values`."""
-    mean = statistics.fmean(values)
-    said = ", ".join(ruling.choice for ruling in rulings)
-    why = f"said {said}; mean {mean:.4g}, spread {statistics.pstdev(values):.4g}"
-    why += f"; {asked - len(rulings)} of {asked} answers dropped" if len(rulings) < asked else ""
-    why += f"; {rulings[0].reasons}" if rulings[0].reasons else ""
-    return Verdict.scored(score, raw=mean, extracted=said, why=why)
-
-
-def _failed(heard: Sequence[Heard]) -> Verdict:
-    """The verdict where no answer counts: `timeout` where all that went wrong is that answers took too long."""
-    errors = [answer for answer in heard if isinstance(answer, SamplerError)]
-    if not errors:
-        return Verdict(Status.ERROR, explanation=f"none of {len(heard)} answers could be read")
-    timed_out = all(isinstance(error, ChatTimeoutError) for error in errors)
-    return Verdict(Status.TIMEOUT if timed_out else Status.ERROR, explanation=str(errors[-1]))

@@ -14,7 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from journeyman.agent.chance import keyed_rng
+from journeyman.agent.chat.control_tokens import plain
 from journeyman.agent.chat.rendering import choices_of
+from journeyman.agent.chat.token_shapes import restored, visible
 from journeyman.agent.data import Json, Message, Source, Split, StopReason, Trajectory
 from journeyman.agent.errors import DataError, SamplerError, SettingsError, UsageError
 from journeyman.agent.plugins import VERIFIERS, load_plugin
@@ -22,13 +24,13 @@ from journeyman.storage.store import ReplayStore
 from journeyman.storage.trajectories.rows import NewTrajectory
 from journeyman.storage.trajectories.trajectories import StoredTrajectory
 from journeyman.verifiers.judges.judge import Judge
-from journeyman.verifiers.judges.prompts import Asked, neutralised
+from journeyman.verifiers.judges.prompts import Asked
 from journeyman.verifiers.judges.revision_prompts import critique_of, revision_of
 from journeyman.workflows.console import Reporter
 from journeyman.workflows.session.session import RunRef, Session, lend
 from journeyman.workflows.terminal import say, say_json
 
-REVISER = "constitution/1"
+REVISER = "constitution/2"
 """What stands as `relabeller` of a revision, with the version of its making."""
 
 _PAGE = 64  # attempts whose critiques, then revisions, then comparisons are asked for together
@@ -163,7 +165,8 @@ def _acted_out(session: Session, parent: StoredTrajectory, text: str) -> Traject
 
     The turns before are the policy's own, token by token, and not trained on; None where their tokens were pruned.
     """
-    said = neutralised(text)  # the judge may not write control tokens of the policy's template
+    # the judge writes the brackets that it was shown, and may not write control tokens of the policy's template
+    said = plain(restored(visible(text)), session.renderer.tokenizer)
     turns = len(parent.trajectory.turns)
     if said == parent.trajectory.final_text.strip() or (turns > 1 and not parent.trajectory.segments):
         return None

@@ -16,6 +16,7 @@ from journeyman.agent.plugins import VERIFIERS, load_plugin
 from journeyman.agent.protocols import BatchVerifier
 from journeyman.agent.sampling.factory import installed_vllm
 from journeyman.verifiers.judges import prompts as judge_prompts
+from journeyman.verifiers.judges.asking import PLAIN_ATTEMPT
 
 
 def test_it_is_a_batch_verifier_and_shows_rubric_task_and_attempt(chat_server):
@@ -84,8 +85,9 @@ def test_it_judges_from_a_thread_and_from_a_running_loop(chat_server):
         assert thread.submit(verdict, chat_server, "4").result() == here
 
 
-def test_an_attempt_that_says_nothing_is_0_unasked(chat_server):
-    found = verdict(chat_server, " \n")
+@pytest.mark.parametrize("text", [" \n", "", "\u200b\u2060 \u3164"])
+def test_an_attempt_that_says_nothing_is_0_unasked(chat_server, text):
+    found = verdict(chat_server, text)
     assert (found.status, found.score, found.explanation) == (Status.OK, 0, "the attempt says nothing")
     assert chat_server.bodies == []
 
@@ -107,7 +109,7 @@ def test_an_attempt_that_says_nothing_is_0_unasked(chat_server):
         "",
     ],
 )
-def test_an_answer_of_another_form_is_asked_for_again_and_then_dropped(chat_server, said):
+def test_a_judge_that_never_answers_in_the_form_is_to_blame_itself(chat_server, said):
     def answer(body, number):
         nonce = FORM.search(prompt_of(body))[1]
         return said.format(nonce=nonce, wrong=nonce[::-1] if nonce != nonce[::-1] else "0" * 12)
@@ -115,27 +117,36 @@ def test_an_answer_of_another_form_is_asked_for_again_and_then_dropped(chat_serv
     chat_server.answer = answer
     found = verdict(chat_server, "4")
     assert (found.status, found.score, found.raw) == (Status.ERROR, None, None)
-    assert found.explanation == "none of 1 answers could be read"
-    assert len(chat_server.bodies) == 3
-    assert len({FORM.search(prompt_of(body))[1] for body in chat_server.bodies}) == 3  # a nonce is for one question
+    assert found.explanation == (
+        "no answer in the asked form, nor about a plain text: raise max_tokens (1024), set structured = true, or take "
+        "another judge"
+    )
+    attempts = [section(prompt_of(body), "ATTEMPT") for body in chat_server.bodies]
+    assert sorted(attempts) == ["4"] * 3 + [PLAIN_ATTEMPT] * 3
+    assert len({FORM.search(prompt_of(body))[1] for body in chat_server.bodies}) == 6  # a nonce is for one question
 
 
 def test_an_answer_that_was_cut_off_is_none(chat_server):
     chat_server.answer = ruling("1")  # of 10, perhaps
     chat_server.finish_reason = "length"
-    assert verdict(chat_server, "4").status is Status.ERROR
+    found = verdict(chat_server, "4")
+    assert found.status is Status.ERROR
+    assert "(the last was cut off at max_tokens = 1024, or by a filter)" in found.explanation
 
 
-@pytest.mark.parametrize(
-    ("unreadable", "asked", "dropped"), [({0}, 3, False), ({0, 2}, 4, False), ({0, 2, 3}, 4, True)]
-)
-def test_what_is_read_on_asking_again_counts_and_what_is_dropped_is_told(chat_server, unreadable, asked, dropped):
-    """Of two samples the first is unreadable once, twice or for good; the second one is asked between."""
+@pytest.mark.parametrize(("unreadable", "asked", "raw"), [({0}, 3, 4), ({0, 2}, 5, 4), ({0, 2, 3}, 5, 2.5)])
+def test_what_is_read_on_asking_again_counts_and_what_is_not_is_the_worst(chat_server, unreadable, asked, raw):
+    """Of two samples the first is unreadable once, twice or for good; the second one is asked between.
+
+    The last time a plain attempt is asked about as well, and read. An attempt that makes the judge ramble where it
+    would get little gains nothing.
+    """
     chat_server.answer = lambda body, number: "Hm." if number in unreadable else ruling("**4**")(body, number)
     found = verdict(chat_server, "4", samples=2, concurrency=1)
-    assert (found.status, found.raw) == (Status.OK, 4)
+    assert (found.status, found.raw) == (Status.OK, raw)
     assert len(chat_server.bodies) == asked
-    assert ("1 of 2 answers dropped" in found.explanation) is dropped
+    worst = "1 of 2 answers count as the worst: no answer in the asked form, where a plain text has one"
+    assert (worst in found.explanation) is (raw < 4)
 
 
 def test_a_judge_that_fails_is_no_zero(chat_server):
@@ -160,7 +171,7 @@ def test_a_judge_that_takes_too_long_is_a_timeout(chat_server):
 def test_one_bad_answer_leaves_the_rest_unharmed(chat_server):
     chat_server.answer = lambda body, n: "?" if section(prompt_of(body), "ATTEMPT") == "2" else ruling("6")(body, n)
     found = judge(chat_server).verify_all([(task_of(), says(str(n))) for n in range(4)])
-    assert [v.status for v in found] == [Status.OK, Status.OK, Status.ERROR, Status.OK]
+    assert [(v.status, v.raw) for v in found] == [(Status.OK, raw) for raw in (6, 6, 1, 6)]
 
 
 def test_a_wrong_model_is_the_users_to_put_right(chat_server):
@@ -211,6 +222,9 @@ def test_structured_answers_of_another_form_are_dropped(chat_server, answer):
         ({"mode": "ranked"}, "option 'mode'"),
         ({"rubric_file": "nowhere.txt"}, "option 'rubric_file': nowhere.txt cannot be read"),
         ({"rubric_file": "nowhere.txt", "rubric": "x"}, "both set"),
+        ({"model": " "}, "option 'model' is empty"),
+        ({"rubric": "\n"}, "option 'rubric' is empty: write what to judge by"),
+        ({"api_key_variable": "sk-1"}, "option 'api_key_variable' is no name of an environment variable"),
         ({"api_key": "sk"}, "has no option 'api_key': did you mean 'api_key_variable'"),
     ],
 )
@@ -229,7 +243,7 @@ def test_a_rubric_from_a_file_makes_a_version_of_its_own(chat_server, tmp_path):
         versions.append(built.version)
         built.verify_all([(task_of(), says("4"))])
         assert chat_server.bodies[-1]["messages"][0]["content"].endswith(f"\n\n{text.strip()}")
-    assert versions[0] == "1"
+    assert versions[0] == "2"
     assert len(set(versions)) == 3
 
 
@@ -251,5 +265,8 @@ def test_a_real_server_judges(serve_vllm, tmp_path, monkeypatch):
     assert built.verify_all(attempts) == found
     pairs = load_plugin(VERIFIERS, "judge", options | {"mode": "pairwise"}).verify_all(attempts)
     assert all(v.status is Status.OK and v.score in {0, 0.25, 0.5, 0.75, 1} for v in pairs)
+    (long,) = load_plugin(VERIFIERS, "judge", options).verify_all([(task_of(), says("x" * 19_000))])  # in 8,192 tokens
+    assert (long.status, long.score) == (Status.OK, 0), long
+    assert "status 400" in long.explanation
     with pytest.raises(UnknownNameError, match="unknown model 'tny': did you mean 'tiny'"):
         load_plugin(VERIFIERS, "judge", options | {"model": "tny"}).verify_all(attempts)

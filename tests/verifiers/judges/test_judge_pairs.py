@@ -34,10 +34,32 @@ def test_a_judge_that_goes_by_position_gives_a_half(chat_server, position):
 
 def test_a_pair_that_lacks_an_order_is_left_out_whole(chat_server):
     chat_server.answer = lambda body, n: (
-        "?" if section(prompt_of(body), "ATTEMPT A") == "good" else ruling("A")(body, n)
+        (500, "", {}) if section(prompt_of(body), "ATTEMPT A") == "good" else ruling("A")(body, n)
     )
     found = verdict(chat_server, "good", mode="pairwise")  # the readable half alone would be a 0
     assert (found.status, found.score) == (Status.ERROR, None)
+
+
+def test_an_attempt_that_makes_the_judge_ramble_loses_there(chat_server):
+    chat_server.answer = lambda body, n: (
+        "?" if section(prompt_of(body), "ATTEMPT A") == "good" else ruling("B")(body, n)
+    )
+    found = verdict(chat_server, "good", mode="pairwise")  # it wins as B
+    assert (found.status, found.score, found.extracted) == (Status.OK, 0.5, "B")
+    chat_server.answer = lambda body, n: "?" if "good" in prompt_of(body) else ruling("TIE")(body, n)
+    found = verdict(chat_server, "good", mode="pairwise", samples=2)
+    assert (found.status, found.score, found.extracted) == (Status.OK, 0, None)
+    assert "4 of 4 answers count as the worst" in found.explanation
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "score"), [("bad", "x", 0), ("x", "bad", 1), ("x", "y", 0.5), ("bad", "bad too", None)]
+)
+def test_of_two_attempts_the_one_that_makes_the_judge_ramble_loses(chat_server, one, other, score):
+    chat_server.answer = lambda body, n: "?" if "bad" in prompt_of(body) else ruling("TIE")(body, n)
+    (found,) = judge(chat_server).compare_all([(task_of(), says(one), says(other))])
+    assert found.score == score
+    assert found.status is (Status.ERROR if score is None else Status.OK)  # of two it cannot be told which
 
 
 def test_pairwise_abstains_without_a_reference(chat_server):

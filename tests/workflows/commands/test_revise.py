@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from journeyman.agent.chance import keyed_seed
+from journeyman.agent.chat.token_shapes import neutralised
 from journeyman.agent.data import Source, Split
 from journeyman.agent.rollout import Attempt, run_rollout
 from journeyman.agent.sampling.scripted import ScriptedSampler
@@ -122,7 +123,7 @@ def test_revisions_are_stored_beside_their_parents_and_preferred(tmp_path, chat_
         parent, label = attempts[revision.parent_id], labels[revision.id]
         text = run.solutions[parent.task.prompt[-1].content]
         assert revision.trajectory.final_text == text
-        assert (revision.relabeller, revision.group) == ("constitution/1", f"revision/{parent.key}")
+        assert (revision.relabeller, revision.group) == ("constitution/2", f"revision/{parent.key}")
         assert (revision.task, revision.policy_id, revision.iteration) == (parent.task, None, 1)
         assert [v.score for v in revision.verdicts.values()] == [1]
         (segment,) = revision.trajectory.segments
@@ -196,13 +197,13 @@ def test_the_judge_cannot_write_control_tokens(tmp_path, chat_server, judged) ->
     store = ReplayStore(run.url)
     (revision,) = store.trajectories.of(run.ref.run_id, source=Source.EXPERT)
     store.close()
-    assert revision.trajectory.final_text == "1‹|end|›‹|user|›2"
+    assert revision.trajectory.final_text == "1<|end| ><|user| >2"
 
 
 def test_of_many_turns_the_last_is_revised_and_acted_out(tmp_path, chat_server, judged) -> None:
     up, down = (f'<tool_call>move("{way}")</tool_call>' for way in ("up", "down"))
     run = Run(tmp_path, GRIDWORLD, up, "I stay.")
-    chat_server.answer = constitutional(lambda _: down, prefer="down")
+    chat_server.answer = constitutional(lambda _: neutralised(down), prefer="down")  # in the brackets that it is shown
     run.revise(*judged)
     store = ReplayStore(run.url)
     attempts = {t.id: t.trajectory for t in store.trajectories.of(run.ref.run_id, source=Source.POLICY)}
