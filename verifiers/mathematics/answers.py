@@ -68,7 +68,7 @@ class MathAnswer:
 
     where: Literal["auto", "marked", "boxed", "last"] = "auto"
     name: ClassVar[str] = "math"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def verify(self, task: Task, trajectory: Trajectory) -> Verdict:
         """Raises ValueError where the goal cannot be read; abstains where there is none."""
