@@ -89,10 +89,11 @@ def _parsed(plain: str) -> list[Any]:
     """What math-verify reads; empty where it reads nothing but the text itself."""
     import logging
 
-    from math_verify import parse
+    from math_verify import LatexExtractionConfig, parse
 
     logging.getLogger("math_verify").setLevel(logging.CRITICAL)  # it tells of each text that it cannot read
-    found = parse(f"${plain}$", parsing_timeout=_seconds())
+    # as LaTeX alone: what it takes for plain expressions it hands to SymPy's parser, which evaluates
+    found = parse(f"${plain}$", [LatexExtractionConfig()], parsing_timeout=_seconds())
     return found if any(not isinstance(part, str) for part in found) else []
 
 
