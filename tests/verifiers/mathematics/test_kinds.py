@@ -57,16 +57,14 @@ def test_the_verdict_says_who_judged(gold, answer, score, who):
     ("gold", "answer"),
     [
         (r"\sum_{k=1}^{3} k", r"\sum_{k=1}^{3} j"),
-        (r"x \equiv 3 \pmod{5}", r"x \equiv 3 \pmod{7}"),
         (r"\lim_{x \to 0} f(x)", r"\lim_{x \to 1} f(x)"),
         (r"\int_0^1 f(x) dx", r"\int_0^1 g(x) dx"),
         (r"\prod_{k=1}^{n} a_k", r"\prod_{k=1}^{n} b_k"),
-        (r"\forall x > 0", r"\forall x < 0"),
     ],
 )
 def test_what_math_verify_has_not_seen_whole_is_not_believed(gold, answer):
     verdict = judge(gold, f"\\boxed{{{answer}}}")
-    assert verdict.score in {0, None}
+    assert verdict.score == 0
 
 
 def test_a_goal_that_nobody_reads_is_an_error_unless_the_same_text_is_given():

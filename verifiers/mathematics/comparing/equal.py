@@ -14,7 +14,7 @@ from journeyman.verifiers.mathematics.comparing.sets import as_reals, same_reals
 from journeyman.verifiers.mathematics.comparing.settled import LISTS, any_integers, settled
 from journeyman.verifiers.mathematics.comparing.values import same_value
 from journeyman.verifiers.mathematics.reading.clock import same_time
-from journeyman.verifiers.mathematics.reading.nodes import Node, number, symbols, told
+from journeyman.verifiers.mathematics.reading.nodes import Node, minus, number, quotient, symbols, told
 from journeyman.verifiers.mathematics.reading.read import Reading, read
 from journeyman.verifiers.mathematics.reading.tokens import Unreadable
 
@@ -142,7 +142,19 @@ def _same(gold: Reading, answer: Reading) -> bool:  # noqa: PLR0911 - one return
         return len(a.args) == len(b.args) and all(map(_same_nodes, a.args, b.args))
     if a.op == b.op == "ratio":
         return _same_ratio(a, b)
+    if a.op == b.op == "congruent":
+        return _same_congruence(a, b)
     return _same_solutions(a, b)
+
+
+def _same_congruence(a: Node, b: Node) -> bool:
+    """The same left side and modulus, and residues that differ by a multiple of it."""
+    if not (same_value(a.args[0], b.args[0]) and same_value(a.args[2], b.args[2])):
+        return False
+    try:
+        return exact(quotient(minus(a.args[1], b.args[1]), a.args[2]), {}).denominator == 1
+    except (NotExact, KeyError):
+        return same_value(a.args[1], b.args[1])
 
 
 _VALUES = frozenset(

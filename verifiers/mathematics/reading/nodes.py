@@ -8,6 +8,7 @@ The tree's nodes, by `op` (arguments in `args`, what is no node in `value`):
     relation a b ... (value: the signs), builder a, all a ..., any a ..., list a ...
     matrix (value: the number of columns), determinant, transpose, ratio a b
     apply a ... (value: a function nobody knows), based a (value: the base it was written in), field (value: "Z", ...)
+    congruent a b modulus, measure a (value: its unit), time, approx a b ...
 """
 
 from __future__ import annotations

@@ -35,7 +35,17 @@ class _Reader(Commands):
         while sign := self.take(*RELATIONS):
             signs.append(RELATIONS[sign])
             parts.append(self.united())
-        return Node("relation", tuple(parts), tuple(signs)) if signs else parts[0]
+        if self.take("\\pmod"):
+            return self.congruent(parts, signs)
+        plain = tuple("=" if sign == "≡" else sign for sign in signs)
+        return Node("relation", tuple(parts), plain) if signs else parts[0]
+
+    def congruent(self, parts: list[Node], signs: list[str]) -> Node:
+        """The rest of `x = 3 (mod 5)`."""
+        modulus = self.group()
+        if len(parts) != 2 or not {"=", "≡"}.issuperset(signs):
+            raise Unreadable("a modulus without one congruence")
+        return Node("congruent", (*parts, modulus))
 
     def united(self) -> Node:
         node = self.ratio()

@@ -72,6 +72,7 @@ _PLAIN = (
     (re.compile(r"(?<=[0-9])\s*(?:x|\\times)\s*(?=10\s?\^)"), "*"),
     (re.compile(r"(?<=[\])])\s*U\s*(?=[\[(])"), r"\\cup "),
     (re.compile(r"\(([0-9A-Z.]+)\)_\s?\{?([0-9]{1,2})\}?"), r"\1_{\2}"),  # (110)_2
+    (re.compile(r"\(?\s*(?:\\[bp]?mod|\bmod)\b\s*\{?\s*(\w+)\s*\}?\s*\)?"), r" \\pmod{\1}"),
     (re.compile(r"\s+(?=[_^])"), ""),
     (re.compile(r"\b(?:np|numpy|math|sympy)\."), ""),
     (re.compile(r"([0-9.]+)°\s*([0-9.]+)'(?!')(?:\s*([0-9.]+)(?:''|\"))?"), lambda m: _degrees(*m.groups())),

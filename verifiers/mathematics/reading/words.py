@@ -47,13 +47,13 @@ CONSTANTS = {
 RELATIONS = {
     "=": "=", "<": "<", ">": ">", "<=": "<=", ">=": ">=", "!=": "!=", "\\le": "<=", "\\leq": "<=", "\\leqslant": "<=",
     "\\ge": ">=", "\\geq": ">=", "\\geqslant": ">=", "\\lt": "<", "\\gt": ">", "\\ne": "!=", "\\neq": "!=",
-    "\\in": "in", "\\approx": "~", "\\simeq": "~", "\\doteq": "~",
+    "\\in": "in", "\\approx": "~", "\\simeq": "~", "\\doteq": "~", "\\equiv": "≡",
 }  # fmt: skip
 JOINTS = {",": "list", ";": "list", "\\and": "all", "\\land": "all", "\\or": "any", "\\lor": "any"}
 SET_SIGNS = {"\\cup": "union", "\\cap": "intersection", "\\setminus": "minus", "\\backslash": "minus"}
 CLOSERS = {"(": ")]", "[": "])", "{": "}", "\\{": "\\}", "\\langle": "\\rangle", "\\lfloor": "\\rfloor"}
 CLOSERS |= {"\\lceil": "\\rceil", "\\lvert": "\\rvert"}
-NO_FACTORS = {*RELATIONS, *JOINTS, *SET_SIGNS, "\\pm", "\\mp", "\\cdot", "\\times", "\\ast", "\\div", "\\mid"}
+NO_FACTORS = {*RELATIONS, *JOINTS, *SET_SIGNS, "\\pm", "\\mp", "\\cdot", "\\times", "\\ast", "\\div", "\\mid", "\\pmod"}
 ENDS = frozenset([")", "]", "}", "\\}", "\\rangle", "\\rfloor", "\\rceil", "\\rvert", "&", "\\\\", "\\end"])
 
 
