@@ -1,4 +1,4 @@
-"""Kinds of answers and gold answers that were judged wrongly once, several of each: what is right, and what is near it."""
+"""Kinds of answers and gold answers that were judged wrongly once, several of each, and what is near to them."""
 
 import json
 from pathlib import Path
