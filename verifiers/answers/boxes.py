@@ -1,0 +1,104 @@
+r"""The answer in the last `\boxed{}` of a text, or in several that are joined."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from journeyman.verifiers.answers.doubts import bounded, denied
+
+_BOX = re.compile(r"\\(?:boxed|fbox)\s?\{")
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+MAX_BETWEEN = 120
+"""Characters between two boxes that can be one answer."""
+_WRAPPED = re.compile(r"\\(?:text|textbf|textrm|mathrm|mbox|hbox)\s?\{([^{}]*)\}")
+_SPACE = re.compile(r"\\q?quad(?![A-Za-z])|\\newline(?![A-Za-z])|\\\\|\\[,;:! ()\[\]]|[\s$~&*]+")
+_LABEL = re.compile(r"([A-Za-z](?:_\{?\w{1,4}\}?|'{1,2})?(?:\([A-Za-z]\))?)\s?=\s?$")
+_JOINT = re.compile(
+    r"\s?(?:(?!is\b|was\b|not\b|then\b|but\b|so\b|if\b|that\b)[A-Za-z]{2,20}\s|(?:for |in )?part \(?[a-z]\)? ?){0,2}"
+    r"(?:[,;]\s?)?(?P<word>and also|as well as|and/or|and|or|[,;])\s?(?:and\s?|or\s?|also\s?)?"
+    r"(?P<label>[A-Za-z](?:_\{?\w{1,4}\}?|'{1,2})?(?:\([A-Za-z]\))?\s?=\s?)?"
+)
+_OPERATED = re.compile(
+    r"\s?(?:[-−–+*/^<>]|\\(?:cdot|times|div|leq?|geq?|lt|gt|pm)(?![A-Za-z])|to|through|until|vs\.?)\s?"
+)
+_MINUS = re.compile(r"(?:[=($\[]|\\[(\[]|^)\s*[-−]\s*$")
+
+
+@dataclass(frozen=True)
+class Box:
+    """Where it begins and ends, and what is in it."""
+
+    start: int
+    end: int
+    inside: str
+
+
+def boxed(text: str) -> tuple[int, str] | None:
+    """Where the last box begins and the answer in it; empty where that is unclear or denied. None without a box."""
+    boxes = list(_boxes(text))
+    if not boxes:
+        return None
+    group, joints = [boxes[-1]], list[re.Match[str]]()
+    for box in boxes[-2::-1]:
+        between = _between(text, box, group[0])
+        joint = _JOINT.fullmatch(between)
+        if _OPERATED.fullmatch(between):
+            return boxes[-1].start, ""
+        if joint is None:
+            break
+        group.insert(0, box)
+        joints.insert(0, joint)
+    before, after = text[: group[0].start], text[boxes[-1].end :]
+    if denied(text[: boxes[-1].start], after) or (len(group) > 1 and (bounded(before) or denied(before))):
+        return boxes[-1].start, ""
+    return boxes[-1].start, _joined(before, group, joints)
+
+
+def _joined(before: str, group: list[Box], joints: list[re.Match[str]]) -> str:
+    """The boxes' contents as one; each behind its label where those differ ("x = 2, y = 3")."""
+    if len(group) == 1:
+        return ("-" if _MINUS.search(before[-20:]) else "") + group[0].inside
+    first = _LABEL.search(_smooth(before[-60:]))
+    labels = [first[1] if first else "", *((joint["label"] or "").strip(" =") for joint in joints)]
+    named = len(set(labels) - {""}) > 1
+    parts = [
+        f"{label} = {box.inside}" if named and label else box.inside for label, box in zip(labels, group, strict=True)
+    ]
+    answer = parts[0]
+    for joint, part in zip(joints, parts[1:], strict=True):
+        answer += (" or " if "or" in joint["word"] else ", ") + part
+    return answer
+
+
+def _between(text: str, box: Box, after: Box) -> str:
+    between = text[box.end : after.start]
+    return _smooth(between) if len(between) <= MAX_BETWEEN else "."
+
+
+def _smooth(text: str) -> str:
+    """The text without what only sets it: dollars, LaTeX's spaces and its commands for words."""
+    return " ".join(_SPACE.sub(" ", _WRAPPED.sub(r" \1 ", text)).split(" ")).strip()
+
+
+def _boxes(text: str) -> Iterator[Box]:
+    """The outermost boxes; one that is never closed is empty."""
+    at = 0
+    while match := _BOX.search(text, at):
+        at = _closing(text, match.end())
+        inside = text[match.end() : at - 1] if at else ""
+        if inner := _BOX.match(inside.strip()):  # a box in a box
+            inside = inside.strip()[inner.end() : -1]
+        yield Box(match.start(), at or len(text), inside)
+        at = at or len(text)
+
+
+def _closing(text: str, at: int) -> int:
+    """The place after the brace that closes the one before `at`; 0 where there is none."""
+    depth = 1
+    for match in _BRACE.finditer(text, at):
+        depth += {"{": 1, "}": -1}.get(match[0], 0)
+        if depth == 0:
+            return match.end()
+    return 0
