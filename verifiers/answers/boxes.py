@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from journeyman.verifiers.answers.doubts import bounded, denied
+from journeyman.verifiers.answers.doubts import bounded, contradicted, denied
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s?\{")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
@@ -21,7 +21,8 @@ _JOINT = re.compile(
     r"(?P<label>[A-Za-z](?:_\{?\w{1,4}\}?|'{1,2})?(?:\([A-Za-z]\))?\s?=\s?)?"
 )
 _OPERATED = re.compile(
-    r"\s?(?:[-−–+*/^<>]|\\(?:cdot|times|div|leq?|geq?|lt|gt|pm)(?![A-Za-z])|to|through|until|vs\.?)\s?"
+    r"\s?(?:[-−–+*/^<>:]|\\(?:cdot|times|div|leq?|geq?|lt|gt|pm)(?![A-Za-z])|to|through|until|vs\.?)\s?"
+    r"(?:[A-Za-z]\s?(?:[<>]|\\(?:leq?|geq?|lt|gt)(?![A-Za-z]))\s?)?"
 )
 _MINUS = re.compile(r"(?:[=($\[]|\\[(\[]|^)\s*[-−]\s*$")
 
@@ -50,10 +51,11 @@ def boxed(text: str) -> tuple[int, str] | None:
             break
         group.insert(0, box)
         joints.insert(0, joint)
-    before, after = text[: group[0].start], text[boxes[-1].end :]
-    if denied(text[: boxes[-1].start], after) or (len(group) > 1 and (bounded(before) or denied(before))):
-        return boxes[-1].start, ""
-    return boxes[-1].start, _joined(before, group, joints)
+    last, before, after = boxes[-1], text[: group[0].start], text[boxes[-1].end :]
+    unclear = denied(text[: last.start], after) or contradicted(after)
+    if unclear or (len(group) > 1 and (bounded(before) or denied(before))):
+        return last.start, ""
+    return last.start, _joined(before, group, joints)
 
 
 def _joined(before: str, group: list[Box], joints: list[re.Match[str]]) -> str:
@@ -62,7 +64,7 @@ def _joined(before: str, group: list[Box], joints: list[re.Match[str]]) -> str:
         return ("-" if _MINUS.search(before[-20:]) else "") + group[0].inside
     first = _LABEL.search(_smooth(before[-60:]))
     labels = [first[1] if first else "", *((joint["label"] or "").strip(" =") for joint in joints)]
-    named = len(set(labels) - {""}) > 1
+    named = len({label.partition("_")[0] for label in labels} - {""}) > 1  # x_1 and x_2 are two values of one
     parts = [
         f"{label} = {box.inside}" if named and label else box.inside for label, box in zip(labels, group, strict=True)
     ]
@@ -79,7 +81,7 @@ def _between(text: str, box: Box, after: Box) -> str:
 
 def _smooth(text: str) -> str:
     """The text without what only sets it: dollars, LaTeX's spaces and its commands for words."""
-    return " ".join(_SPACE.sub(" ", _WRAPPED.sub(r" \1 ", text)).split(" ")).strip()
+    return " ".join(_SPACE.sub(" ", _WRAPPED.sub(r" \1 ", text)).split())
 
 
 def _boxes(text: str) -> Iterator[Box]:

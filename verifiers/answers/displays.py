@@ -12,12 +12,12 @@ _ENVIRONMENTS = (
     "align|aligned|alignat|alignedat|equation|gather|gathered|split|multline|eqnarray|flalign|displaymath|math"
 )
 _EDGE = re.compile(
-    rf"(?<!\\)\\(?P<open>\[)|(?<!\\)\\(?P<close>\])|(?P<dollars>\$\$)|\\begin\s?\{{(?P<begin>{_ENVIRONMENTS})\*?\}}|"
+    rf"(?<!\\)\\(?P<open>[\[(])|(?<!\\)\\(?P<close>[\])])|(?P<dollars>\$\$)|\\begin\s?\{{(?P<begin>{_ENVIRONMENTS})\*?\}}|"
     rf"\\end\s?\{{(?P<end>{_ENVIRONMENTS})\*?\}}"
 )
 _FRAME = re.compile(
     rf"\\(?:begin|end)\s?\{{(?:{_ENVIRONMENTS})\*?\}}(?:\{{[0-9]\}}|\[[tbc]\])?|\\(?:label|tag)\*?\s?\{{[^{{}}\n]{{0,80}}\}}|"
-    r"\\(?:notag|nonumber|displaystyle)(?![A-Za-z])|(?<!\\)\\[\[\]]|\$\$"
+    r"\\(?:notag|nonumber|displaystyle)(?![A-Za-z])|(?<!\\)\\[\[\]()]|\$\$"
 )
 _ROWS = re.compile(r"\\begin\b|\\end\b|\\\\(?:\[[0-9.]{1,5}\s?[a-z]{2}\])?|\\.|[{}&]", re.DOTALL)
 _LEAD = re.compile(
@@ -38,7 +38,7 @@ def level(text: str) -> str:
     opened: list[tuple[str, int]] = []
     for edge in _EDGE.finditer(text):
         kind, name = edge.lastgroup, edge[edge.lastgroup or 0]
-        closes = {"close": "[", "end": name, "dollars": "$$"}.get(kind or "")
+        closes = {"close": "[" if name == "]" else "(", "end": name, "dollars": "$$"}.get(kind or "")
         if closes and opened and opened[-1][0] == closes:
             start = opened.pop()[1]
             if not opened:
@@ -46,7 +46,7 @@ def level(text: str) -> str:
                 parts += [text[at:start], block if _plain(block) else rf"\[{last_value(block)}\]"]
                 at = edge.end()
         elif kind in {"open", "begin"} or (kind == "dollars" and not opened):
-            opened.append(("[" if kind == "open" else name, edge.start()))
+            opened.append((name, edge.start()))
     return "".join([*parts, text[at:]])
 
 

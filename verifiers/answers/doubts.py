@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 _DOUBT = (
-    r"unlikely|doubt\w*|guess\w*|maybe|perhaps|possibly|probably|might|impossible|never|unsure|neither|nor|suppose|assume|"
+    r"unlikely|doubt\w*|guess\w*|maybe|perhaps|possibly|probably|might|impossible|never|unsure|neither|nor|"
+    r"suppose|assume|no one|nobody|"
     r"(?:wrong|incorrect|false)(?=\s*:|\s+(?:that|answer|result|value|choice|option|number)\b)"
 )
 _HEDGE = re.compile(
@@ -13,7 +14,9 @@ _HEDGE = re.compile(
     re.IGNORECASE,
 )
 _DENIED = re.compile(
-    rf"\b(?:{_DOUBT})|(?:\bnot|n't|\bcannot)\s*(?::|\b(?:be|equal|true|sure|certain|clear|think|believe|say|know|my)\b)|"
+    rf"\b(?:{_DOUBT})|(?:\bnot|n't|\bcannot)\s*(?::|\b(?:be|equal|true|sure|certain|clear|think|believe|say|know|my|"
+    r"convinced|known|claim|mean|confident|necessarily|proven|agree|the case)\b)|"
+    r"(?:\bnot|n't|\bcannot)\b.*\bthat\b|\bor\s+(?:it|this|that|else|\$?[a-z]\$?)\s+(?:is|was|equals)\b|"
     r"(?:\bnot|n't|\bcannot)(?:\s+\w+)?[\s$\\(\[]*$",
     re.IGNORECASE,
 )
@@ -29,15 +32,28 @@ _TAKEN_BACK = re.compile(
     r"(?:wrong|incorrect|mistaken|false|a mistake|not\s+(?:right|correct|true|the answer))"
     r"|(?:that|this|it)\s+(?:isn't|wasn't)\s+(?:right|correct|true|the answer)"
     r"|(?:i|we)(?:'ve|\s+have)?\s+(?:just\s+)?made\s+an?\s+(?:\w+\s+)?(?:mistake|error|slip)"
-    r"|scratch that|strike that)\b(?!\s*:|\s+(?:answer|value|result|choice|option|number)\b)",
+    r"|scratch that|strike that)\b(?!\s*:|\s+(?:that|to|for|when|if|unless|in|as|answer|value|result|choice|option|number)\b)",
     re.IGNORECASE,
 )
+
+_NO = re.compile(r"[\s$.)\]\\}*]*(?:no(?:\s+wait)?[,.!;]|no wait\b|scratch\b|correction\b)", re.IGNORECASE)
+_SECOND_THOUGHT = re.compile(rf"{_NO.pattern}|[\s*]*(?:wait|oops|sorry|actually|hold on)\b", re.IGNORECASE)
 
 
 def denied(before: str, after: str = "") -> bool:
     """Whether the words right before a value (of the same clause) or right after it deny or doubt it."""
     clause = re.split(r"[,;.!?\n]", before[-200:])[-1]
     return bool(_DENIED.search(clause) or _REVOKED.match(after[:200]))
+
+
+def contradicted(after: str) -> bool:
+    """Whether what follows a value begins with "No,"."""
+    return _NO.match(after[:200]) is not None
+
+
+def reconsidered(after: str) -> bool:
+    """Whether what follows a sentence begins with "No,", "Wait" or "Actually"."""
+    return _SECOND_THOUGHT.match(after[:200]) is not None
 
 
 def bounded(before: str) -> bool:

@@ -1,8 +1,8 @@
 r"""Where the final answer stands in a model's text.
 
 First what the model says is taken (spoken.py), and what it did not take back (doubts.py). Then, in this order: the
-last of its marks (`#### 42`, a heading that points to the answer, `<answer>` tags, `\boxed{}`), what follows the last
-"answer is" or "answer:", the last line.
+last of its marks (`#### 42`, a heading that points to the answer, "final answer: 42", `<answer>` tags, `\boxed{}`),
+what follows the last "answer is" or "answer:", the last line.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from typing import Literal
 
 from journeyman.verifiers.answers.boxes import boxed
 from journeyman.verifiers.answers.displays import last_value, level
-from journeyman.verifiers.answers.doubts import denied, kept
-from journeyman.verifiers.answers.headings import headed
+from journeyman.verifiers.answers.doubts import denied, hedged, kept, reconsidered
+from journeyman.verifiers.answers.headings import announces, headed
 from journeyman.verifiers.answers.spoken import spoken
 
+MAX_ANSWER = 1_000
+"""Characters of an answer; a longer one is not read."""
 Where = Literal["auto", "marked", "boxed", "last"]
 """What counts: what a `####` marks, the last box, the last line, or the first of these (and more) that the text has."""
 
@@ -30,9 +32,10 @@ _CLOSE = re.compile(
 _ANCHOR = re.compile(
     r"\b(?:answers?|(?:(?:correct|right|best|final|appropriate|true|my|our|the)\s+)(?:choice|option)|"
     r"(?:correct|right|best)\s+(?:choices|options))\b"
-    r"[^.:\n]{0,40}?(?:\b(?:is|are|equals|(?:must|should|has to)\s+be)\b|:)[:*\s]{0,8}",
+    r"[^.:\n]{0,40}?(?:\b(?:is(?:n't)?|are(?:n't)?|equals|(?:must|should|has to)\s+be)\b|:)[:*\s]{0,8}",
     re.IGNORECASE,
 )
+_FINAL = re.compile(r"\bfinal\s+answers?\b[^.:\n]{0,20}?(?:\b(?:is|are)\b|:)[:*\s]{0,8}", re.IGNORECASE)
 _NO_VALUE = re.compile(
     r"(?:therefore|thus|then|also)?\s*(?:given|obtained|found|computed|calculated|derived|determined|verified|confirmed|"
     r"correct|right|unique|clear|obvious|shown|stated|below|above|expressed|required|expected|supposed|rounded|"
@@ -40,9 +43,13 @@ _NO_VALUE = re.compile(
     re.IGNORECASE,
 )
 _SENTENCE = re.compile(r"[.?!](?:[*_]{0,3}\s+(?=[A-Z(\\$*])|[*_]{0,3}\s*$)")
+_SENTENCES = re.compile(r"(?<=[.?!])\s+(?=[A-Z(\\$])|\s(?=(?:Therefore|Thus|Hence|So)\b)")
 _RULES = " \t-*_=~`#.$∎□■▢"
 _ENDINGS = frozenset({"", "QED", "Q.E.D", "\\qed", "\\blacksquare", "\\square", "\\Box"})
-_BARE = re.compile(r"(?:\\\[.*\\\]|\$.*\$|\\\(.*\\\)|\S+(?:\s+\S+){0,3})[.\s*]*")
+_BARE = re.compile(
+    r"[*_]{0,3}(?:\\\[.*\\\]|\$.*\$|\\\(.*\\\)|[-−+]?[$€£]?[0-9][0-9.,/%]*(?:\s+[a-z]+){0,3}|\(?[A-Za-z]+\)?)[.\s*_]*",
+    re.DOTALL,
+)
 _INFORMS = re.compile(r"[0-9$\\]")
 
 
@@ -70,6 +77,8 @@ def mark(said: str, where: str) -> str | None:
         found.append(heading)
     if where == "auto" and (tag := tagged(said)):
         found.append(tag)
+    if where == "auto" and (final := _told(said, _FINAL)) and (not final[1] or _INFORMS.search(final[1])):
+        found.append(final)
     if where in {"auto", "boxed"} and (box := boxed(said)) and box > max(found, default=(-1, "")):
         return last_value(box[1]) if "\\begin{" in box[1] else box[1].strip()
     if not found:
@@ -104,27 +113,48 @@ def _of_section(text: str) -> str:
 
 
 def _paragraph(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if len(lines) > 1 and all(_BARE.fullmatch(line) for line in lines):
+        return ", ".join(lines)
     return last_value("\\\\".join(lines)) if len(lines) > 1 and all("=" in line for line in lines) else last_line(text)
 
 
 def answer_told(said: str) -> str | None:
     """What the sentence of the last "answer is" says; empty where that is denied or a question. None without one."""
-    text = level(said)
-    for anchor in reversed(list(_ANCHOR.finditer(text))):
-        rest = text[anchor.end() :].split("\n", 1)[0]
+    found = _told(said, _ANCHOR)
+    return found and found[1]
+
+
+def _told(text: str, anchors: re.Pattern[str]) -> tuple[int, str] | None:
+    for anchor in reversed(list(anchors.finditer(text))):
+        rest = level(text[anchor.end() : anchor.end() + 2 * MAX_ANSWER]).split("\n", 1)[0]
         if not rest.strip() or _NO_VALUE.match(rest):
             continue
         end = _SENTENCE.search(rest)
         if denied(text[max(0, anchor.end() - 200) : anchor.end()]) or (end and end[0].startswith("?")):
-            return ""
-        return rest[: end.start()] if end else rest
+            return anchor.start(), ""
+        behind = text[anchor.end() :].partition(rest[: end.end()] if end else rest)[2]
+        if end and reconsidered(behind):
+            return anchor.start(), last_line(behind)
+        return anchor.start(), rest[: end.start()] if end else rest
     return None
 
 
 def last_line(said: str) -> str:
-    """The last line that is more than a rule, with a display as one line."""
+    """The last line that is more than a rule, with a display as one line; of a long one the last telling sentence."""
     for line in reversed(level(said).splitlines()):
         if line.strip(_RULES) not in _ENDINGS:
-            return re.sub(r"^\s*#{1,6}\s*", "", line).strip()
+            if announces(line):
+                return ""
+            text = re.sub(r"^\s*#{1,6}\s*", "", line).strip()
+            return text if len(text) <= MAX_ANSWER else _last_sentence(text)
+    return ""
+
+
+def _last_sentence(text: str) -> str:
+    for sentence in reversed(_SENTENCES.split(text)):
+        if _INFORMS.search(sentence):
+            return sentence
+        if hedged(sentence):
+            return ""
     return ""

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 
 _MARK = re.compile(r"(?<!#)####(?!#)[ \t]*([^\n]*)")
 _LABEL = re.compile(
-    r"[^\w\n#(\[\\$-]{0,8}(?:(?:step\s*)?[0-9]{1,2}\s?[.:)-]\s*)?[*_]{0,3}"
+    r"[^\w\n#(\[<\\$-]{0,8}(?:(?:step\s*)?[0-9]{1,2}\s?[.:)-]\s*)?[*_]{0,3}"
     r"(?:(?:the|my|our|so,? the|thus,? the|therefore,? the)\s+)?"
-    r"(?:(?:final|correct|short|full|exact|numerical)\s+)?answers?(?:\s+(?:is|are))?[*_]{0,3}[\s.:=]*[*_]{0,3}[^\w\n(\[\\$-]{0,4}",
+    r"(?:(?:(?:final|correct|short|full|exact|numerical)\s+)?answers?|final\s+(?:result|solution|value))(?:\s+(?:is|are))?"
+    r"[*_]{0,3}[\s.:=]*[*_]{0,3}[^\w\n(\[<>\\$-]{0,4}",
     re.IGNORECASE,
 )
 _LINE = re.compile(r"^[ \t>]{0,6}(#{0,6})[ \t]*([^\n]{1,80})$", re.MULTILINE)
@@ -22,7 +23,7 @@ _NEXT = re.compile(
     re.MULTILINE,
 )
 _ALWAYS = re.compile(
-    r"(?:step|case|part|method|approach|option|problem|question|exercise|example|phase|stage|lemma|claim|proof|verification|"
+    r"(?:step|case|part|method|approach|problem|question|exercise|example|phase|stage|lemma|claim|proof|verification|"
     r"verify|check|double[- ]check|sanity check|explanation|analysis|given|setup|set up|note|notes|remark|observation|"
     r"find|compute|calculate|determine|solve|simplify|substitute|evaluate|apply|combine|count|consider|define|express|"
     r"identify|factor|expand|rewrite|use|let us|let's|how|why|what|now|next|first|second|third|finally|"
@@ -47,6 +48,11 @@ def headed(text: str, *, hashes: bool = False) -> tuple[int, str] | None:
     return max([*_marked(text), *_pointed(text, hashes=hashes)], default=None)
 
 
+def announces(line: str) -> bool:
+    """Whether the line is a heading that only names what should follow: "### Step 2"."""
+    return bool(_HEADING.match(line) and _ALWAYS.match(line.strip(" \t#*_")) and "=" not in line)
+
+
 def _marked(text: str) -> Iterator[tuple[int, str]]:
     """The last `####` whose line is no heading."""
     for match in reversed(list(_MARK.finditer(text))):
@@ -64,7 +70,8 @@ def _is_heading(line: str, after: str) -> bool:
     if _VALUE.search(apart) or not _WORDS.match(words) or not after.strip():
         return False
     more_than_one = len(_WORDS.findall(apart)) > 1 or apart != words
-    return (more_than_one or _TITLE.fullmatch(words)) and re.search(r"[0-9$\\]", after) is not None
+    titled = more_than_one or _TITLE.fullmatch(words) is not None
+    return titled and re.search(r"[0-9$\\]", after) is not None
 
 
 def _pointed(text: str, *, hashes: bool) -> Iterator[tuple[int, str]]:

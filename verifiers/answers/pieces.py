@@ -17,6 +17,10 @@ _STATED = re.compile(
     r"just|indeed|also|now|only|given by)\b){0,2}[\s:*=]*(?P<value>(?:[-−+±]\s?)?[$€£]?\s?[0-9.√π∞(\[{|\\].*)",
     re.DOTALL,
 )
+_SAID = re.compile(
+    r".*\b(?:is|are|equals?|be)(?:\s+(?:equal to|exactly|simply|just|indeed|therefore|thus))?[\s:*]*", re.DOTALL
+)
+_ENDED = re.compile(r"(?:\s+[a-z]{1,20}){0,2}[\s.*]*")
 _NUMBERS = re.compile(r"\b(?:is|are|equals?)\s+[-−$€£]?\s?[0-9]")
 _FOLLOWS = re.compile(r"\\(?:implies|therefore|iff|[Ll]ong[Rr]ightarrow|[Rr]ightarrow)(?![A-Za-z])|⇒|⟹|∴")
 
@@ -35,9 +39,10 @@ def pieces(line: str) -> Iterator[str]:
 
 def _of_mathematics(line: str, spans: list[re.Match[str]]) -> Iterator[str]:
     """What the line says of its mathematics ("the largest $n$ is 34"), else its last part with what is joined to it."""
-    if len(spans) == 1 and hedged(_MATH.sub("", line)):
-        return
     after = line[spans[-1].end() :]
+    said = _SAID.fullmatch(line[: spans[-1].start()]) and _ENDED.fullmatch(after)  # "the number of ... is $5$."
+    if len(spans) == 1 and not said and hedged(_MATH.sub("", line)):
+        return
     if stated := _STATED.fullmatch(after):
         once = len(_NUMBERS.findall(_MATH.sub(" ", line))) <= 1
         if once and not denied(line[: spans[-1].end() + stated.start("value")]):

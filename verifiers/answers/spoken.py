@@ -73,7 +73,7 @@ def spoken(text: str) -> str:
             thought = kind.removeprefix("open_")
         elif kind.startswith("close_"):
             said.clear()
-        elif kind == "stop" and any(part.strip() for part in said):
+        elif kind in {"stop", "role"} and any(part.strip() for part in said):
             return _without_programs("".join(said)[-MAX_TEXT:])
     if thought:
         return ""

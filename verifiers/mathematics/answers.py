@@ -11,10 +11,10 @@ from typing import ClassVar
 from journeyman.agent.data import Task, Trajectory, Verdict
 from journeyman.verifiers.answers.choices import letter
 from journeyman.verifiers.answers.doubts import hedged
-from journeyman.verifiers.answers.find import Where, find
+from journeyman.verifiers.answers.find import MAX_ANSWER, Where, find
 from journeyman.verifiers.answers.pieces import pieces
 from journeyman.verifiers.mathematics.equal import Reading, equal, read
-from journeyman.verifiers.mathematics.final_number import MAX_ANSWER, only_number
+from journeyman.verifiers.mathematics.final_number import only_number
 from journeyman.verifiers.mathematics.nodes import number
 from journeyman.verifiers.mathematics.tokens import WORDS, Unreadable, plain_math
 from journeyman.verifiers.mathematics.units import parse_unit

@@ -25,11 +25,8 @@ from journeyman.agent.data import Json, Task, Trajectory, Verdict
 from journeyman.agent.environments.reasoning_gym import make_generator, unpack
 from journeyman.agent.errors import SettingsError
 from journeyman.verifiers.answers.doubts import hedged
-from journeyman.verifiers.answers.find import Where, answer_told, mark, said_last, tagged
+from journeyman.verifiers.answers.find import MAX_ANSWER, Where, answer_told, mark, said_last, tagged
 from journeyman.verifiers.answers.spoken import MAX_TEXT, spoken
-
-MAX_ANSWER = 1_000
-"""Characters of a marked or boxed answer; a longer one is no number."""
 
 _NUMBER = re.compile(
     r"""(?<![\w.,^/])(?<![0-9]\*)(?<![0-9]\*\*)          # not inside a word, a number, a power or a product
@@ -91,12 +88,14 @@ class FinalNumber:
         said = said_last(text)
         marked = mark(said, self.where)
         if marked is not None:
-            return only_number(marked)
+            return None if hedged(marked) else only_number(marked)
         if self.where in {"marked", "boxed"}:
             return None
         told = answer_told(said) if self.where == "auto" else None
-        if told is not None and (not told or _FIRST.match(told)):
-            return None if hedged(told) else only_number(told.rpartition("=")[2])
+        if told is not None and (not told or hedged(told)):
+            return None
+        if told is not None and _FIRST.match(told):
+            return only_number(told.rpartition("=")[2])
         return last_number(said)
 
 
