@@ -38,7 +38,7 @@ _GOOD = (
     r"(?:\s+(?:one|answer|option|choice|statement|alternative)\b)?|(?:answer|one|choice|option)\b)"
 )
 _LEAD = r"(?:.*[\s,;:.*(])?"
-_END = r"[\s).:,;*!]*(?:$|[,.;:!)]\s.*|\s(?:because|since|as|for)\s.*)"
+_END = r"[\s).:,;*!]*(?:$|[,.;:!)]\s.*|(?<=\))\s.*|\s(?:because|since|as|for)\s.*)"
 _VERB = (
     r"(?:choose|chose|choosing|pick|picked|select|selected|go with|going with|answer with|opt for|opting for|mark|take)"
 )
@@ -48,7 +48,7 @@ _FRAMES = [
     for pattern in (
         rf"{_LEAD}(?:{_NOUN}\s+)?{_LETTER}[^.?!]{{0,60}}?\s(?:is|must be|has to be|should be)\s+{_GOOD}{_END}",
         rf"{_LEAD}{_VERB}\s+(?:the\s+)?(?:{_NOUN}\s+)?{_LETTER}{_END}",
-        rf"{_LEAD}(?:is|be|it's|that's|:|with|to|=|→|⇒)\s*(?:{_NOUN}\s+)?{_LETTER}{_END}",
+        rf"(?:{_LEAD}(?:is|be|it's|that's|with|to)|.*[:=→⇒])\s*(?:{_NOUN}\s+)?{_LETTER}{_END}",
         rf"{_SO}(?:{_NOUN}\s*:?\s+)?{_LETTER}{_END}",
     )
 ]

@@ -32,9 +32,11 @@ _CLOSE = re.compile(
 _ANCHOR = re.compile(
     r"\b(?:answers?|(?:(?:correct|right|best|final|appropriate|true|my|our|the)\s+)(?:choice|option)|"
     r"(?:correct|right|best)\s+(?:choices|options))\b"
-    r"[^.:\n]{0,40}?(?:\b(?:is(?:n't)?|are(?:n't)?|equals|(?:must|should|has to)\s+be)\b|:)[:*\s]{0,8}",
+    r"[^.:\n]{0,40}?(?:\b(?:is(?:n't)?|are(?:n't)?|equals|(?:must|should|has to|cannot|can't|may not)\s+be)\b|:)"
+    r"[:*\s]{0,8}",
     re.IGNORECASE,
 )
+_DISPLAYED = re.compile(r"\\[\[(]|\$\$|\\begin")
 _FINAL = re.compile(r"\bfinal\s+answers?\b[^.:\n]{0,20}?(?:\b(?:is|are)\b|:)[:*\s]{0,8}", re.IGNORECASE)
 _NO_VALUE = re.compile(
     r"(?:therefore|thus|then|also)?\s*(?:given|obtained|found|computed|calculated|derived|determined|verified|confirmed|"
@@ -77,13 +79,18 @@ def mark(said: str, where: str) -> str | None:
         found.append(heading)
     if where == "auto" and (tag := tagged(said)):
         found.append(tag)
-    if where == "auto" and (final := _told(said, _FINAL)) and (not final[1] or _INFORMS.search(final[1])):
+    if (
+        where == "auto"
+        and "final" in said.lower()
+        and (final := _told(said, _FINAL))
+        and (not final[1] or _INFORMS.search(final[1]))
+    ):
         found.append(final)
     if where in {"auto", "boxed"} and (box := boxed(said)) and box > max(found, default=(-1, "")):
         return last_value(box[1]) if "\\begin{" in box[1] else box[1].strip()
     if not found:
         return None
-    return _of_section(max(found)[1])
+    return _of_section(_CLOSE.split(max(found)[1])[0])
 
 
 def tagged(text: str) -> tuple[int, str] | None:
@@ -116,7 +123,11 @@ def _paragraph(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if len(lines) > 1 and all(_BARE.fullmatch(line) for line in lines):
         return ", ".join(lines)
-    return last_value("\\\\".join(lines)) if len(lines) > 1 and all("=" in line for line in lines) else last_line(text)
+    if len(lines) > 1 and all("=" in line for line in lines):
+        return last_value("\\\\".join(lines))
+    while len(lines) > 1 and not _INFORMS.search(lines[-1]) and not hedged(lines[-1]):
+        lines.pop()  # "as claimed."
+    return last_line(lines[-1] if lines and _INFORMS.search(lines[-1]) else text)
 
 
 def answer_told(said: str) -> str | None:
@@ -127,7 +138,9 @@ def answer_told(said: str) -> str | None:
 
 def _told(text: str, anchors: re.Pattern[str]) -> tuple[int, str] | None:
     for anchor in reversed(list(anchors.finditer(text))):
-        rest = level(text[anchor.end() : anchor.end() + 2 * MAX_ANSWER]).split("\n", 1)[0]
+        rest = text[anchor.end() :].split("\n", 1)[0]
+        if _DISPLAYED.search(rest):
+            rest = level(text[anchor.end() : anchor.end() + 2 * MAX_ANSWER]).split("\n", 1)[0]
         if not rest.strip() or _NO_VALUE.match(rest):
             continue
         end = _SENTENCE.search(rest)

@@ -16,6 +16,7 @@ _LABEL = re.compile(
     r"[*_]{0,3}[\s.:=]*[*_]{0,3}[^\w\n(\[<>\\$-]{0,4}",
     re.IGNORECASE,
 )
+_NAMED = re.compile(r"[Aa]nswer|ANSWER|[Ff]inal|FINAL")
 _LINE = re.compile(r"^[ \t>]{0,6}(#{0,6})[ \t]*([^\n]{1,80})$", re.MULTILINE)
 _HEADING = re.compile(r"[ \t]{0,3}#{1,6}[ \t]")
 _NEXT = re.compile(
@@ -45,7 +46,9 @@ _WORDS = re.compile(r"[A-Za-z]{2,}")
 
 def headed(text: str, *, hashes: bool = False) -> tuple[int, str] | None:
     """Where the last marking line stands and what it marks; None without one. `hashes`: only those with `####`."""
-    return max([*_marked(text), *_pointed(text, hashes=hashes)], default=None)
+    marked = _marked(text) if "####" in text else ()
+    pointed = _pointed(text, hashes=hashes) if _NAMED.search(text) else ()
+    return max([*marked, *pointed], default=None)
 
 
 def announces(line: str) -> bool:

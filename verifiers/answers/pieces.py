@@ -53,7 +53,7 @@ def _of_mathematics(line: str, spans: list[re.Match[str]]) -> Iterator[str]:
         first -= 1
     start = spans[first - 1].end() if first else 0
     before = line[start : spans[first].start()]
-    if denied(before, after) or bounded(before) or (first and _RANGE.fullmatch(before)):
+    if denied(line[: spans[first].start()], after) or bounded(before) or (first and _RANGE.fullmatch(before)):
         return
     answer = line[spans[first].start() : spans[-1].end()].replace("$", " ")
     yield _FOLLOWS.split(answer)[-1] if len(spans) == 1 else answer

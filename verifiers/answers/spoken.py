@@ -29,7 +29,11 @@ _THOUGHTS = [
     ("bar", rf"<{_BARS}think{_BARS}>", rf"<{_BARS}/think{_BARS}>"),
     ("working", r"<(?:start_working_out|working_out)>", r"<(?:end_working_out|/start_working_out|/working_out)>"),
     ("unused", r"<unused94>", r"<unused95>"),
-    ("channel", r"<\|channel\|>(?:analysis|commentary)\b[^<\n]{0,80}<\|message\|>", r"<\|channel\|>final<\|message\|>"),
+    (
+        "channel",
+        r"<\|channel\|>(?:analysis|commentary)\b[^<\n]{0,80}<\|message\|>",
+        r"(?:<\|end\|>\s?<\|start\|>assistant\s?)?<\|channel\|>final<\|message\|>",
+    ),
 ]
 _ENDS = (
     "im_end|endoftext|end_of_text|eot_id|eom_id|eot|eom|eos|end|return|endofturn|end_of_turn|end_of_turn_token|"

@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 from journeyman.agent.data import Json, Task, Trajectory, Verdict
 from journeyman.agent.environments.reasoning_gym import make_generator, unpack
 from journeyman.agent.errors import SettingsError
-from journeyman.verifiers.answers.doubts import hedged
+from journeyman.verifiers.answers.doubts import bounded, denied, hedged
 from journeyman.verifiers.answers.find import MAX_ANSWER, Where, answer_told, mark, said_last, tagged
 from journeyman.verifiers.answers.spoken import MAX_TEXT, spoken
 
@@ -136,11 +136,16 @@ def only_number(text: str) -> Fraction | None:
 
 
 def last_number(text: str) -> Fraction | None:
-    """The value of the last number in a text (its last `MAX_TEXT` characters); None where there is none to be read."""
-    last = None
-    for last in _NUMBER.finditer(_plain(text[-MAX_TEXT:])):  # noqa: B007 - the last one is what is wanted
+    """The value of the last number in a text (its last `MAX_TEXT` characters).
+
+    None where there is none to be read, and where the words around it deny, doubt, ask for or bound it ("not 5").
+    """
+    plain, last = _plain(text[-MAX_TEXT:]), None
+    for last in _NUMBER.finditer(plain):  # noqa: B007 - the last one is what is wanted
         pass
-    return last and _value(last)
+    if last is None or denied(plain[: last.start()], plain[last.end() :]) or bounded(plain[: last.start()]):
+        return None
+    return _value(last)
 
 
 def _plain(text: str) -> str:
