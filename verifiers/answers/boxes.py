@@ -12,18 +12,24 @@ _BOX = re.compile(r"\\(?:boxed|fbox)\s?\{")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 MAX_BETWEEN = 120
 """Characters between two boxes that can be one answer."""
-_WRAPPED = re.compile(r"\\(?:text|textbf|textrm|mathrm|mbox|hbox)\s?\{([^{}]*)\}")
-_SPACE = re.compile(r"\\q?quad(?![A-Za-z])|\\newline(?![A-Za-z])|\\\\|\\[,;:! ()\[\]]|[\s$~&*]+")
-_LABEL = re.compile(r"([A-Za-z](?:_\{?\w{1,4}\}?|'{1,2})?(?:\([A-Za-z]\))?)\s?=\s?$")
+_WRAPPED = re.compile(r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mbox|hbox)\s?\{([^{}]*)\}")
+_SPACE = re.compile(
+    r"\\(?:q?quad|enspace|thinspace|hfill)(?![A-Za-z])|\\hspace\*?\s?\{[^{}]{0,20}\}|(?<!\\)\\[,;:! ()\[\]]|[\s$~*]+"
+)
+_ROW_END = re.compile(r"\\\\(?:\[[0-9.]{1,5}\s?[a-z]{2}\])?|\\newline(?![A-Za-z])")
+_NAME = r"[A-Za-z](?:_\{?\w{1,4}\}?|'{1,2})?(?:\([A-Za-z]\))?\s?=\s?"
+_LABEL = re.compile(rf"({_NAME})$")
 _JOINT = re.compile(
     r"\s?(?:(?!is\b|was\b|not\b|then\b|but\b|so\b|if\b|that\b)[A-Za-z]{2,20}\s|(?:for |in )?part \(?[a-z]\)? ?){0,2}"
     r"(?:[,;]\s?)?(?P<word>and also|as well as|and/or|and|or|[,;])\s?(?:and\s?|or\s?|also\s?)?"
-    r"(?P<label>[A-Za-z](?:_\{?\w{1,4}\}?|'{1,2})?(?:\([A-Za-z]\))?\s?=\s?)?"
+    rf"(?P<label>{_NAME})?"
 )
+_ROWS = re.compile(rf"[.,;]?\s?(?P<word>\\\\)\s?(?P<label>{_NAME})")
 _OPERATED = re.compile(
     r"\s?(?:[-−–+*/^<>:]|\\(?:cdot|times|div|leq?|geq?|lt|gt|pm)(?![A-Za-z])|to|through|until|vs\.?)\s?"
     r"(?:[A-Za-z]\s?(?:[<>]|\\(?:leq?|geq?|lt|gt)(?![A-Za-z]))\s?)?"
 )
+_WORDS = (("\\&", " and "), ("&", " "), ("\\lor", " or "), ("\\vee", " or "), ("\\land", " and "), ("\\wedge", " and "))
 _MINUS = re.compile(r"(?:[=($\[]|\\[(\[]|^)\s*[-−]\s*$")
 
 
@@ -44,7 +50,7 @@ def boxed(text: str) -> tuple[int, str] | None:
     group, joints = [boxes[-1]], list[re.Match[str]]()
     for box in boxes[-2::-1]:
         between = _between(text, box, group[0])
-        joint = _JOINT.fullmatch(between)
+        joint = _ROWS.fullmatch(between) or _JOINT.fullmatch(" ".join(between.replace("\\\\", " ").split()))
         if _OPERATED.fullmatch(between):
             return boxes[-1].start, ""
         if joint is None:
@@ -63,7 +69,7 @@ def _joined(before: str, group: list[Box], joints: list[re.Match[str]]) -> str:
     if len(group) == 1:
         return ("-" if _MINUS.search(before[-20:]) else "") + group[0].inside
     first = _LABEL.search(_smooth(before[-60:]))
-    labels = [first[1] if first else "", *((joint["label"] or "").strip(" =") for joint in joints)]
+    labels = [(label or "").strip(" =") for label in (first and first[1], *(joint["label"] for joint in joints))]
     named = len({label.partition("_")[0] for label in labels} - {""}) > 1  # x_1 and x_2 are two values of one
     parts = [
         f"{label} = {box.inside}" if named and label else box.inside for label, box in zip(labels, group, strict=True)
@@ -81,7 +87,10 @@ def _between(text: str, box: Box, after: Box) -> str:
 
 def _smooth(text: str) -> str:
     """The text without what only sets it: dollars, LaTeX's spaces and its commands for words."""
-    return " ".join(_SPACE.sub(" ", _WRAPPED.sub(r" \1 ", text)).split())
+    text = _SPACE.sub(" ", _WRAPPED.sub(r" \1 ", _ROW_END.sub(r" \\\\ ", text)))
+    for sign, word in _WORDS:
+        text = text.replace(sign, word)
+    return " ".join(text.split())
 
 
 def _boxes(text: str) -> Iterator[Box]:

@@ -25,6 +25,9 @@ _REVOKED = re.compile(
     r"(?:is|was)(?:n't|\s+not)\s+(?:it|right|correct|true|possible|the)\b)",
     re.IGNORECASE,
 )
+_UNSURE = re.compile(
+    r"\b(?:maybe|perhaps|possibly|probably|unlikely|unsure|guess\w*|not (?:sure|certain)|no idea)\b", re.IGNORECASE
+)
 _BOUND = re.compile(r"\b(?:between|at least|at most|than)[\s$\\(\[]*$", re.IGNORECASE)
 _TAKEN_BACK = re.compile(
     r"(?:^|[.!?:;\n])[\s*]{0,4}(?:(?:no|wait|hmm+|oh|oops|sorry|actually|hold on|but)\b[,.!\s]{1,6}){0,3}"
@@ -66,6 +69,11 @@ def contradicted(after: str) -> bool:
 def reconsidered(after: str) -> bool:
     """Whether what follows a sentence begins with "No,", "Wait" or "Actually"."""
     return _SECOND_THOUGHT.match(after[:200]) is not None
+
+
+def unsure(line: str) -> bool:
+    """Whether anything in it is said with doubt: "Perhaps, it is 5"."""
+    return _UNSURE.search(line) is not None
 
 
 def bounded(before: str) -> bool:

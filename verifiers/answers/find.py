@@ -30,21 +30,23 @@ _CLOSE = re.compile(
     re.IGNORECASE,
 )
 _ANCHOR = re.compile(
-    r"\b(?:answers?|(?:(?:correct|right|best|final|appropriate|true|my|our|the)\s+)(?:choice|option)|"
+    r"(?<![A-Za-z0-9])(?:ans|answers?|(?:(?:correct|right|best|final|appropriate|true|my|our|the)\s+)(?:choice|option)|"
     r"(?:correct|right|best)\s+(?:choices|options))\b"
     r"[^.:\n]{0,40}?(?:\b(?:is(?:n't)?|are(?:n't)?|equals|(?:must|should|has to|cannot|can't|may not)\s+be)\b|:)"
-    r"[:*\s]{0,8}",
+    r"[:*_}\s]{0,8}",
     re.IGNORECASE,
 )
 _DISPLAYED = re.compile(r"\\[\[(]|\$\$|\\begin")
-_FINAL = re.compile(r"\bfinal\s+answers?\b[^.:\n]{0,20}?(?:\b(?:is|are)\b|:)[:*\s]{0,8}", re.IGNORECASE)
+_FINAL = re.compile(r"(?<![A-Za-z0-9])final\s+answers?\b[^.:\n]{0,20}?(?:\b(?:is|are)\b|:)[:*_}\s]{0,8}", re.IGNORECASE)
 _NO_VALUE = re.compile(
     r"(?:therefore|thus|then|also)?\s*(?:given|obtained|found|computed|calculated|derived|determined|verified|confirmed|"
     r"correct|right|unique|clear|obvious|shown|stated|below|above|expressed|required|expected|supposed|rounded|"
     r"as follows|in\s+(?!fact)|the following|complete|ready|done|consistent|reasonable|valid)\b",
     re.IGNORECASE,
 )
-_SENTENCE = re.compile(r"[.?!](?:[*_]{0,3}\s+(?=[A-Z(\\$*])|[*_]{0,3}\s*$)")
+_SENTENCE = re.compile(
+    r"(?<!\bMr)(?<!\bMs)(?<!\bDr)(?<!\bMrs)(?<!\bSt)(?<!\bProf)[.?](?:[*_]{0,3}\s+(?=[A-Z(\\$*])|[*_]{0,3}\s*$)"
+)
 _SENTENCES = re.compile(r"(?<=[.?!])\s+(?=[A-Z(\\$])|\s(?=(?:Therefore|Thus|Hence|So)\b)")
 _RULES = " \t-*_=~`#.$∎□■▢"
 _ENDINGS = frozenset({"", "QED", "Q.E.D", "\\qed", "\\blacksquare", "\\square", "\\Box"})

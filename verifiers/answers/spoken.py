@@ -22,7 +22,7 @@ _NAMES = {
 _BARS = r"[|｜]"
 _THOUGHTS = [
     *((kind, rf"<\s?(?:{names})\s?>", rf"<\s?/\s?(?:{names})\s?>") for kind, names in _NAMES.items()),
-    ("square", rf"\[\s?(?:{_THOUGHT}|reasoning)\s?\]", rf"\[\s?/\s?(?:{_THOUGHT}|reasoning)\s?\]"),
+    ("square", rf"\[\s?(?:{_THOUGHT})\s?\]", rf"\[\s?/\s?(?:{_THOUGHT})\s?\]"),
     ("triangles", r"◁think▷", r"◁/think▷"),
     ("bars", rf"<{_BARS}(?:begin|start)_?of_?thoughts?{_BARS}>", rf"<{_BARS}end_?of_?thoughts?{_BARS}>"),
     ("thinking", rf"<{_BARS}(?:start_)?thinking{_BARS}>", rf"<{_BARS}(?:end_|/)thinking{_BARS}>"),
@@ -46,6 +46,7 @@ _SPECIAL = [
     ("role", _ROLES),
     ("token", rf"<{_BARS}(?!{_ANSWERS})[A-Za-z0-9_▁/-]{{1,40}}{_BARS}>"),
     ("old", r"</?s>|</?(?:eos|bos|pad|unk)>|<(?:reserved_\w{1,20}|unused\d{1,4}|extra_id_\d{1,3}|sop|eop)>"),
+    ("wrapper", r"</?(?:output|response|result|conclusion|step|explanation|summary|center|strong|em|span|div)\s?>"),
     ("square", r"\[/?INST\]|\[(?:EOS|BOS|PAD|SEP|CLS|UNK|gMASK)\]"),
 ]
 _KINDS = [

@@ -19,6 +19,10 @@ $\boxed{2}$, and also $\boxed{3}$
 $x = \boxed{2}$ and $x = \boxed{3}$
 $x_1 = \boxed{2}$, $x_2 = \boxed{3}$
 \boxed{2} \text{ for part (a) and } \boxed{3}
+\boxed{2} \hspace{1em} \textit{and} \hspace{1em} \boxed{3}
+\boxed{2} \; \& \; \boxed{3}
+\boxed{2} \land \boxed{3}
+\begin{align*} x &= \boxed{2} \\ x &= \boxed{3} \end{align*}
 \boxed{2} papers and \boxed{3} bins
 Earlier \boxed{7}. Now \boxed{2} and \boxed{3}"""
 
@@ -35,6 +39,9 @@ def test_boxes_joined_in_any_way_are_one_answer(text):
         (r"either \boxed{2} \quad\text{or}\quad \boxed{3}", "2 or 3"),
         (r"\boxed{1},\quad\boxed{2},\quad\text{and}\quad\boxed{3}", "1, 2, 3"),
         (r"$x = \boxed{2}$ and $y = \boxed{3}$", "x = 2, y = 3"),
+        (r"\boxed{2} \lor \boxed{3}", "2 or 3"),
+        (r"\begin{align*} x &= \boxed{2} \\ y &= \boxed{3} \end{align*}", "x = 2, y = 3"),
+        (r"\begin{align*} x &= \boxed{4+5} \\ &= \boxed{9} \end{align*}", "9"),
         (r"\boxed{2}. Then \boxed{3}", "3"),
         (r"I thought \boxed{2}, but \boxed{3}", "3"),
         (r"\boxed{2} \boxed{3}", "3"),

@@ -18,6 +18,7 @@ from journeyman.verifiers.answers.pieces import pieces
         (r"The cost of $n$ items is \$18", r"\$18"),
         ("If $x=3$, then the value of $x+y$ is 34", "34"),
         (r"the length of $AB$ is \sqrt{2}", r"\sqrt{2}"),
+        ("The largest $n$ = 34", "n = 34"),
         ("$34$ is the answer", " 34 "),
         ("So $n = 34$ is the largest", " n = 34 "),
         (r"\[ 2x = 18 \implies x = 9 \]", r" x = 9 \]"),
@@ -36,7 +37,6 @@ def test_what_a_sentence_says_of_its_mathematics(line, piece):
     [
         "$x$ is 5 and $y$ is 7.",
         "The largest $n$ is not 34.",
-        "The largest $n$ is 34 or 35.",
         "It is wrong that $n$ is 34.",
         "I doubt that $n$ is 34.",
         "Suppose $n$ is 34.",
@@ -45,6 +45,9 @@ def test_what_a_sentence_says_of_its_mathematics(line, piece):
         "It is not the case that it is $34$",
         "It is 3 or it is $34$",
         "Is it $34$?",
+        "Perhaps, it is $34$.",
+        "Maybe, the largest $n$ is 34.",
+        "Possibly, it is 34.",
         "$34$ is wrong",
     ],
 )
