@@ -72,18 +72,19 @@ def spoken(text: str) -> str:
             if kind == f"close_{thought}":
                 thought, at = "", tag.end()
             continue
-        said.append(text[at : tag.start()])
-        at = tag.end()
+        part, at = text[at : tag.start()], tag.end()
+        if said or part.strip():
+            said.append(part)
         if kind.startswith("open_"):
             thought = kind.removeprefix("open_")
         elif kind.startswith("close_"):
             said.clear()
-        elif kind in {"stop", "role"} and any(part.strip() for part in said):
-            return _without_programs("".join(said)[-MAX_TEXT:])
+        elif kind in {"stop", "role"} and said:
+            return _without_programs(" ".join(said)[-MAX_TEXT:])
     if thought:
         return ""
     said.append(text[at:])
-    return _without_programs("".join(said)[-MAX_TEXT:])
+    return _without_programs(" ".join(said)[-MAX_TEXT:])
 
 
 def _without_programs(text: str) -> str:

@@ -77,7 +77,8 @@ def test_what_follows_the_end_of_a_turn_is_another_turn():
         "<end_of_turn>\n",
     ):
         assert find(f"The answer is 42.{token}What is 2+2? The answer is 4.", "auto") == "42"
-    assert find("<s>7</s> 42", "auto") == "7 42"
+    assert find("<s>7</s>42", "auto") == "7 42"
+    assert find("7</s>\n<s>42", "auto") == "42"
 
 
 TAGS = [
