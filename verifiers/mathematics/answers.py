@@ -6,12 +6,15 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from journeyman.agent.data import Task, Trajectory, Verdict
+from journeyman.verifiers.answers.choices import letter
+from journeyman.verifiers.answers.doubts import hedged
+from journeyman.verifiers.answers.find import MAX_ANSWER, Where, find
+from journeyman.verifiers.answers.pieces import pieces
 from journeyman.verifiers.mathematics.comparing.equal import equal, reading
 from journeyman.verifiers.mathematics.comparing.forms import is_plain
-from journeyman.verifiers.mathematics.extract import MAX_ANSWER, denied, find, hedged, pieces
 from journeyman.verifiers.mathematics.final_number import only_number
 from journeyman.verifiers.mathematics.reading.nodes import number
 from journeyman.verifiers.mathematics.reading.plain import marked_math, plain_math, squeezed
@@ -23,15 +26,6 @@ from journeyman.verifiers.mathematics.second_reader import agrees, can_read, is_
 _NUMBER = re.compile(r"\$?([-+]?)(?:([1-9][0-9]{0,2}(?:,[0-9]{3}){1,9})|([0-9]{1,40}))(\.[0-9]{1,20})?\.?\$?")
 _LETTER = re.compile(r"\(?([A-J])\)?\.?")
 _LETTERS = re.compile(r"\(?[A-J]\)?(?:\s*(?:,|;|&|and)\s*\(?[A-J]\)?)+|[A-J]{2,10}")
-_CHOSEN = re.compile(
-    r"(?:(?:option|choice|answer)\s+)?(?:\(([A-Ja-j])\)|([A-Ja-j])(?=[).:]|$)[).:]?)(?P<rest>.*)",
-    re.DOTALL | re.IGNORECASE,
-)
-_OTHER = re.compile(
-    r"(?<![A-Za-z])[A-J](?![A-Za-z])|(?<![A-Za-z])[a-j]\)|n't\b|"
-    r"\b(?:or|not|wrong|incorrect|maybe|perhaps|possibly|probably|might|guess|unsure|doubt\w*|"
-    r"ruled out|eliminated|excluded)\b"
-)
 _TEXT = re.compile(r"[A-Za-z][A-Za-z' -]{2,}")
 _PROSE = re.compile(
     r"(?:[A-Za-z]{2,}|[aI]|(?<=[A-Za-z])['-](?=[A-Za-z])|[-−](?=[$€£0-9])|(?<=[0-9])/(?=[0-9])|[.,;:$€£%!?\s0-9])*"
@@ -50,7 +44,7 @@ _SHORT = frozenset(
 _TOLD = re.compile(r"(?:\\text\{)?\s*[A-Za-z][^0-9\\]*\s(?:is|are|equals)\s*\}?\s*(\S.*)", re.DOTALL)
 _BEHIND = re.compile(r"[0-9]\s+([A-Za-z]+)[^0-9]*$")
 _ALTERS = re.compile(
-    r"\b(?:minus|negative|plus|times|squared|cubed|factorial|half|halves|thirds?|quarters?|fourths?|fifths?|tenths?|hundredths?|"
+    r"\b(?:minus|negative|plus|times|twice|thrice|doubled?|tripled?|squared|cubed|factorial|half|halves|thirds?|quarters?|fourths?|fifths?|tenths?|hundredths?|"
     r"thousandths?|over|divided|than|root|power|per\s?cent|percent|opposite|inverse|reciprocal|about|approximately|roughly|"
     r"nearly|almost|around|up to|close to|far from|except|instead|excluding|no|but not|(?:any\w*|all|nothing) but)\b|!",
     re.IGNORECASE,
@@ -61,12 +55,13 @@ _ALTERS = re.compile(
 class MathAnswer:
     r"""1 where the final answer is mathematically equal to the task's goal, else 0.
 
-    `where` says where the answer stands: `marked` after the last `####`, `boxed` in the last `\boxed{}`, `last` in the
-    last line, `auto` in the first of these that the text has ("answer is ..." before the last line). An answer that
-    cannot be read scores 0, and the explanation says why; one of a message that calls a tool is none.
+    `where` says where the answer stands: `marked` after the last `####` that is no heading, `boxed` in the last
+    `\boxed{}`, `last` in the last line, `auto` by the last mark there is (`<answer>` tags too), else after "answer is",
+    else in the last line. An answer that cannot be read scores 0, and the explanation says why; one of a message that
+    calls a tool is none.
     """
 
-    where: Literal["auto", "marked", "boxed", "last"] = "auto"
+    where: Where = "auto"
     name: ClassVar[str] = "math"
     version: ClassVar[str] = "2"
 
@@ -161,10 +156,7 @@ def _chosen(answer: str) -> str | None:
     plain = plain_math(answer[:MAX_ANSWER])
     if is_letters(plain):
         return "".join(sorted(set(re.findall(r"[A-J]", plain))))
-    match = _CHOSEN.fullmatch(plain)
-    if match is None or _OTHER.search(match["rest"]) or denied("", match["rest"]):
-        return None
-    return (match[1] or match[2]).upper()
+    return letter(plain)
 
 
 def _reading(answer: str) -> tuple[str, Reading]:
