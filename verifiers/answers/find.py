@@ -54,6 +54,7 @@ _BARE = re.compile(
     r"[*_]{0,3}(?:\\\[.*\\\]|\$.*\$|\\\(.*\\\)|[-−+]?[$€£]?[0-9][0-9.,/%]*(?:\s+[a-z]+){0,3}|\(?[A-Za-z]+\)?)[.\s*_]*",
     re.DOTALL,
 )
+_PLAIN = re.compile(r"[-+$]*[0-9][0-9.,]*[0-9%$]?")
 _INFORMS = re.compile(r"[0-9$\\]")
 
 
@@ -92,11 +93,14 @@ def mark(said: str, where: str) -> str | None:
         return last_value(box[1]) if "\\begin{" in box[1] else box[1].strip()
     if not found:
         return None
-    return _of_section(_CLOSE.split(max(found)[1])[0])
+    answer = max(found)[1]
+    return _of_section(answer if _PLAIN.fullmatch(answer) else _CLOSE.split(answer)[0])
 
 
 def tagged(text: str) -> tuple[int, str] | None:
     """Where the last answer's tag opens and what stands in it; with a closing tag alone, all before that."""
+    if "<" not in text and "[" not in text:
+        return None
     opens = list(_OPEN.finditer(text))
     if opens:
         close = _CLOSE.search(text, opens[-1].end())
@@ -108,6 +112,8 @@ def tagged(text: str) -> tuple[int, str] | None:
 def _of_section(text: str) -> str:
     """The answer in what is marked: its box, what "answer is" says, its only telling paragraph, the first if bare."""
     text = text.strip()
+    if _PLAIN.fullmatch(text):
+        return text
     if (box := boxed(text)) is not None:
         return box[1]
     if (told := answer_told(text)) is not None:

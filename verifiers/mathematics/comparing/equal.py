@@ -121,7 +121,7 @@ def _unordered(names: tuple[str, ...], answer: Reading) -> Reading:
 # forms compared
 
 
-def _same(gold: Reading, answer: Reading) -> bool:  # noqa: PLR0911 - one return for each form
+def _same(gold: Reading, answer: Reading) -> bool:  # noqa: C901, PLR0911 - one return for each form
     a, b = gold.node, answer.node
     if "approx" in {a.op, b.op}:
         sides = [node.args if node.op == "approx" else (node,) for node in (a, b)]

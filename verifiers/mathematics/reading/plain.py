@@ -39,7 +39,7 @@ _BLOCKS = "array|aligned|matrix|gathered"
 _PLAIN = (
     (  # a brace before rows
         re.compile(
-            rf"\\left\s*\\\{{\s*\\begin\{{({_BLOCKS})\}}(?:\s*\{{[lcr| ]*\}})?(.*?)\\end\{{\1\}}\s*\\right\s*\.",
+            rf"\\left\s*\\\{{\s*\\begin\{{({_BLOCKS})\}}(?:\s*\{{[lcr| ]*\}})?(.*?)\\end\{{\1\}}\s*\\right\b\s*\.?",
             re.DOTALL,
         ),
         r"\\begin{cases}\2\\end{cases}",
