@@ -28,7 +28,7 @@ import site
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -36,6 +36,7 @@ from types import TracebackType
 from typing import Literal, Self, TypeAlias
 
 from journeyman.agent.errors import SandboxError
+from journeyman.agent.sandbox.own_time import descendants
 from journeyman.agent.sandbox.system_calls import seccomp_filter
 
 PYTHON = (os.path.realpath(getattr(sys, "_base_executable", sys.executable)), "-I", "-S")
@@ -53,8 +54,11 @@ _ENVIRONMENT = {
 _PR_SET_CHILD_SUBREAPER = 36
 _USERS = range(61184, 65520)  # that systemd keeps for users made at run time, so they own nothing
 
-Reached: TypeAlias = Literal["seconds", "cpu_seconds", "output"]
-"""The limits that a command is killed at."""
+_LOOK_SECONDS = 0.05
+"""Between two questions of a watch."""
+
+Reached: TypeAlias = Literal["seconds", "cpu_seconds", "output", "watch"]
+"""The limits that a command is killed at; the last is the caller's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,8 @@ class Outcome:
     """Both cut where `output` was reached."""
     seconds: float
     """Wall time, the start of the sandbox included."""
+    cpu_seconds: float
+    """Processor time of all its processes, the start of the sandbox (about 10 ms) included."""
     limit: Reached | None = None
     """Where it was killed at one. The others (memory, tasks, disk) the command meets as errors of its calls."""
 
@@ -161,9 +167,22 @@ class Sandbox:
             if pipe is not None:
                 pipe.close()
 
-    def wait(self) -> Outcome:
-        """Waits for its end, at the latest that of the limits; raises SandboxError where it never came to run."""
-        limit: Reached | None = self._read()
+    def processes(self) -> list[int]:
+        """The ids of its processes, bubblewrap's own first one among them, as this process sees them."""
+        first = self._listen() if self._process.returncode is None else None
+        return [] if first is None else descendants(first)
+
+    def kill(self) -> None:
+        """Kills it; `wait` then tells how it ended."""
+        if self._process.returncode is None:
+            self._kill()
+
+    def wait(self, watch: Callable[[], bool] = bool) -> Outcome:
+        """Waits for its end, at the latest that of the limits; raises SandboxError where it never came to run.
+
+        The `watch` is asked twenty times a second whether to kill it.
+        """
+        limit = self._read(watch)
         if limit is not None:
             self._kill()
         cpu_seconds = self._reap()
@@ -177,18 +196,19 @@ class Sandbox:
         most = _capped(resource.RLIMIT_CPU, self._limits.cpu_seconds)
         if limit is None and code == 128 + signal.SIGKILL and round(cpu_seconds) >= most:
             limit = "cpu_seconds"
-        return Outcome(code if limit is None else 128 + signal.SIGKILL, stdout, stderr, seconds, limit)
+        return Outcome(code if limit is None else 128 + signal.SIGKILL, stdout, stderr, seconds, cpu_seconds, limit)
 
-    def _read(self) -> Reached | None:
+    def _read(self, watch: Callable[[], bool]) -> Reached | None:
         """Reads both outputs until bubblewrap has ended or a limit is reached, which it names."""
         room = self._limits.output
+        next_look = time.monotonic() + _LOOK_SECONDS
         ended = os.pidfd_open(self._process.pid)
         with selectors.DefaultSelector() as selector, os.fdopen(ended) as end:
             selector.register(end, selectors.EVENT_READ)
             for name, data in self._outputs.items():
                 selector.register(getattr(self._process, name), selectors.EVENT_READ, data)
             while (left := self._started + self._limits.seconds - time.monotonic()) > 0:
-                ready = [key for key, _ in selector.select(left)]
+                ready = [key for key, _ in selector.select(min(left, _LOOK_SECONDS))]
                 if [key.data for key in ready] == [None]:
                     return None  # nothing to read beside the news that it has ended
                 for key in (key for key in ready if key.data is not None):
@@ -199,6 +219,10 @@ class Sandbox:
                     room -= len(chunk)
                     if room < 0:
                         return "output"
+                if time.monotonic() >= next_look:
+                    if watch():
+                        return "watch"
+                    next_look = time.monotonic() + _LOOK_SECONDS
         return "seconds"
 
     def _kill(self) -> None:
