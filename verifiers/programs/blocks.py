@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 Choice: TypeAlias = Literal["last", "first", "longest"]
 
 _FENCE = re.compile(r"([ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)*)(`{3,}(?=[^`]*$)|~{3,})(.*)")
-_PYTHON = re.compile(r"(?:python|py|pypy|cpython)[ -]?[23]?(?:\.\d+)*\b(?!-)", re.IGNORECASE)
+_PYTHON = re.compile(r"(?:python|py|pypy|cpython)(?:[ -]?[23](?:\.\d+)*)?(?![\w-])", re.IGNORECASE)
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Block:
 
 
 def program_in(text: str, choice: Choice) -> str:
-    """The chosen one of the blocks of Python, else of all blocks that say no other language, else of all; else the text.
+    """The chosen one of the blocks of Python, else of those without a language, else of all; else the text.
 
     Of equally long ones the last. A thought that ends with `</think>` is not read.
     """

@@ -60,9 +60,12 @@ def try_prelude(text: str, readable: tuple[str, ...], memory: int) -> None:
     """Runs the text alone, in a sandbox, once a process; raises SettingsError where it fails."""
     if not text:
         return
-    code = f"import sys\nsys.path += {list(readable)}\ndel sys\nexec(compile(open('prelude.py').read(), 'prelude', 'exec'))"
+    run_it = "exec(compile(open('prelude.py').read(), 'prelude', 'exec', dont_inherit=True))"
+    code = f"import sys\nsys.path += {list(readable)}\ndel sys\n{run_it}"
     files = {"prelude.py": text.encode()}
     outcome = run([*PYTHON, "-c", code], files=files, readable=readable, limits=Limits(seconds=60.0, memory=memory))
     if outcome.exit_code:
         last = outcome.stderr.decode(errors="replace").strip().splitlines()[-1:] or [f"exit code {outcome.exit_code}"]
-        raise SettingsError(f"option 'prelude' fails before any program: {outcome.limit or last[0][:300]}; mend its text")
+        raise SettingsError(
+            f"option 'prelude' fails before any program: {outcome.limit or last[0][:300]}; mend its text"
+        )

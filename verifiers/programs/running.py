@@ -104,7 +104,13 @@ class Runner:
     def run_tests(self, program: str, tests: str, entry_point: str | None) -> Result:
         """Two sandboxes, side by side. Raises ValueError for tests that cannot judge it, MachineTooSlow."""
         secret = secrets.token_hex(16)
-        job = {"tests": tests, "entry_point": entry_point, "secret": secret, "whole": self.whole, "prelude": self.prelude}
+        job = {
+            "tests": tests,
+            "entry_point": entry_point,
+            "secret": secret,
+            "whole": self.whole,
+            "prelude": self.prelude,
+        }
         files = {"program.py": _bytes(program)}
         ends = socket.socketpair()
         try:

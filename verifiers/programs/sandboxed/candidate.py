@@ -7,8 +7,6 @@ This file is copied into the sandbox and imports the standard library alone, bes
 
 from __future__ import annotations
 
-import __future__
-
 import ast
 import builtins
 import contextlib
@@ -25,7 +23,7 @@ from journeyman.verifiers.programs.sandboxed.listing import is_main_block
 from journeyman.verifiers.programs.sandboxed.theirs import Theirs, kind_of
 
 _CHANGEABLE = (list, dict, set, bytearray)
-_ANNOTATIONS = __future__.annotations.compiler_flag
+_ANNOTATIONS = 0x1000000  # a code's flag of `from __future__ import annotations`
 _FILE = "/tmp/program.py"  # noqa: S108 - the sandbox's own
 
 
@@ -138,7 +136,7 @@ class Candidate:
         """One object of ours for each of the tests', so that `is` is true of the same."""
         number, name, specials = told
         if number not in self._theirs:
-            like = self._given.get(name)
+            like = self._names.get(name)
             kind = kind_of(name, tuple(specials), like if isinstance(like, type) else None)
             self._theirs[number] = kind(told, self._ask)
         return self._theirs[number]

@@ -48,7 +48,7 @@ def judge(program: Program, job: dict[str, Any], at_case: Callable[[int], None])
     try:
         program.ask("load")
         wanted = _meet(program, listed, space, given, job["entry_point"])
-        for number, (name, run) in enumerate(_cases(listed, space, job["entry_point"]), 1):  # noqa: B007 - told below
+        for number, (name, run) in enumerate(_cases(listed, space, job["entry_point"]), 1):
             at_case(number)
             failure = _failure(name, run, listed)
             _look_at(program)
@@ -90,9 +90,7 @@ def _space(prelude: str) -> tuple[dict[str, Any], set[str]]:
     return space, {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
 
 
-def _meet(
-    program: Program, listed: Listing, space: dict[str, Any], given: set[str], entry_point: str | None
-) -> bool:
+def _meet(program: Program, listed: Listing, space: dict[str, Any], given: set[str], entry_point: str | None) -> bool:
     """Gives the tests what they name and do not define: modules of the library, and what the program has.
 
     What the prelude defines (`given`) is the tests' own, and so is what it imports, unless the program has bound the
@@ -135,7 +133,7 @@ def _cases(listed: Listing, space: dict[str, Any], entry_point: str | None) -> I
         if owner:
             yield f"{owner}.{name}", _unittest_case(space[owner], name, listed)
         elif name == "check":
-            yield name, lambda: space["check"](space[entry_point])
+            yield name, lambda: space["check"](space[str(entry_point)])
         else:
             yield name, space[name]
 

@@ -67,7 +67,7 @@ def listing(tests: str, entry_point: str | None) -> Listing:
         raise BadTests(f"{why}: the program runs in an interpreter of its own, so this cannot be judged")
     body: list[ast.stmt] = []
     for node in tree.body:
-        body += node.body if is_main_block(node) else [node]
+        body += node.body if isinstance(node, ast.If) and is_main_block(node) else [node]
     body = [node for node in body if not _starts_unittest(node)]
     classes = {node.name: node for node in body if isinstance(node, ast.ClassDef)}
     named = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}

@@ -222,7 +222,7 @@ def _ask(remote: Remote, name: str, *args: Any, **options: Any) -> Any:
 
 
 def _like(remote: Remote, kind: type) -> object | None:
-    """The program's instance of its class of that name made anew, as one of the tests' class; None of another object."""
+    """The program's instance of its class of that name, made anew of the tests' class; None of another object."""
     state = _ask(remote, "state")
     if not (isinstance(state, list) and len(state) == 2 and state[0] == kind.__name__ and isinstance(state[1], dict)):
         return None
@@ -238,7 +238,7 @@ def _done(what: str, found: Any, args: list[Any], options: dict[str, Any]) -> An
     if what == "call":
         return found(*args, **options)
     if what in SPECIALS:
-        function = getattr(operator, what, None) or getattr(builtins, what.strip("_"))
+        function = vars(operator).get(what) or getattr(builtins, what.strip("_"))
         return function(found, *args, **options)
     name, *value = args
     if what not in ("getattr", "setattr") or name.startswith("_") or type(found).__module__ != "__main__":

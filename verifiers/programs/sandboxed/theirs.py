@@ -15,7 +15,22 @@ SPECIALS = frozenset(
     f"__{name}__"
     for name in (
         *("len", "iter", "next", "bool", "str", "repr", "int", "float", "index", "hash", "call", "contains"),
-        *("neg", "pos", "abs", "invert", "reversed", "getitem", "setitem", "delitem", "eq", "ne", "lt", "le", "gt", "ge"),
+        *(
+            "neg",
+            "pos",
+            "abs",
+            "invert",
+            "reversed",
+            "getitem",
+            "setitem",
+            "delitem",
+            "eq",
+            "ne",
+            "lt",
+            "le",
+            "gt",
+            "ge",
+        ),
         *("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor", "lshift", "rshift"),
     )
 )
