@@ -35,6 +35,10 @@ from sys import *
 from builtins import *
 import array, bisect, collections, copy, dataclasses, datetime, decimal, enum, fractions, functools, heapq, io
 import itertools, json, math, operator, os, random, re, statistics, string, sys, time, typing
+try:
+    from sortedcontainers import SortedDict, SortedList, SortedSet
+except ImportError:
+    pass
 sys.setrecursionlimit(50000)
 """
 NAMED = {"": "", "competition": COMPETITION}

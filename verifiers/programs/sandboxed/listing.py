@@ -11,7 +11,7 @@ import ast
 import sys
 import types
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _COMPOUND = (ast.If, ast.Match, ast.For, ast.While, ast.With, ast.Try)
 _UNRUN = 0x20 | 0x80 | 0x200  # a code's flags for generators, coroutines, async generators; `inspect` is slow to import
@@ -37,8 +37,7 @@ class BadTests(Exception):  # noqa: N818 - a verdict on the tests
     """The tests cannot judge any program, or not one that runs apart from them."""
 
 
-@dataclass(frozen=True)
-class Listing:
+class Listing(NamedTuple):
     """The tests' statements, and the cases that are functions."""
 
     body: list[ast.stmt]
