@@ -73,3 +73,14 @@ def test_tests_that_raise_or_exit_are_cases():
     assert judge({"tests": tests}, GOOD).explanation == "3 of 3 passed"
     told = judge({"tests": tests}, GOOD.replace("2 * x", "4"), score="share")
     assert (told.score, told.explanation) == (1 / 3, "1 of 3 passed; line 4: SystemExit: 1")
+
+
+def test_a_function_of_a_built_in_name_is_the_programs_where_nothing_else_can_be_meant():
+    program = "def sum(a, b): return a + b"
+    assert judge({"tests": "assert sum(1, 2) == 3"}, program).score == 1
+    assert judge({"tests": "assert sum(1, 2) == 3"}, "x = 1").score == 0
+    assert judge({"tests": "assert sum(1, 2) == 3"}, program.replace("+", "-")).score == 0
+    tests = "def check(candidate): assert all(candidate(x, 2) == x + 2 for x in range(3))"
+    checked = {"tests": tests, "entry_point": "sum"}
+    assert judge(checked, program).score == 1
+    assert judge(checked, program.replace("+", "-") + "\ndef all(x): return True").score == 0

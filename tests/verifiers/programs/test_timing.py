@@ -22,7 +22,7 @@ TOO_LONG = {
         ("import threading, time\ndef nap():\n    while True: time.sleep(0.005)\n"
         "for _ in range(16): threading.Thread(target=nap).start()"), {"case_seconds": 0.4}, "case_seconds = 0.4",
     ),
-    "is too slow in all": ("import time\ntime.sleep(1000)", {"case_seconds": 9, "seconds": 0.4}, "seconds = 0.4"),
+    "is too slow in all": ("import time\ntime.sleep(1000)", {"case_seconds": 9, "seconds": 1.2}, "seconds = 1.2"),
 }  # fmt: skip
 
 
@@ -39,9 +39,9 @@ def test_each_case_has_its_time_and_all_have_theirs():
     verdict = judge(cases, "import time\ntime.sleep(float(input()))", case_seconds=0.4, seconds=20.0, score="share")
     assert (verdict.score, verdict.explanation) == (2 / 3, "2 of 3 passed; case 2: over its limit: case_seconds = 0.4")
     cases = {"cases": [{"stdout": ""}] * 9}
-    verdict = judge(cases, "import time\ntime.sleep(0.3)", case_seconds=0.9, seconds=1.0, score="share")
-    assert 1 / 9 <= verdict.score <= 3 / 9
-    assert verdict.explanation.endswith("over its limit: seconds = 1")
+    verdict = judge(cases, "import time\ntime.sleep(0.7)", case_seconds=1.9, seconds=2.0, score="share")
+    assert 1 / 9 <= verdict.score <= 2 / 9
+    assert verdict.explanation.endswith("over its limit: seconds = 2")
 
 
 SLEEPER = "import time\ndef f(x):\n    if x: time.sleep(1000)\n    return 1"
@@ -60,8 +60,8 @@ def test_tests_that_call_it_have_the_same_limits():
     verdict = judge({"tests": "assert list(f(1)) == []"}, endless, **options)
     assert (verdict.score, verdict.explanation) == (0, "0 of 1 passed; over its limit: cpu_seconds = 0.4")
     many = {"tests": "\n".join(["assert f(0) == 1"] * 6)}
-    verdict = judge(many, "import time\ndef f(x): return time.sleep(0.3) or 1", **{**options, "seconds": 1.0})
-    assert verdict.explanation.endswith("over its limit: seconds = 1")
+    verdict = judge(many, "import time\ndef f(x): return time.sleep(0.6) or 1", seconds=2.0)
+    assert verdict.explanation.endswith("over its limit: seconds = 2")
 
 
 @pytest.mark.parametrize("test", ["while True: pass", "import time\ntime.sleep(1000)"])
@@ -71,7 +71,7 @@ def test_what_the_tests_take_is_not_the_programs(test):
     assert "0.9 s went by, and the program itself had 0." in verdict.explanation
 
 
-BUSY = "import time\nwhile time.process_time() < 1.0: pass"
+BUSY = "while True: pass"
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def one_busy_processor():
     """This thread, and what it starts, share a processor with many others."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(before)})
-    others = [subprocess.Popen([sys.executable, "-S", "-c", "while True: pass"]) for _ in range(8)]
+    others = [subprocess.Popen([sys.executable, "-S", "-c", BUSY], start_new_session=True) for _ in range(8)]
     yield
     for other in others:
         other.kill()
@@ -92,7 +92,7 @@ def test_on_a_loaded_machine_a_right_program_is_not_wrong_and_a_sleeping_one_is(
     verdict = judge(ONE, BUSY, **options)
     assert (verdict.status, verdict.score) == (Status.TIMEOUT, None)
     assert "case 1: 1.8 s went by, and the program itself had" in verdict.explanation
-    verdict = judge({"tests": "assert f() == 1"}, f"def f():\n    exec({BUSY!r})\n    return 1", **options)
+    verdict = judge({"tests": "assert f() == 1"}, f"def f():\n    {BUSY}", **options)
     assert (verdict.status, verdict.score) == (Status.TIMEOUT, None)
     verdict = judge(ONE, "import time\ntime.sleep(1000)", **{**options, "case_seconds": 0.4})
     assert (verdict.status, verdict.score) == (Status.OK, 0)

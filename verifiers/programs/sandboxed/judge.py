@@ -107,11 +107,14 @@ def _meet(program: Program, listed: Listing, space: dict[str, Any], given: set[s
     bound |= {node.name for node in nodes if isinstance(node, ast.ExceptHandler) and node.name}
     owners = {id(node.value) for node in nodes if isinstance(node, ast.Attribute)}
     alone = {node.id for node in names if id(node) not in owners}
-    free = {node.id for node in names} - bound - given - set(dir(builtins))
+    used = {node.id for node in names} - bound - given
+    free = used - set(dir(builtins))
     free |= {entry_point} if entry_point else set()
     modules = {n for n in free & sys.stdlib_module_names if n not in alone and n != entry_point}
     space |= {name: importlib.import_module(name) for name in modules}  # `math.isclose` must not be the program's
-    for name in program.ask("own", sorted(free - modules)):  # where one is missing, tests that come to it fail
+    # where all that they name is one built-in function, a program's own of that name is meant
+    meant = free - modules or (used if len(used) == 1 else set())
+    for name in program.ask("own", sorted(meant)):  # where one is missing, tests that come to it fail
         space[name] = program.ask("name", name)
     return bool(free - modules)
 
