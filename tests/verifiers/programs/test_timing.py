@@ -39,7 +39,7 @@ def test_each_case_has_its_time_and_all_have_theirs():
     verdict = judge(cases, "import time\ntime.sleep(float(input()))", case_seconds=0.4, seconds=20.0, score="share")
     assert (verdict.score, verdict.explanation) == (2 / 3, "2 of 3 passed; case 2: over its limit: case_seconds = 0.4")
     cases = {"cases": [{"stdout": ""}] * 9}
-    verdict = judge(cases, "import time\ntime.sleep(0.7)", case_seconds=1.9, seconds=2.0, score="share")
+    verdict = judge(cases, "import time\ntime.sleep(0.9)", case_seconds=1.9, seconds=2.0, score="share")
     assert 1 / 9 <= verdict.score <= 2 / 9
     assert verdict.explanation.endswith("over its limit: seconds = 2")
 
