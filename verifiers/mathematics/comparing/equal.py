@@ -47,8 +47,7 @@ def equal(gold: Reading, answer: Reading) -> bool:  # noqa: PLR0911 - one return
     (names, said), (other_names, other) = assigned(gold.node), assigned(answer.node)
     asked, given = Reading(said, gold.unit), Reading(other, answer.unit)
     if names and other_names:
-        stems = _stems(names), _stems(other_names)
-        if names != other_names and stems[0] == stems[1] and 1 in {len(names), len(other_names)}:
+        if names != other_names and (_stems(names) == {*other_names} or _stems(other_names) == {*names}):
             return _same(_unordered(names, asked), _unordered(other_names, given))
         if names == other_names or _one_curve(names, said, other_names, other):
             return _same(asked, given)
