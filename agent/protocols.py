@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from journeyman.agent.data import (
     Achieved,
     Completion,
@@ -99,8 +102,11 @@ class Sampler(Protocol):
     async def generate(self, prompt_ids: Sequence[int], params: SamplingParams) -> Completion:
         """One completion; many calls may be under way at once and are batched by the sampler."""
 
+    async def score(self, sequences: Sequence[Sequence[int]]) -> Sequence[NDArray[np.float32]]:
+        """(L - 1,) log-probs at temperature 1 of the tokens of each sequence after its first, as it samples them."""
+
     async def load_policy(self, policy: PolicyRef) -> None:
-        """Swaps the weights in place; later completions are the new policy's, and no stale cache is used."""
+        """Swaps the weights; later completions are the new policy's, and no stale cache is used."""
 
     def close(self) -> None:
         """Frees the engine."""

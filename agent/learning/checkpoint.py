@@ -1,8 +1,8 @@
 """Weights and optimizer state on disk: a policy folder is whole or not there.
 
 A policy folder holds safetensors and a tokenizer (full weights) or a LoRA adapter, as transformers, peft and vLLM
-take them, and below it `learner/optimizer.safetensors`, in a folder of its own because vLLM reads every
-safetensors file that lies beside the weights.
+take them, and below it `learner/optimizer.safetensors` and the learner's word on the probe sequences, in a folder of
+their own because vLLM reads every safetensors file that lies beside the weights.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from journeyman.agent.data import PolicyRef
 from journeyman.agent.errors import StoreError, UsageError
 from journeyman.agent.models import load_causal_lm, load_tokenizer
+from journeyman.agent.probes import Probe, write_probe
 
 OPTIMIZER_FILE = Path("learner") / "optimizer.safetensors"
 
@@ -64,12 +65,12 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(old)
 
 
-def save_policy(model: Any, tokenizer: Any, optimizer: torch.optim.Optimizer, folder: Path) -> None:
-    """Writes weights (or the adapter), tokenizer and optimizer state, all or nothing."""
+def save_policy(model: Any, tokenizer: Any, optimizer: torch.optim.Optimizer, probe: Probe, folder: Path) -> None:
+    """Writes weights (or the adapter), tokenizer, optimizer state and probe, all or nothing."""
     with whole_folder(folder) as partial:
         _save_weights(model, partial)
         tokenizer.save_pretrained(partial)
-        (partial / OPTIMIZER_FILE).parent.mkdir()
+        write_probe(probe, partial)
         save_file(_optimizer_tensors(model, optimizer), partial / OPTIMIZER_FILE)
 
 

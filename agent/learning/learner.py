@@ -28,6 +28,7 @@ from journeyman.agent.learning.objective import (
     moves_weights,
     objective,
 )
+from journeyman.agent.learning.probing import probe_of
 from journeyman.agent.learning.scoring import Scorer
 from journeyman.agent.learning.settings import LearnerSettings
 from journeyman.agent.models import load_causal_lm, load_tokenizer
@@ -80,11 +81,12 @@ class Learner:
         load_optimizer(self.model, self.optimizer, Path(policy.adapter or policy.path))
 
     def save(self, folder: Path, number: int) -> PolicyRef:
-        """Writes weights or adapter, tokenizer and optimizer state, all or nothing; returns the new policy's name.
+        """Writes weights or adapter, tokenizer, optimizer state and probe, all or nothing; returns the policy's name.
 
         A learner that loads it goes on, bit for bit, as this one does.
         """
-        save_policy(self.model, self.tokenizer, self.optimizer, folder)
+        probe = probe_of(self.model, self.tokenizer, self._dtype, self.settings.seed)
+        save_policy(self.model, self.tokenizer, self.optimizer, probe, folder)
         if self.settings.lora_rank:
             return PolicyRef(number, self.policy.path, str(folder))
         return PolicyRef(number, str(folder))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from journeyman.agent.chat.rendering import Renderer
 from journeyman.agent.data import Completion, PolicyRef, SamplingParams
@@ -41,6 +42,10 @@ class ScriptedSampler:
         ids = (*self._renderer.encode(text), self._renderer.end_id)
         said = np.array(ids[: params.max_tokens], np.int32)
         return Completion(said, np.zeros(len(said), np.float32), stopped=len(ids) <= params.max_tokens)
+
+    async def score(self, sequences: Sequence[Sequence[int]]) -> list[NDArray[np.float32]]:
+        """Every log-prob is 0."""
+        return [np.zeros(len(ids) - 1, np.float32) for ids in sequences]
 
     async def load_policy(self, policy: PolicyRef) -> None:
         """Notes the policy; the script stays."""

@@ -14,16 +14,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from journeyman.agent.data import Completion, PolicyRef, SamplingParams
 from journeyman.agent.models import load_causal_lm
+from journeyman.agent.probes import BOUNDS
 from journeyman.agent.sampling.batching import Batcher, Request
+from journeyman.agent.sampling.decoding import DecodeState, padded, takes_padding, teacher_forced
 from journeyman.agent.sampling.settings import SamplerSettings, check_room
 from journeyman.agent.sampling.worker import EngineThread
 
 PATIENCE_S = 1.0
 """How long a batch waits for environments' answers, so that the same episodes make the same batches."""
+DECODED = 8
+"""Most tokens of a scored sequence that are decoded; those before them are a prompt."""
 COMPACT_BELOW = 0.75
 """Finished rows are dropped once fewer than this share of a batch's rows goes on."""
 
@@ -36,6 +39,7 @@ class TransformersSampler:
     """
 
     def __init__(self, policy: PolicyRef, settings: SamplerSettings) -> None:
+        """Loads the policy. Raises SamplerError for a model that does not decode what plain forward passes give."""
         self._settings = settings
         cuda = torch.cuda.is_available() if settings.device == "auto" else settings.device == "cuda"
         self._device = "cuda" if cuda else "cpu"
@@ -43,6 +47,7 @@ class TransformersSampler:
             torch.bfloat16 if settings.dtype == "bfloat16" or (settings.dtype == "auto" and cuda) else torch.float32
         )
         self._model: Any = load_causal_lm(policy, dtype=self._dtype, device=self._device)
+        self._pads = takes_padding(self._model, BOUNDS[str(self._dtype).removeprefix("torch.")])
         self._thread = EngineThread("sampler")  # environments go on while it computes
         self._batcher = Batcher(self._take, patience=PATIENCE_S)
 
@@ -50,6 +55,10 @@ class TransformersSampler:
         """One completion. Raises SamplerError where it could outgrow `context_tokens`."""
         check_room(prompt_ids, params, self._settings)
         return await self._batcher.submit(prompt_ids, params)
+
+    async def score(self, sequences: Sequence[Sequence[int]]) -> list[NDArray[np.float32]]:
+        """(L - 1,) log-probs of each sequence's tokens after the first; the last few are decoded, one after another."""
+        return await asyncio.wrap_future(self._thread.submit(lambda: self._score(sequences)))
 
     async def load_policy(self, policy: PolicyRef) -> None:
         """Loads the policy's weights in place of the present ones; no cache outlives a batch."""
@@ -69,16 +78,26 @@ class TransformersSampler:
         self._model = None  # never two models in memory
         self._model = load_causal_lm(policy, dtype=self._dtype, device=self._device)
 
+    def _score(self, sequences: Sequence[Sequence[int]]) -> list[NDArray[np.float32]]:
+        rows = [list(map(int, ids)) for ids in sequences]
+        given = [max(1, len(ids) - DECODED) for ids in rows]
+        if self._pads:
+            return teacher_forced(self._model, rows, given)
+        return [teacher_forced(self._model, [ids], [n])[0] for ids, n in zip(rows, given, strict=True)]
+
     async def _take(self, requests: list[Request]) -> None:
-        for rows in _batches(requests, self._settings):
+        for rows in _batches(requests, self._settings, pads=self._pads):
             batch = [requests[i] for i in rows]
             completions = await asyncio.wrap_future(self._thread.submit(partial(self._decode, batch)))
             for request, completion in zip(batch, completions, strict=True):
                 request.succeed(completion)
 
 
-def _batches(requests: Sequence[Request], settings: SamplerSettings) -> Iterator[list[int]]:
-    """Indices of the requests in batches of like lengths, equal prompts side by side, in whatever order they came."""
+def _batches(requests: Sequence[Request], settings: SamplerSettings, *, pads: bool) -> Iterator[list[int]]:
+    """Indices of the requests in batches of like lengths, equal prompts side by side, in whatever order they came.
+
+    Lengths in a batch are equal where nothing may be padded.
+    """
 
     def place(i: int) -> tuple[int, list[int], int]:
         prompt_ids = list(requests[i].prompt_ids)
@@ -88,7 +107,9 @@ def _batches(requests: Sequence[Request], settings: SamplerSettings) -> Iterator
     batch: list[int] = []
     for i in order:
         width = len(requests[i].prompt_ids) + max(requests[j].params.max_tokens for j in (*batch, i))
-        if batch and (len(batch) == settings.max_batch or width * (len(batch) + 1) > settings.batch_tokens):
+        unequal = batch and len(requests[batch[0]].prompt_ids) != len(requests[i].prompt_ids)
+        full = len(batch) == settings.max_batch or width * (len(batch) + 1) > settings.batch_tokens
+        if batch and (full or (unequal and not pads)):
             yield batch
             batch = []
         batch.append(i)
@@ -103,7 +124,7 @@ def decode_batch(model: Any, requests: Sequence[Request]) -> list[Completion]:
     Equal prompts are computed once. Finished rows are dropped now and then, so that the last long ones run alone.
     """
     limits_B = np.array([r.params.max_tokens for r in requests])
-    stops_BS = _padded([r.params.stop_ids for r in requests], fill=-1)
+    stops_BS = padded([r.params.stop_ids for r in requests], fill=-1)
     temperatures_B = torch.tensor([r.params.temperature for r in requests], device=model.device)
     uniforms_BT = _uniforms(requests, int(limits_B.max()))
     tokens_BT = np.zeros(uniforms_BT.shape, np.int32)
@@ -112,7 +133,7 @@ def decode_batch(model: Any, requests: Sequence[Request]) -> list[Completion]:
     alive_B = np.ones(len(requests), np.bool_)
 
     rows = np.arange(len(requests))  # the requests still computed
-    state = _State(model, [r.prompt_ids for r in requests])
+    state = DecodeState(model, [r.prompt_ids for r in requests])
     for t in range(int(limits_B.max())):
         uniforms = torch.from_numpy(uniforms_BT[rows, t]).to(model.device)
         tokens, logprobs = draw(state.logits_BV, temperatures_B, uniforms)
@@ -133,79 +154,6 @@ def decode_batch(model: Any, requests: Sequence[Request]) -> list[Completion]:
         Completion(tokens_BT[b, :n].copy(), logprobs_BT[b, :n].copy(), bool(stopped_B[b]))
         for b, n in enumerate(lengths_B)
     ]
-
-
-class _RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
-    """A cache layer with spare room, so that a decoded token is written in place and does not copy the cache."""
-
-    ROOM = 32
-    _store: Tensor | None = None  # (2, B, heads, tokens + spare, head size), keys and values
-
-    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Appends (B, heads, new tokens, head size) to both and returns the whole."""
-        if not self.is_initialized or key_states.shape != value_states.shape:
-            return super().update(key_states, value_states, *args, **kwargs)
-        old: Any = (self.keys, self.values)
-        used, end = old[0].shape[2], old[0].shape[2] + key_states.shape[2]
-        if self._store is None or self._store.shape[3] < end:
-            B, heads, _, size = key_states.shape
-            self._store = key_states.new_empty(2, B, heads, end + self.ROOM, size)
-            self._store[0, :, :, :used], self._store[1, :, :, :used] = old
-        self._store[0, :, :, used:end], self._store[1, :, :, used:end] = key_states, value_states
-        self.keys, self.values = keys, values = self._store[0, :, :, :end], self._store[1, :, :, :end]
-        return keys, values
-
-    def reorder_cache(self, beam_idx: Tensor) -> None:
-        """Keeps, drops or repeats rows."""
-        super().reorder_cache(beam_idx)  # type: ignore[arg-type]
-        self._store = None
-
-
-class _State:
-    """The model's cache and next-token logits for the rows of a batch."""
-
-    def __init__(self, model: Any, prompts: Sequence[Sequence[int]]) -> None:
-        places: dict[tuple[int, ...], int] = {}
-        row_of_B = torch.tensor([places.setdefault(tuple(p), len(places)) for p in prompts], device=model.device)
-        ids_UL = torch.from_numpy(_padded(list(places), fill=0, left=True)).to(model.device)
-        lengths_U = torch.tensor([len(p) for p in places], device=model.device)
-        columns_L = torch.arange(ids_UL.shape[1], device=model.device)
-        self._model = model
-        self._mask: Tensor | None = (columns_L >= ids_UL.shape[1] - lengths_U[:, None]).long()
-        if bool(self._mask.all()):  # nothing is padded, and attention without a mask is faster
-            self._mask = None
-        positions_UL = (columns_L - (ids_UL.shape[1] - lengths_U[:, None])).clamp(min=0)
-        self._cache: Any = DynamicCache(config=model.config)
-        roomy = (_RoomyLayer() if type(layer) is DynamicLayer else layer for layer in self._cache.layers)  # type: ignore[no-untyped-call]
-        self._cache.layers = list(roomy)
-        self.logits_BV: Tensor
-        self._forward(ids_UL, positions_UL)
-        self._positions_B = lengths_U
-        self.select(row_of_B)
-
-    def select(self, rows: Tensor) -> None:
-        """Keeps, drops or repeats rows."""
-        self._cache.reorder_cache(rows)
-        self._positions_B, self.logits_BV = self._positions_B[rows], self.logits_BV[rows]
-        self._mask = self._mask[rows] if self._mask is not None else None
-
-    def advance(self, tokens_B: Tensor) -> None:
-        """Takes one token a row and computes the logits of the next."""
-        if self._mask is not None:
-            self._mask = torch.cat([self._mask, self._mask.new_ones(len(tokens_B), 1)], dim=1)
-        self._forward(tokens_B[:, None], self._positions_B[:, None])
-        self._positions_B = self._positions_B + 1
-
-    def _forward(self, ids: Tensor, positions: Tensor) -> None:
-        output = self._model(
-            input_ids=ids,
-            attention_mask=self._mask,
-            position_ids=positions,
-            past_key_values=self._cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        self.logits_BV = output.logits[:, -1].float()
 
 
 def draw(logits_BV: Tensor, temperatures_B: Tensor, uniforms_B: Tensor) -> tuple[Tensor, Tensor]:
@@ -231,12 +179,3 @@ def _uniforms(requests: Sequence[Request], steps: int) -> NDArray[np.float64]:
     """(B, T) uniform numbers in [0, 1), each row from its request's seed alone."""
     streams = (np.random.Generator(np.random.Philox(key=r.params.seed)) for r in requests)
     return np.stack([stream.random(steps) for stream in streams])
-
-
-def _padded(rows: Sequence[Sequence[int]], *, fill: int, left: bool = False) -> NDArray[np.int64]:
-    """The rows as one array, filled up to the longest (at least one column)."""
-    width = max(1, *(len(row) for row in rows))
-    padded = np.full((len(rows), width), fill, np.int64)
-    for i, row in enumerate(rows):
-        padded[i, slice(width - len(row), None) if left else slice(len(row))] = row
-    return padded

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from journeyman.agent.data import Completion, PolicyRef, SamplingParams
 from journeyman.agent.errors import SamplerError
@@ -67,8 +68,18 @@ class VllmSampler:
         check_room(prompt_ids, params, self._settings)
         return await self._batcher.submit(prompt_ids, params)
 
+    async def score(self, sequences: Sequence[Sequence[int]]) -> list[NDArray[np.float32]]:
+        """(L - 1,) log-probs at temperature 1 of each sequence's tokens after the first, as of a prompt's."""
+        found: list[NDArray[np.float32]] = []
+        rows = [list(map(int, ids)) for ids in sequences]
+        await asyncio.wrap_future(self._do("score", lambda: found.extend(self._driver.score(rows))))
+        return found
+
     async def load_policy(self, policy: PolicyRef) -> None:
-        """Swaps full weights or the adapter in place, once no request is under way, and empties the prefix cache."""
+        """Swaps full weights or the adapter, once no request is under way, and empties the prefix cache.
+
+        In place, but for mixtures of experts, whose engine is started anew for full weights.
+        """
         await asyncio.wrap_future(self._do("load the policy", lambda: self._driver.load(policy)))
 
     def close(self) -> None:
@@ -152,19 +163,34 @@ class _Driver:
 
     def step(self) -> None:
         """One step of the engine; its failure fails all that is under way."""
-        import torch
-
         try:
-            # vLLM compiles a small function even where it runs eagerly: a machine without a C++ compiler must do.
-            with torch.compiler.set_stance("force_eager") if self._eager else nullcontext():
-                outputs = self._engine.step()
-            done = {output.request_id: _completion(output) for output in outputs if output.finished}
+            done = {output.request_id: _completion(output) for output in self._stepped() if output.finished}
         except Exception as error:
             self._failure = SamplerError(f"the vLLM engine failed: {_one_line(error)}; open the sampler again")
             _deliver([(request, self._failure) for request in self.running.values()])
             self.running = {}
             return
         _deliver([(self.running.pop(name), completion) for name, completion in done.items()])
+
+    def _stepped(self) -> Any:
+        import torch
+
+        # vLLM compiles a small function even where it runs eagerly: a machine without a C++ compiler must do.
+        with torch.compiler.set_stance("force_eager") if self._eager else nullcontext():
+            return self._engine.step()
+
+    def score(self, rows: list[list[int]]) -> list[NDArray[np.float32]]:
+        """Log-probs of the rows' tokens after the first; nothing else is under way."""
+        if self._failure is not None:
+            raise self._failure
+        for number, ids in enumerate(rows):
+            prompt = {"type": "token", "prompt_token_ids": ids}
+            self._engine.add_request(f"score-{number}", prompt, _scoring_params(), lora_request=self._adapter)
+        found: dict[str, NDArray[np.float32]] = {}
+        while self._engine.has_unfinished_requests():
+            done = [output for output in self._stepped() if output.finished]
+            found |= {o.request_id: np.array(o.prompt_logprobs.logprobs, np.float32) for o in done}
+        return [found[f"score-{number}"] for number in range(len(rows))]
 
     def load(self, policy: PolicyRef) -> None:
         """Loads the policy and empties the prefix cache; raises SamplerError where that fails.
@@ -178,12 +204,29 @@ class _Driver:
             self._adapter = None
         if policy.adapter is None or policy.path != self._path:
             self._path = None  # unknown, should the loading fail
-            self._engine.collective_rpc("reload_weights", kwargs={"weights_path": policy.path})
+            self._read(policy)
             self._path = policy.path
         if policy.adapter is not None:
             self._use_adapter(policy.adapter)
         if not self._engine.reset_prefix_cache():
             raise SamplerError("vLLM did not empty its prefix cache: its next completions would mix two policies")
+
+    def _read(self, policy: PolicyRef) -> None:
+        """Puts the full weights of `policy.path` into the engine.
+
+        vLLM's reloading leaves experts in a layout that its kernels do not take, or as they were (gpt-oss), and on a
+        CPU the packed copy of an output layer that is tied to the embeddings.
+        """
+        if self._engine.model_config.is_moe:
+            self.shut_down()
+            try:
+                self._engine = start_engine(policy, self._settings)
+            except Exception as error:
+                self._failure = SamplerError(f"vLLM cannot start with {policy.path!r}: {_one_line(error)}")
+                raise self._failure from error
+        else:
+            self._engine.collective_rpc("reload_weights", kwargs={"weights_path": policy.path})
+            self._engine.apply_model(_pack_heads)
 
     def shut_down(self) -> None:
         """Frees the engine's memory and leaves the process as it was, so that another engine can start."""
@@ -225,6 +268,23 @@ def _engine_params(params: SamplingParams) -> Any:
         detokenize=False,
         output_kind=RequestOutputKind.FINAL_ONLY,
     )
+
+
+def _scoring_params() -> Any:
+    from vllm import SamplingParams as EngineParams
+    from vllm.sampling_params import RequestOutputKind
+
+    kind = RequestOutputKind.FINAL_ONLY
+    return EngineParams(max_tokens=1, prompt_logprobs=0, flat_logprobs=True, detokenize=False, output_kind=kind)
+
+
+def _pack_heads(model: Any) -> None:
+    """Has output layers make what they compute with of their present weights."""
+    from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
+
+    for module in model.modules():
+        if isinstance(module, ParallelLMHead):
+            module.quant_method.process_weights_after_loading(module)
 
 
 def _completion(output: Any) -> Completion:

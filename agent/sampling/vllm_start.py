@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from journeyman.agent.data import PolicyRef
@@ -52,9 +54,39 @@ def start_engine(policy: PolicyRef, settings: SamplerSettings) -> Any:
         from vllm import EngineArgs
         from vllm.v1.engine.llm_engine import LLMEngine
 
-        engine = LLMEngine.from_engine_args(EngineArgs(**arguments))
+        if EngineArgs(**arguments).create_model_config().using_transformers_backend():
+            arguments["enforce_eager"] = True
+        with _class_of_model_unchanged(policy.path):
+            engine = LLMEngine.from_engine_args(EngineArgs(**arguments))
     torch.set_num_threads = set_threads
     return engine
+
+
+@contextmanager
+def _class_of_model_unchanged(path: str) -> Iterator[None]:
+    """Puts transformers' own class of the model back as it was.
+
+    Where vLLM has no model of its own it runs that class, which it decorates for torch.compile: from then on nobody
+    else, the learner for one, can make or call an object of it. An eager engine has no use for the decoration.
+    """
+    from transformers import MODEL_MAPPING, AutoConfig
+
+    config = AutoConfig.from_pretrained(path).get_text_config()
+    if type(config) not in MODEL_MAPPING:
+        yield
+        return
+    model_class: Any = MODEL_MAPPING[type(config)]
+    bases, members = model_class.__bases__, dict(vars(model_class))
+    try:
+        yield
+    finally:
+        if model_class.__bases__ != bases:
+            model_class.__bases__ = bases
+            for name in set(vars(model_class)) - set(members):
+                delattr(model_class, name)
+            for name, value in members.items():
+                if vars(model_class)[name] is not value:
+                    setattr(model_class, name, value)
 
 
 def _set_environment(settings: SamplerSettings) -> None:

@@ -1,0 +1,33 @@
+"""The learner's word on probe sequences (see `probes`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from journeyman.agent.data import PolicyRef, Segment
+from journeyman.agent.learning.scoring import Scorer
+from journeyman.agent.models import load_causal_lm, load_tokenizer
+from journeyman.agent.probes import Probe, probe_sequences, read_probe
+
+
+def probe_of(model: Any, tokenizer: Any, dtype: torch.dtype, seed: int) -> Probe:
+    """What `model` (a `peft` model or a plain one) says of the sequences that belong to `seed`."""
+    causal = model.get_base_model() if hasattr(model, "peft_config") else model
+    sequences = probe_sequences(tokenizer, int(causal.get_input_embeddings().weight.shape[0]), seed)
+    segments = [Segment(ids[:1], ids[1:], np.ones(len(ids) - 1, np.bool_), None) for ids in sequences]
+    found = Scorer(causal, dtype, temperature=1.0).logprobs(segments, range(len(segments)))
+    return Probe(tuple(sequences), tuple(found[i] for i in range(len(segments))))
+
+
+def probe_for(policy: PolicyRef, dtype: torch.dtype, seed: int) -> Probe:
+    """What the policy's own learner wrote; a base model, which none has made, is loaded for it and let go again."""
+    written = read_probe(Path(policy.adapter or policy.path))
+    if written is not None:
+        return written
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = load_causal_lm(policy, dtype=dtype, device=device)
+    return probe_of(model, load_tokenizer(policy.path), dtype, seed)
