@@ -6,6 +6,7 @@ and the newline are one token each, any other text is a few (its UTF-8 bytes), a
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,9 @@ TINY = "tiny"
 """The name that stands for a model made on the spot by `make_tiny`."""
 TINY_CONTEXT = 2048
 """Most tokens that it holds."""
+
+ORIGINAL = "original_max_position_embeddings"
+"""The length up to which long-rope is as it was trained at first."""
 
 BOS, PAD, END = "<|bos|>", "<|pad|>", "<|end|>"
 ROLES = ("<|system|>", "<|user|>", "<|assistant|>", "<|tool|>")
@@ -143,17 +147,63 @@ def context_limit(name: str) -> int | None:
     """Most tokens that the model's positions reach: `tiny`, a folder or a hub name; None where it does not say.
 
     Nor is it known of a model whose positions are stretched by a factor: engines differ in what they make of that.
+    Where the factor depends on the length, it is the length up to which there is none.
     """
     if name == TINY:
         return TINY_CONTEXT
     from transformers import AutoConfig
 
     config: Any = AutoConfig.from_pretrained(resolve_model(name)).get_text_config()
-    stretched = [getattr(config, field, None) or {} for field in ("rope_scaling", "rope_parameters")]
-    if any("factor" in rope for rope in stretched):
-        return None
     found: int | None = getattr(config, "max_position_embeddings", None)
-    return found
+    by_length = length_scaling(config)
+    if by_length is not None:
+        return by_length.unscaled_tokens
+    return None if any("factor" in rope for rope in _ropes(config)) else found
+
+
+@dataclass(frozen=True, slots=True)
+class LengthScaling:
+    """How a model's positions are scaled where a text is longer than what it was first trained on.
+
+    Such a model has no one distribution: transformers scales each forward pass by the length of its longest row, vLLM
+    by the longest that it could be asked for, and keys of earlier tokens stay in a cache as they were.
+    """
+
+    kind: str
+    """`longrope` or `dynamic`."""
+    unscaled_tokens: int
+
+
+def length_scaling(config: Any) -> LengthScaling | None:
+    """Of a text model's configuration; None where positions do not depend on the length."""
+    for rope in _ropes(config):
+        kind = rope.get("rope_type", rope.get("type"))
+        if kind in ("longrope", "dynamic"):
+            told = [rope, vars(config)] if kind == "longrope" else []
+            original = [one[ORIGINAL] for one in told if one.get(ORIGINAL)]
+            return LengthScaling(kind, int([*original, config.max_position_embeddings][0]))
+    return None
+
+
+def check_length(name: str, tokens: int) -> None:
+    """Raises SettingsError where sampler and learner would scale the model's positions differently at that length."""
+    from transformers import AutoConfig
+
+    if name == TINY:
+        return
+    by_length = length_scaling(AutoConfig.from_pretrained(resolve_model(name)).get_text_config())
+    if by_length is not None and tokens > by_length.unscaled_tokens:
+        raise SettingsError(
+            f"sampler.max_context is {tokens}, and beyond {by_length.unscaled_tokens} tokens model {name!r} scales its "
+            f"positions by the length of the text ({by_length.kind}), which sampler and learner cannot do alike: set "
+            f"it to {by_length.unscaled_tokens} or lower"
+        )
+
+
+def _ropes(config: Any) -> list[dict[str, Any]]:
+    """The settings of its rotary positions: one, or one for each kind of layer."""
+    given = [getattr(config, field, None) or {} for field in ("rope_scaling", "rope_parameters")]
+    return [rope for one in given for rope in (one, *one.values()) if isinstance(rope, dict)]
 
 
 def load_tokenizer(path: str) -> Any:

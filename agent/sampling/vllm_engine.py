@@ -60,6 +60,8 @@ class VllmSampler:
             self._driver = self._thread.submit(lambda: _Driver(policy, settings)).result()
         except Exception as error:  # vLLM raises errors of many kinds at its start
             _ONE_ENGINE.release()
+            if isinstance(error, SamplerError):
+                raise
             raise SamplerError(f"vLLM cannot start with {policy.path!r}: {_one_line(error)}") from error
         self._batcher = Batcher(self._take)
 
@@ -175,22 +177,28 @@ class _Driver:
     def _stepped(self) -> Any:
         import torch
 
+        torch.get_num_threads()  # a fresh thread takes its number of threads here, and not in the middle of the step
         # vLLM compiles a small function even where it runs eagerly: a machine without a C++ compiler must do.
         with torch.compiler.set_stance("force_eager") if self._eager else nullcontext():
             return self._engine.step()
 
     def score(self, rows: list[list[int]]) -> list[NDArray[np.float32]]:
-        """Log-probs of the rows' tokens after the first; nothing else is under way."""
+        """Log-probs of the rows' tokens after the first; nothing else is under way.
+
+        One after another: with several, vLLM's output layer takes one request's adapter for another's tokens.
+        """
         if self._failure is not None:
             raise self._failure
-        for number, ids in enumerate(rows):
+        found = []
+        for ids in rows:
             prompt = {"type": "token", "prompt_token_ids": ids}
-            self._engine.add_request(f"score-{number}", prompt, _scoring_params(), lora_request=self._adapter)
-        found: dict[str, NDArray[np.float32]] = {}
-        while self._engine.has_unfinished_requests():
-            done = [output for output in self._stepped() if output.finished]
-            found |= {o.request_id: np.array(o.prompt_logprobs.logprobs, np.float32) for o in done}
-        return [found[f"score-{number}"] for number in range(len(rows))]
+            self._requests += 1
+            self._engine.add_request(str(self._requests), prompt, _scoring_params(), lora_request=self._adapter)
+            outputs: list[Any] = []
+            while not outputs:
+                outputs = [output for output in self._stepped() if output.finished]
+            found.append(np.array(outputs[0].prompt_logprobs.logprobs, np.float32))
+        return found
 
     def load(self, policy: PolicyRef) -> None:
         """Loads the policy and empties the prefix cache; raises SamplerError where that fails.

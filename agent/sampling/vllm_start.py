@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from journeyman.agent.data import PolicyRef
+from journeyman.agent.errors import SamplerError
+from journeyman.agent.models import length_scaling
 from journeyman.agent.sampling.settings import SamplerSettings
 
 LORA_RANKS = (8, 16, 32, 64, 128, 256)
@@ -19,7 +21,11 @@ BATCHED_TOKENS = 8192
 
 
 def start_engine(policy: PolicyRef, settings: SamplerSettings) -> Any:
-    """An `LLMEngine` with the full weights of `policy.path`; float32 and eager on CPU. Raises what vLLM raises."""
+    """An `LLMEngine` with the full weights of `policy.path`; float32 and eager on CPU.
+
+    Raises what vLLM raises,
+    and SamplerError where it would have to apply adapters to experts.
+    """
     import torch
 
     _set_environment(settings)
@@ -44,6 +50,8 @@ def start_engine(policy: PolicyRef, settings: SamplerSettings) -> Any:
         arguments["block_size"] = 32  # its default of 128 tokens leaves short prompts and turns out of the prefix cache
     else:
         arguments["gpu_memory_utilization"] = settings.gpu_memory
+    if scales := _without_scaling(policy.path):
+        arguments["hf_overrides"] = scales
     if settings.lora_rank:
         rank = next((r for r in LORA_RANKS if r >= settings.lora_rank), None)
         if rank is None:
@@ -54,12 +62,33 @@ def start_engine(policy: PolicyRef, settings: SamplerSettings) -> Any:
         from vllm import EngineArgs
         from vllm.v1.engine.llm_engine import LLMEngine
 
-        if EngineArgs(**arguments).create_model_config().using_transformers_backend():
+        model = EngineArgs(**arguments).create_model_config()
+        if settings.lora_rank and model.is_moe:
+            raise SamplerError(
+                f"sampler 'vllm' cannot take LoRA adapters on the experts of {policy.path!r}: take the sampler "
+                "'transformers', or set model.lora_rank to 0"
+            )
+        if model.using_transformers_backend():
             arguments["enforce_eager"] = True
         with _class_of_model_unchanged(policy.path):
             engine = LLMEngine.from_engine_args(EngineArgs(**arguments))
     torch.set_num_threads = set_threads
     return engine
+
+
+def _without_scaling(path: str) -> dict[str, Any]:
+    """Overrides that keep vLLM from scaling `dynamic` positions, as it does at every length.
+
+    The learner does so beyond the model's own context alone, which no text here exceeds (see `check_length`).
+    """
+    from transformers import AutoConfig
+
+    config: Any = AutoConfig.from_pretrained(path).get_text_config()
+    scaling = length_scaling(config)
+    if scaling is None or scaling.kind != "dynamic":
+        return {}
+    plain = {k: v for k, v in config.rope_parameters.items() if k in ("rope_theta", "partial_rotary_factor")}
+    return {"rope_parameters": plain | {"rope_type": "default"}}
 
 
 @contextmanager
@@ -71,11 +100,11 @@ def _class_of_model_unchanged(path: str) -> Iterator[None]:
     """
     from transformers import MODEL_MAPPING, AutoConfig
 
-    config = AutoConfig.from_pretrained(path).get_text_config()
-    if type(config) not in MODEL_MAPPING:
+    kind = type(AutoConfig.from_pretrained(path).get_text_config())
+    if kind not in MODEL_MAPPING:  # vLLM has a model of its own for it
         yield
         return
-    model_class: Any = MODEL_MAPPING[type(config)]
+    model_class: Any = MODEL_MAPPING[kind]
     bases, members = model_class.__bases__, dict(vars(model_class))
     try:
         yield

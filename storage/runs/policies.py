@@ -35,6 +35,8 @@ class PolicyInfo:
     stats: Mapping[str, Json]
     stopped_by: str | None
     """The guards that kept it from being promoted."""
+    handover_gap: float | None
+    """Mean difference of sampler's and learner's log-probs on probe sequences, nats a token: the largest so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,13 @@ class Policies:
             undecided = PolicyVersion.promoted.is_(None)
             decision = update(PolicyVersion).values(promoted=promoted, stopped_by=stopped_by)
             connection.execute(decision.where(version, undecided))
+
+    def note_hand_over(self, policy_id: str, gap: float) -> None:
+        """Records how well a sampler that was handed the version agreed with its learner; the largest gap stands."""
+        known = PolicyVersion.handover_gap
+        wider = (PolicyVersion.id == policy_id) & (known.is_(None) | (known < gap))
+        with self.database.write() as connection:
+            connection.execute(update(PolicyVersion).where(wider).values(handover_gap=gap))
 
     def set_pruned(self, policy_ids: Collection[str]) -> None:
         """Records that the files of these versions are deleted."""

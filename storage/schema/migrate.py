@@ -14,7 +14,7 @@ from journeyman.storage.schema.views import VIEWS, query_of
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0004"
+HEAD = "0005"
 """Revision of the newest migration; a test compares it with the migrations' own word."""
 _LOCK = 0x6A6E796D  # any number that nobody else uses
 

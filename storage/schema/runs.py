@@ -106,6 +106,8 @@ class PolicyVersion(Base):
     """The guards that kept it from being promoted, e.g. `guard gsm8k 0.410 -> 0.300`; None where none did."""
     kept: Mapped[bool] = mapped_column(default=True)
     """False once the files are deleted."""
+    handover_gap: Mapped[float | None]
+    """Largest of its hand-overs to samplers: mean difference of log-probs on probe sequences, nats a token."""
     stats: Mapped[dict[str, Any]]
     created_at: Mapped[datetime] = mapped_column(default=now)
 

@@ -106,6 +106,7 @@ def _version_rows(store: ReplayStore, run: RunInfo) -> list[dict[str, Json]]:
             "validation pass@1": scores[p.number].pass_at_1 if p.number in scores else None,
             "validation pass@k": scores[p.number].pass_at_k if p.number in scores else None,
             "promoted": promoted_text(p),
+            "hand-over": None if p.handover_gap is None else f"{p.handover_gap:.1e}",
             "weights": p.path if p.kept else "deleted",
         }
         for p in store.policies.of(run.id)

@@ -43,8 +43,9 @@ def check_contexts(settings: Settings) -> None:
 
     Where some prompts leave none there is a warning: those attempts end before they begin.
     """
-    from journeyman.agent.models import context_limit
+    from journeyman.agent.models import check_length, context_limit
 
+    check_length(settings.model.name, settings.sampler.max_context)
     context, limit = settings.sampler.max_context, context_limit(settings.model.name)
     if limit is not None and context > limit:
         raise SettingsError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from journeyman.agent.chat.tool_calls import ToolFormat
 from journeyman.agent.data import Json
@@ -174,14 +174,19 @@ def sampler_settings(settings: Settings) -> SamplerSettings:
     )
 
 
-def learner_settings(settings: Settings) -> LearnerSettings:
-    """What the learner is told; it learns the distribution that was sampled at."""
+def dtype_of(settings: Settings) -> Literal["float32", "bfloat16"]:
+    """What learner and sampler compute in here: `auto` is bfloat16 where there is a GPU."""
     import torch
 
+    dtype = settings.model.dtype
+    return dtype if dtype != "auto" else "bfloat16" if torch.cuda.is_available() else "float32"
+
+
+def learner_settings(settings: Settings) -> LearnerSettings:
+    """What the learner is told; it learns the distribution that was sampled at."""
     from journeyman.agent.learning.learner import LearnerSettings
 
     model, tune, optimizer = settings.model, settings.finetune, settings.optimizer
-    dtype = model.dtype if model.dtype != "auto" else "bfloat16" if torch.cuda.is_available() else "float32"
     return LearnerSettings(
         learning_rate=tune.learning_rate,
         betas=(optimizer.beta1, optimizer.beta2),
@@ -197,7 +202,7 @@ def learner_settings(settings: Settings) -> LearnerSettings:
         top_entropy=tune.top_entropy,
         correction_max=tune.importance_cap,
         temperature=settings.generate.temperature,
-        dtype=dtype,
+        dtype=dtype_of(settings),
         lora_rank=model.lora_rank,
         lora_alpha=model.lora_alpha,
         seed=settings.run.seed,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from journeyman.agent.data import Message, PolicyRef, Task, Trajectory
 from journeyman.agent.errors import UsageError
+from journeyman.agent.probes import Probe, Proof, judge_hand_over
 from journeyman.agent.protocols import Environment, Sampler, TaskSet
 from journeyman.agent.rollout import Limits, replay, run_sync
 from journeyman.storage.runs.policies import PolicyInfo
@@ -27,6 +28,7 @@ from journeyman.workflows.console import Reporter
 from journeyman.workflows.session.engines import (
     Guard,
     base_model,
+    dtype_of,
     learner_settings,
     open_guards,
     open_held_out,
@@ -73,6 +75,7 @@ class Session:
         self.settings: Settings = settings_of(self.run)
         self._sampler: Sampler | None = None
         self._sampler_holds: str | None = None
+        self._proof: Proof | None = None
         self._learner: Learner | None = None
         self._learner_holds: str | None = None
         self._warned_of: set[str] = set()
@@ -155,11 +158,14 @@ class Session:
         return PolicyRef(0, self.base_model) if policy.kind == "base" else self._ref(policy.number, policy.path)
 
     def sampler(self, policy: PolicyInfo) -> Sampler:
-        """The sampler with that version's weights in it; the engine is started once and never again."""
+        """The sampler with that version's weights in it, proved; the engine is opened once in the session.
+
+        Raises SamplerError where sampler and learner disagree on the probe sequences; how far they are apart is stored.
+        """
         return self._sampler_with(self.policy_ref(policy), policy.id)
 
     def sampler_at(self, path: str) -> Sampler:
-        """The sampler with the weights that are at `path` under the artifacts now."""
+        """The sampler with the weights that are at `path` under the artifacts now, proved."""
         return self._sampler_with(self._ref(0, path), None)
 
     def _ref(self, number: int, path: str) -> PolicyRef:
@@ -171,12 +177,28 @@ class Session:
     def _sampler_with(self, ref: PolicyRef, holds: str | None) -> Sampler:
         from journeyman.agent.sampling.factory import open_sampler
 
+        if self._sampler is not None and holds is not None and self._sampler_holds == holds:
+            return self._sampler
+        probe = self._probe_for(ref)
+        self._sampler_holds = None  # unknown, should this fail
         if self._sampler is None:
             self._sampler = open_sampler(self.settings.sampler.kind, ref, sampler_settings(self.settings))
-        elif holds is None or self._sampler_holds != holds:
+        else:
             run_sync(self._sampler.load_policy(ref))
+        found = run_sync(self._sampler.score([ids.tolist() for ids in probe.sequences]))
+        self._proof = judge_hand_over(ref, probe, found, dtype_of(self.settings), self._proof)
+        if holds is not None:
+            self.store.policies.note_hand_over(holds, self._proof.gap)
         self._sampler_holds = holds
         return self._sampler
+
+    def _probe_for(self, ref: PolicyRef) -> Probe:
+        """What the learner says of the probe sequences under these weights."""
+        import torch
+
+        from journeyman.agent.learning.probing import probe_for
+
+        return probe_for(ref, getattr(torch, dtype_of(self.settings)), self.settings.run.seed)
 
     def base_learner(self) -> Learner:
         """A learner with the base model's weights, to clone demonstrations: there is no policy yet to stay close to."""
