@@ -18,7 +18,7 @@ options are in [environments.md](environments.md).
 
 The prompts of some tasks of each split are looked at too, with the environment's tools: where none of them leaves room
 for `generate.max_tokens` in `sampler.max_context` the run does not begin, and where some do not there is a warning.
-`sampler.max_context` may not be more than the model's own limit.
+`sampler.max_context` may not be more than the model's own limit, nor reach to where positions depend on the length.
 """
 
 

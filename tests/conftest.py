@@ -24,6 +24,7 @@ TOGETHER = {
     "tests/verifiers/models/prm/test_server.py": "vllm servers",
     "tests/verifiers/judges/test_judge.py": "vllm servers",
     "tests/agent/sampling/test_vllm_engine.py": "vllm engine",
+    "tests/agent/sampling/test_hand_over.py": "vllm engine",
     "tests/workflows/stages/test_hindsight_groups.py": "hindsight groups",
     "tests/verifiers/isolation/test_misbehaviour.py": "misbehaviour",
     "tests/agent/learning/test_against_trl.py": "trl",

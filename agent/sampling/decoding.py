@@ -1,4 +1,4 @@
-"""The cache and next-token logits of a batch that is decoded with `transformers`, and whether a model can be padded.
+"""The cache and next-token logits of a batch that is decoded with `transformers`, and what may share one.
 
 B rows, U distinct prompts, L prompt tokens (left-padded), V vocabulary.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from journeyman.agent.errors import SamplerError
 
 MAX_REASON_CHARS = 200
 """Longest part of an error of the model's that our one line quotes."""
+
+Sharing: TypeAlias = Literal["any lengths", "equal lengths", "nothing"]
+"""Which prompts may share a batch."""
 
 
 class _RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
@@ -132,30 +135,41 @@ def teacher_forced(model: Any, sequences: Sequence[Sequence[int]], given: Sequen
 
 
 @torch.inference_mode()
-def takes_padding(model: Any, bound: float) -> bool:
-    """Whether prompts of unequal lengths may share a batch; raises SamplerError where not even equal ones may.
+def sharing_of(model: Any, bound: float) -> Sharing:
+    """What may share a batch; raises SamplerError where the model does not even decode alone what it should.
 
     Decoding with a cache is compared with plain forward passes, as a learner makes them: `bound` is for the mean
-    difference of log-probs, nats. Recurrent layers may take the padding on the left for text.
+    difference of log-probs, nats. Recurrent layers may take the padding on the left for text, or keep states of their
+    own where nobody can drop or repeat a row of them.
     """
     causal = model.get_base_model() if hasattr(model, "peft_config") else model
     refused = f"sampler 'transformers' cannot decode {type(causal).__name__}"
     remedy = "take the sampler 'vllm', or another model"
     vocabulary = int(causal.get_input_embeddings().weight.shape[0])
-    ids_BL = torch.arange(4 * 16, device=model.device).reshape(4, 16) * 7919 % vocabulary
-    plain = [model(input_ids=row[None], use_cache=False).logits[0, :-1].float().log_softmax(-1) for row in ids_BL]
-    expected_BL = torch.stack([p.gather(1, row[1:, None])[:, 0] for p, row in zip(plain, ids_BL, strict=True)])
+    ids_BL = torch.arange(4 * 16).reshape(4, 16) * 7919 % vocabulary
+    ids_BL[1, :8] = ids_BL[0, :8]  # one prompt, two completions
+    rows = [ids[:length] for ids, length in zip(ids_BL.tolist(), (16, 12, 16, 14), strict=True)]
+    expected = np.concatenate([_plain(model, ids) for ids in rows])
 
-    def gap(*given: int) -> float:
-        found_BL = np.stack(teacher_forced(model, ids_BL.tolist(), given))
-        return float(np.abs(found_BL - expected_BL.cpu().numpy()).mean())
+    def agrees(found: Sequence[NDArray[np.float32]]) -> bool:
+        return bool(np.abs(np.concatenate(found) - expected).mean() <= bound)
 
     try:
-        alike = gap(8, 8, 8, 8)
+        alone = [teacher_forced(model, [ids], [8])[0] for ids in rows]
     except (ValueError, TypeError, AttributeError, RuntimeError) as error:  # a cache of the model's own kind
         said = " ".join(f"{type(error).__name__}: {error}".split())[:MAX_REASON_CHARS]
         raise SamplerError(f"{refused} with a cache ({said}): {remedy}") from error
-    if not alike <= bound:
-        away = f"with a cache its log-probs are {alike:.2g} nats a token from plain forward passes"
+    if not agrees(alone):
+        gap = float(np.abs(np.concatenate(alone) - expected).mean())
+        away = f"with a cache its log-probs are {gap:.2g} nats a token from plain forward passes"
         raise SamplerError(f"{refused}: {away}, over the bound of {bound:g}: {remedy}")
-    return gap(3, 6, 9, 12) <= bound
+    if not agrees(teacher_forced(model, rows, [8, 8, 8, 8])):
+        return "nothing"
+    return "any lengths" if agrees(teacher_forced(model, rows, [3, 6, 9, 12])) else "equal lengths"
+
+
+def _plain(model: Any, ids: Sequence[int]) -> NDArray[np.float32]:
+    ids_L = torch.tensor(ids, device=model.device)
+    logprobs_LV = model(input_ids=ids_L[None], use_cache=False).logits[0, :-1].float().log_softmax(-1)
+    found: NDArray[np.float32] = logprobs_LV.gather(1, ids_L[1:, None])[:, 0].cpu().numpy()
+    return found

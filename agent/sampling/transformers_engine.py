@@ -19,7 +19,7 @@ from journeyman.agent.data import Completion, PolicyRef, SamplingParams
 from journeyman.agent.models import load_causal_lm
 from journeyman.agent.probes import BOUNDS
 from journeyman.agent.sampling.batching import Batcher, Request
-from journeyman.agent.sampling.decoding import DecodeState, padded, takes_padding, teacher_forced
+from journeyman.agent.sampling.decoding import DecodeState, Sharing, padded, sharing_of, teacher_forced
 from journeyman.agent.sampling.settings import SamplerSettings, check_room
 from journeyman.agent.sampling.worker import EngineThread
 
@@ -47,7 +47,7 @@ class TransformersSampler:
             torch.bfloat16 if settings.dtype == "bfloat16" or (settings.dtype == "auto" and cuda) else torch.float32
         )
         self._model: Any = load_causal_lm(policy, dtype=self._dtype, device=self._device)
-        self._pads = takes_padding(self._model, BOUNDS[str(self._dtype).removeprefix("torch.")])
+        self._sharing = sharing_of(self._model, BOUNDS[str(self._dtype).removeprefix("torch.")])
         self._thread = EngineThread("sampler")  # environments go on while it computes
         self._batcher = Batcher(self._take, patience=PATIENCE_S)
 
@@ -81,35 +81,38 @@ class TransformersSampler:
     def _score(self, sequences: Sequence[Sequence[int]]) -> list[NDArray[np.float32]]:
         rows = [list(map(int, ids)) for ids in sequences]
         given = [max(1, len(ids) - DECODED) for ids in rows]
-        if self._pads:
+        if self._sharing == "any lengths":
             return teacher_forced(self._model, rows, given)
         return [teacher_forced(self._model, [ids], [n])[0] for ids, n in zip(rows, given, strict=True)]
 
     async def _take(self, requests: list[Request]) -> None:
-        for rows in _batches(requests, self._settings, pads=self._pads):
+        for rows in _batches(requests, self._settings, self._sharing):
             batch = [requests[i] for i in rows]
             completions = await asyncio.wrap_future(self._thread.submit(partial(self._decode, batch)))
             for request, completion in zip(batch, completions, strict=True):
                 request.succeed(completion)
 
 
-def _batches(requests: Sequence[Request], settings: SamplerSettings, *, pads: bool) -> Iterator[list[int]]:
+def _batches(requests: Sequence[Request], settings: SamplerSettings, sharing: Sharing) -> Iterator[list[int]]:
     """Indices of the requests in batches of like lengths, equal prompts side by side, in whatever order they came.
 
-    Lengths in a batch are equal where nothing may be padded.
+    Only what may share a batch does.
     """
 
     def place(i: int) -> tuple[int, list[int], int]:
         prompt_ids = list(requests[i].prompt_ids)
         return len(prompt_ids), prompt_ids, requests[i].params.seed
 
+    def may_join(i: int) -> bool:
+        alike = len(requests[batch[0]].prompt_ids) == len(requests[i].prompt_ids)
+        return sharing == "any lengths" or (sharing == "equal lengths" and alike)
+
     order = sorted(range(len(requests)), key=place)
     batch: list[int] = []
     for i in order:
         width = len(requests[i].prompt_ids) + max(requests[j].params.max_tokens for j in (*batch, i))
-        unequal = batch and len(requests[batch[0]].prompt_ids) != len(requests[i].prompt_ids)
         full = len(batch) == settings.max_batch or width * (len(batch) + 1) > settings.batch_tokens
-        if batch and (full or (unequal and not pads)):
+        if batch and (full or not may_join(i)):
             yield batch
             batch = []
         batch.append(i)

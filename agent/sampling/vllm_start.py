@@ -12,6 +12,7 @@ from typing import Any
 from journeyman.agent.data import PolicyRef
 from journeyman.agent.errors import SamplerError
 from journeyman.agent.models import length_scaling
+from journeyman.agent.probes import LENGTHS
 from journeyman.agent.sampling.settings import SamplerSettings
 
 LORA_RANKS = (8, 16, 32, 64, 128, 256)
@@ -34,7 +35,7 @@ def start_engine(policy: PolicyRef, settings: SamplerSettings) -> Any:
     arguments: dict[str, Any] = {
         "model": policy.path,
         "dtype": ("float32" if cpu else "bfloat16") if settings.dtype == "auto" else settings.dtype,
-        "max_model_len": settings.context_tokens,
+        "max_model_len": max(settings.context_tokens, LENGTHS[-1] + 1),  # probe sequences, and one token behind them
         "max_num_seqs": settings.max_batch,
         "max_num_batched_tokens": max(BATCHED_TOKENS, settings.context_tokens),
         "logprobs_mode": "processed_logprobs",

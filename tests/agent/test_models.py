@@ -1,6 +1,7 @@
 """The model `tiny` and the names of models."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,7 +10,14 @@ from hypothesis import strategies as st
 
 from journeyman.agent.data import PolicyRef
 from journeyman.agent.errors import UnknownNameError, UsageError
-from journeyman.agent.models import load_causal_lm, load_tokenizer, make_tiny, resolve_model
+from journeyman.agent.models import (
+    LengthScaling,
+    length_scaling,
+    load_causal_lm,
+    load_tokenizer,
+    make_tiny,
+    resolve_model,
+)
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +35,23 @@ def test_about_a_million_float32_parameters(tiny):
     assert 0.9e6 < sum(p.numel() for p in model.parameters()) < 1.3e6
     assert {p.dtype for p in model.parameters()} == {torch.float32}
     assert json.loads((tiny / "config.json").read_text())["architectures"] == ["LlamaForCausalLM"]
+
+
+@pytest.mark.parametrize(
+    ("rope", "expected"),
+    [
+        ({"rope_type": "default"}, None),
+        ({"rope_type": "yarn", "factor": 4.0}, None),
+        ({"rope_type": "dynamic", "factor": 4.0}, LengthScaling("dynamic", 4096)),
+        ({"rope_type": "longrope", "original_max_position_embeddings": 512}, LengthScaling("longrope", 512)),
+        ({"type": "longrope"}, LengthScaling("longrope", 1024)),
+        ({"sliding": {"rope_type": "default"}, "full": {"rope_type": "dynamic"}}, LengthScaling("dynamic", 4096)),
+    ],
+)
+def test_positions_that_depend_on_the_length_are_found(rope, expected):
+    original = {"original_max_position_embeddings": 1024} if "type" in rope else {}
+    config = SimpleNamespace(max_position_embeddings=4096, rope_parameters=rope, **original)
+    assert length_scaling(config) == expected
 
 
 def test_weights_depend_on_the_seed_alone(tiny, tmp_path):
