@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from journeyman.agent.data import PolicyRef
 from journeyman.agent.errors import SettingsError, UnknownNameError
+from journeyman.agent.manifests import check
 
 if TYPE_CHECKING:
     import torch
@@ -157,20 +158,28 @@ def context_limit(name: str) -> int | None:
 
 
 def load_tokenizer(path: str) -> Any:
-    """The tokenizer of a folder or hub name."""
-    from transformers import AutoTokenizer
+    """The tokenizer of a folder or hub name: Hugging Face's, which has the chat template.
 
-    return AutoTokenizer.from_pretrained(path)
+    Beside `tekken.json` transformers would take mistral_common's, where that is installed, which has none.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(path, mistral_format=False)
+    if type(tokenizer).__name__.startswith("MistralCommon"):  # its tokenizer_config.json asks for that by name
+        return PreTrainedTokenizerFast.from_pretrained(path)
+    return tokenizer
 
 
 def load_causal_lm(policy: PolicyRef, *, dtype: torch.dtype, device: str, trainable: bool = False) -> Any:
     """The policy's model (a `peft` model where it has an adapter) in evaluation mode.
 
     An adapter stays beside the base weights: merged into bfloat16 weights, small updates would be rounded away.
-    `trainable` leaves the adapter's weights open to gradients.
+    `trainable` leaves the adapter's weights open to gradients. Raises DamagedPolicyError where its files are not those
+    that were saved.
     """
     from transformers import AutoModelForCausalLM
 
+    check(policy)
     _quiet()
     model: Any = AutoModelForCausalLM.from_pretrained(policy.path, dtype=dtype)
     if policy.adapter is not None:

@@ -15,7 +15,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from journeyman.agent.data import Completion, PolicyRef, SamplingParams
-from journeyman.agent.errors import SamplerError
+from journeyman.agent.errors import JourneymanError, SamplerError
+from journeyman.agent.manifests import check
 from journeyman.agent.sampling.batching import Batcher, Request
 from journeyman.agent.sampling.settings import SamplerSettings, check_room
 from journeyman.agent.sampling.vllm_start import start_engine
@@ -49,7 +50,11 @@ class VllmSampler:
     """
 
     def __init__(self, policy: PolicyRef, settings: SamplerSettings) -> None:
-        """Starts the engine with the policy. Raises SamplerError where vLLM cannot run it, or another one is open."""
+        """Starts the engine with the policy. Raises SamplerError where vLLM cannot run it, or another one is open.
+
+        DamagedPolicyError where its files are not those that were saved.
+        """
+        check(policy)
         if not _ONE_ENGINE.acquire(blocking=False):
             raise SamplerError("a vLLM engine is open in this process already: close it, or share it")
         self._settings = settings
@@ -68,7 +73,10 @@ class VllmSampler:
         return await self._batcher.submit(prompt_ids, params)
 
     async def load_policy(self, policy: PolicyRef) -> None:
-        """Swaps full weights or the adapter in place, once no request is under way, and empties the prefix cache."""
+        """Swaps full weights or the adapter in place, once no request is under way, and empties the prefix cache.
+
+        Raises DamagedPolicyError, and keeps the present ones, where its files are not those that were saved.
+        """
         await asyncio.wrap_future(self._do("load the policy", lambda: self._driver.load(policy)))
 
     def close(self) -> None:
@@ -109,7 +117,7 @@ class VllmSampler:
 def _finish(job: _Job) -> None:
     try:
         job.work()
-    except SamplerError as error:
+    except JourneymanError as error:
         job.done.set_exception(error)
     except Exception as error:
         job.done.set_exception(SamplerError(f"vLLM cannot {job.what}: {_one_line(error)}"))
@@ -173,6 +181,7 @@ class _Driver:
         """
         if self._failure is not None:
             raise self._failure
+        check(policy)
         if self._adapter is not None:
             self._engine.remove_lora(self._adapter.lora_int_id)
             self._adapter = None

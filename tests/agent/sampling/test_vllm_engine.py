@@ -149,7 +149,7 @@ def test_bad_requests_and_policies_are_errors_and_the_engine_goes_on(sampler, po
     with pytest.raises(SamplerError, match=r"vLLM refuses a request: .*temperature"):
         ask(sampler, [[1]], [SamplingParams(1, temperature=3.0)])
     with pytest.raises(SamplerError, match="vLLM cannot load the policy"):
-        asyncio.run(sampler.load_policy(PolicyRef(9, str(tmp_path))))
+        asyncio.run(sampler.load_policy(PolicyRef(0, str(tmp_path))))
     with pytest.raises(SamplerError, match="open in this process already"):
         open_sampler("vllm", policies[0], SamplerSettings())
     asyncio.run(sampler.load_policy(policies[2]))
