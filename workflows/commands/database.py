@@ -19,6 +19,7 @@ from journeyman.workflows.console import Reporter
 from journeyman.workflows.session.life import artifacts_of, only_one, output_of, standing
 from journeyman.workflows.session.session import DRIVER
 from journeyman.workflows.session.weights import damaged, seal_as_it_is, unsealed
+from journeyman.workflows.settings.loading import settings_of
 from journeyman.workflows.terminal import ask, say, say_json
 
 SHOWN = 20
@@ -102,8 +103,9 @@ def _seal(options: argparse.Namespace) -> None:
             raise UsageError(f"no weights of run {run.id} ({run.name}) are here without a manifest")
         if not options.yes and not ask(f"Take the weights of {names} of run {run.id} ({run.name}) as they are?"):
             raise UsageError("nothing was sealed")
-        for policy in policies:
-            seal_as_it_is(store, run, policy)
+        with only_one(Path(settings_of(run).store.artifacts, run.id)):
+            for policy in policies:
+                seal_as_it_is(store, run, policy)
     finally:
         store.close()
     say(f"{names} of run {run.id} ({run.name}) have manifests now: what they hold today is what is loaded from now on")
