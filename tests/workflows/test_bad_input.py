@@ -159,7 +159,7 @@ def a_shard_of_two(folder: Path) -> None:
         (without("config.json"), "the folder holds no config.json"),
         (cut("tokenizer.json"), "cannot be loaded ("),
         (without("chat_template.jinja"), "has no chat template: take a chat or instruct model"),
-        (configured(max_position_embeddings=100), "sampler.max_context is 2048, and model 'model' holds 100 tokens"),
+        (configured(max_position_embeddings=100), "sampler.max_context is 1024, and model 'model' holds 100 tokens"),
     ],
 )
 def test_models_that_cannot_work(
