@@ -5,6 +5,7 @@
     │   ├── SettingsError       a settings file or a value in it
     │   ├── UnknownNameError    a plugin, model, run or trajectory that is not there
     │   ├── DataError           a data file that is missing or malformed
+    │   ├── DamagedPolicyError  weights on disk that are not those that were saved
     │   └── SandboxError        commands cannot be run in a sandbox on this machine
     ├── StoreError          the database cannot do what was asked
     │   └── LeaseLostError      the work is another worker's by now
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 from journeyman.agent.credentials import shown
 
@@ -47,6 +49,18 @@ class UnknownNameError(UsageError):
 
 class DataError(UsageError):
     """A data file is missing or malformed."""
+
+
+class DamagedPolicyError(UsageError):
+    """A policy's files are not those that were saved; nothing of it was loaded."""
+
+    def __init__(self, folder: Path, what: str, remedy: str = "restore it from a copy") -> None:
+        super().__init__(f"policy {folder} is not loaded: {what}; {remedy}")
+        self.folder, self.what, self.remedy = folder, what, remedy
+
+    def with_remedy(self, remedy: str) -> DamagedPolicyError:
+        """The same from one who knows better what can be done."""
+        return DamagedPolicyError(self.folder, self.what, remedy)
 
 
 class SandboxError(UsageError):

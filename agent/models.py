@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from journeyman.agent.base_models import in_one_line
 from journeyman.agent.data import PolicyRef
 from journeyman.agent.errors import SettingsError, UnknownNameError
+from journeyman.agent.manifests import check
 
 if TYPE_CHECKING:
     import torch
@@ -107,40 +109,51 @@ def resolve_model(name: str) -> str:
     """Checks that `name` can be loaded and returns it: `tiny`, a folder with a config.json, or a hub name.
 
     Raises UnknownNameError with the remedy where it cannot: a folder without config.json, or a name that is neither
-    in the local hub cache nor to be had from the hub.
+    in the local hub cache nor to be had from the hub; SettingsError where its configuration or its tokenizer cannot be
+    read, or a folder holds no weights.
     """
+    from transformers import AutoConfig
+
     if name == TINY:
         return name
     folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise UnknownNameError("model", name, [TINY], "the folder holds no config.json: save the model into it")
-        _check_folder(folder)
-        return str(folder)
-    from huggingface_hub import HfApi, try_to_load_from_cache
+    else:
+        _find_on_hub(name)
+    found = str(folder) if folder.is_dir() else name
+    with in_one_line(found):
+        AutoConfig.from_pretrained(found)
+        load_tokenizer(found)
+    if folder.is_dir() and not any([*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")]):
+        raise SettingsError(f"model {found!r} has no weights (*.safetensors): save the model into the folder")
+    return found
 
+
+def _find_on_hub(name: str) -> None:
+    """Has the hub's cache hold the model's configuration; raises UnknownNameError with what keeps it from that."""
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        GatedRepoError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
+
+    remedies = (  # the first that fits: some are kinds of others
+        (GatedRepoError, f"it is gated: accept its terms at https://huggingface.co/{name}, then set HF_TOKEN"),
+        (RepositoryNotFoundError, "the hub has no model of that name, or it is private: then set HF_TOKEN"),
+        (LocalEntryNotFoundError, "it is not in the cache, and the hub is out of reach"),
+        (EntryNotFoundError, "its repository holds no config.json: take one that transformers loads"),
+    )
     try:
         if not isinstance(try_to_load_from_cache(name, "config.json"), str):
-            HfApi().model_info(name, timeout=10)
+            hf_hub_download(name, "config.json")
     except Exception as error:  # the hub's client raises errors of several libraries: all mean "not to be had"
-        why = str(error).splitlines()[0]
+        why = next((why for kind, why in remedies if isinstance(error, kind)), str(error).partition("\n")[0])
         remedy = f"there is no such folder, and the hub cannot give it ({why}); give a folder that holds config.json"
         raise UnknownNameError("model", name, [TINY], remedy) from None
-    return name
-
-
-def _check_folder(folder: Path) -> None:
-    """Raises SettingsError where the folder's configuration or tokenizer cannot be read, or weights are missing."""
-    from transformers import AutoConfig
-
-    try:
-        AutoConfig.from_pretrained(folder)
-        load_tokenizer(str(folder))
-    except Exception as error:  # transformers raises errors of many kinds, some of several lines
-        why = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-        raise SettingsError(f"model {str(folder)!r} cannot be loaded ({why}): save it and its tokenizer") from None
-    if not any([*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")]):
-        raise SettingsError(f"model {str(folder)!r} has no weights (*.safetensors): save the model into the folder")
 
 
 def context_limit(name: str) -> int | None:
@@ -207,22 +220,31 @@ def _ropes(config: Any) -> list[dict[str, Any]]:
 
 
 def load_tokenizer(path: str) -> Any:
-    """The tokenizer of a folder or hub name."""
-    from transformers import AutoTokenizer
+    """The tokenizer of a folder or hub name: Hugging Face's, which has the chat template.
 
-    return AutoTokenizer.from_pretrained(path)
+    Beside `tekken.json` transformers would take mistral_common's, where that is installed, which has none.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(path, mistral_format=False)
+    if type(tokenizer).__name__.startswith("MistralCommon"):  # its tokenizer_config.json asks for that by name
+        return PreTrainedTokenizerFast.from_pretrained(path)
+    return tokenizer
 
 
 def load_causal_lm(policy: PolicyRef, *, dtype: torch.dtype, device: str, trainable: bool = False) -> Any:
     """The policy's model (a `peft` model where it has an adapter) in evaluation mode.
 
     An adapter stays beside the base weights: merged into bfloat16 weights, small updates would be rounded away.
-    `trainable` leaves the adapter's weights open to gradients.
+    `trainable` leaves the adapter's weights open to gradients. Raises DamagedPolicyError where its files are not those
+    that were saved.
     """
     from transformers import AutoModelForCausalLM
 
+    check(policy)
     _quiet()
-    model: Any = AutoModelForCausalLM.from_pretrained(policy.path, dtype=dtype)
+    with in_one_line(policy.path):
+        model: Any = AutoModelForCausalLM.from_pretrained(policy.path, dtype=dtype)
     if policy.adapter is not None:
         from peft import PeftModel
 

@@ -174,7 +174,9 @@ def _add_looking(commands: argparse._SubParsersAction[_Parser]) -> None:
 
 
 def _add_keeping(commands: argparse._SubParsersAction[_Parser]) -> None:
-    db = commands.add_parser("db", help="the database: upgrade its schema, check, vacuum, prune old tokens, drop runs")
+    db = commands.add_parser(
+        "db", help="the database: upgrade its schema, check, vacuum, prune, drop runs, seal weights"
+    )
     actions = db.add_subparsers(dest="action", required=True, metavar="ACTION")
     actions.add_parser("upgrade", help="bring the schema to this version's")
     check = actions.add_parser("check", help="is everything there, and is it whole?")
@@ -184,7 +186,10 @@ def _add_keeping(commands: argparse._SubParsersAction[_Parser]) -> None:
     prune.add_argument("--keep", type=int, required=True, metavar="N", help="iterations whose tokens are kept")
     drop = actions.add_parser("drop", help="delete a run with everything of it: rows, weights, results")
     drop.add_argument("run", help="run name or id")
-    drop.add_argument("--yes", action="store_true", help="without asking")
+    seal = actions.add_parser("seal", help="give weights that are older than manifests one, as they are")
+    seal.add_argument("run", help="run name or id")
+    for command in (drop, seal):
+        command.add_argument("--yes", action="store_true", help="without asking")
     export = commands.add_parser("export", help="a run's trajectories, or a data set for another trainer, as a file")
     export.add_argument("run", help="run name or id")
     export.add_argument("file", help="to write, ends in .jsonl or .parquet")

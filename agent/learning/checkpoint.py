@@ -1,4 +1,4 @@
-"""Weights and optimizer state on disk: a policy folder is whole or not there.
+"""Weights and optimizer state on disk: a policy folder is whole or not there, and its manifest proves it.
 
 A policy folder holds safetensors and a tokenizer (full weights) or a LoRA adapter, as transformers, peft and vLLM
 take them, and below it `learner/optimizer.safetensors` and the learner's word on the probe sequences, in a folder of
@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from journeyman.agent.data import PolicyRef
 from journeyman.agent.errors import StoreError, UsageError
+from journeyman.agent.manifests import seal, sync_folder, version_of
 from journeyman.agent.models import load_causal_lm, load_tokenizer
 from journeyman.agent.probes import Probe, write_probe
 
@@ -61,17 +62,31 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     if folder.exists():
         folder.rename(old)
     partial.rename(folder)
+    sync_folder(folder.parent)
     if old.exists():
         shutil.rmtree(old)
 
 
-def save_policy(model: Any, tokenizer: Any, optimizer: torch.optim.Optimizer, probe: Probe, folder: Path) -> None:
-    """Writes weights (or the adapter), tokenizer, optimizer state and probe, all or nothing."""
+def save_policy(
+    model: Any,
+    tokenizer: Any,
+    optimizer: torch.optim.Optimizer,
+    probe: Probe,
+    folder: Path,
+    *,
+    parent: str | None,
+    base: str,
+) -> None:
+    """Writes weights (or the adapter, which is one of `base`), tokenizer, optimizer state, probe and manifest.
+
+    All or nothing. `parent` is the version it was trained from, for the record.
+    """
     with whole_folder(folder) as partial:
         _save_weights(model, partial)
         tokenizer.save_pretrained(partial)
         write_probe(probe, partial)
         save_file(_optimizer_tensors(model, optimizer), partial / OPTIMIZER_FILE)
+        seal(partial, version_of(folder), parent=parent, base=base)
 
 
 def load_optimizer(model: Any, optimizer: torch.optim.Optimizer, folder: Path) -> None:

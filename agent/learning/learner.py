@@ -31,6 +31,7 @@ from journeyman.agent.learning.objective import (
 from journeyman.agent.learning.probing import probe_of
 from journeyman.agent.learning.scoring import Scorer
 from journeyman.agent.learning.settings import LearnerSettings
+from journeyman.agent.manifests import check
 from journeyman.agent.models import load_causal_lm, load_tokenizer
 
 __all__ = ["Learner", "LearnerSettings", "TrainingRow", "Update"]
@@ -52,7 +53,8 @@ class Learner:
     def __init__(self, policy: PolicyRef, settings: LearnerSettings, reference: PolicyRef | None = None) -> None:
         """Loads `policy`, and `reference` for the KL term; with `lora_rank` > 0 an adapter is added or continued.
 
-        Raises SettingsError where beta > 0 has no reference, or where the adapter and `lora_rank` disagree.
+        Raises SettingsError where beta > 0 has no reference, or where the adapter and `lora_rank` disagree, and
+        DamagedPolicyError where files are not those that were saved.
         """
         if settings.beta > 0 and reference is None:
             raise SettingsError(f"beta is {settings.beta}, but there is no reference policy: give one, or set beta 0")
@@ -68,7 +70,11 @@ class Learner:
         self.restore(policy)
 
     def restore(self, policy: PolicyRef) -> None:
-        """Takes up the policy's weights, and its optimizer state where its folder has one, as they were saved."""
+        """Takes up the policy's weights, and its optimizer state where its folder has one, as they were saved.
+
+        Raises DamagedPolicyError, and keeps what it has, where the files are not those that were saved.
+        """
+        check(policy)
         self.policy = policy
         self.tokenizer = load_tokenizer(policy.path)
         self.model = self._trainable(policy)
@@ -80,15 +86,17 @@ class Learner:
         self.optimizer = torch.optim.AdamW(groups, betas=self.settings.betas, fused=True)
         load_optimizer(self.model, self.optimizer, Path(policy.adapter or policy.path))
 
-    def save(self, folder: Path, number: int) -> PolicyRef:
-        """Writes weights or adapter, tokenizer, optimizer state and probe, all or nothing; returns the policy's name.
+    def save(self, folder: Path, number: int, parent: str | None = None) -> PolicyRef:
+        """Writes weights or adapter, tokenizer, optimizer state, probe and manifest, all or nothing; returns the new one.
 
-        A learner that loads it goes on, bit for bit, as this one does.
+
+        A learner that loads it goes on, bit for bit, as this one does. `parent` is the version it was trained from, for
+        the manifest; None is the base model.
         """
-        probe = probe_of(self.model, self.tokenizer, self._dtype, self.settings.seed)
-        save_policy(self.model, self.tokenizer, self.optimizer, probe, folder)
+        base, probe = self.policy.path, probe_of(self.model, self.tokenizer, self._dtype, self.settings.seed)
+        save_policy(self.model, self.tokenizer, self.optimizer, probe, folder, parent=parent, base=base)
         if self.settings.lora_rank:
-            return PolicyRef(number, self.policy.path, str(folder))
+            return PolicyRef(number, base, str(folder))
         return PolicyRef(number, str(folder))
 
     def logprobs(self, segments: Sequence[Segment]) -> list[NDArray[np.float32]]:

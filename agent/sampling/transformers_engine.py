@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from journeyman.agent.data import Completion, PolicyRef, SamplingParams
+from journeyman.agent.manifests import check
 from journeyman.agent.models import load_causal_lm
 from journeyman.agent.probes import BOUNDS
 from journeyman.agent.sampling.batching import Batcher, Request
@@ -61,7 +62,10 @@ class TransformersSampler:
         return await asyncio.wrap_future(self._thread.submit(lambda: self._score(sequences)))
 
     async def load_policy(self, policy: PolicyRef) -> None:
-        """Loads the policy's weights in place of the present ones; no cache outlives a batch."""
+        """Loads the policy's weights in place of the present ones; no cache outlives a batch.
+
+        Raises DamagedPolicyError, and keeps the present ones, where its files are not those that were saved.
+        """
         await asyncio.wrap_future(self._thread.submit(lambda: self._load(policy)))
 
     def close(self) -> None:
@@ -75,6 +79,7 @@ class TransformersSampler:
         return decode_batch(self._model, batch)
 
     def _load(self, policy: PolicyRef) -> None:
+        check(policy)
         self._model = None  # never two models in memory
         self._model = load_causal_lm(policy, dtype=self._dtype, device=self._device)
 

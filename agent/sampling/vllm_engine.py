@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from journeyman.agent.data import Completion, PolicyRef, SamplingParams
-from journeyman.agent.errors import SamplerError
+from journeyman.agent.errors import JourneymanError, SamplerError
+from journeyman.agent.manifests import check
 from journeyman.agent.sampling.batching import Batcher, Request
 from journeyman.agent.sampling.settings import SamplerSettings, check_room
 from journeyman.agent.sampling.vllm_start import start_engine
@@ -50,7 +51,11 @@ class VllmSampler:
     """
 
     def __init__(self, policy: PolicyRef, settings: SamplerSettings) -> None:
-        """Starts the engine with the policy. Raises SamplerError where vLLM cannot run it, or another one is open."""
+        """Starts the engine with the policy. Raises SamplerError where vLLM cannot run it, or another one is open.
+
+        DamagedPolicyError where its files are not those that were saved.
+        """
+        check(policy)
         if not _ONE_ENGINE.acquire(blocking=False):
             raise SamplerError("a vLLM engine is open in this process already: close it, or share it")
         self._settings = settings
@@ -80,7 +85,8 @@ class VllmSampler:
     async def load_policy(self, policy: PolicyRef) -> None:
         """Swaps full weights or the adapter, once no request is under way, and empties the prefix cache.
 
-        In place, but for mixtures of experts, whose engine is started anew for full weights.
+        In place, but for mixtures of experts, whose engine is started anew for full weights. Raises
+        DamagedPolicyError, and keeps the present ones, where its files are not those that were saved.
         """
         await asyncio.wrap_future(self._do("load the policy", lambda: self._driver.load(policy)))
 
@@ -122,7 +128,7 @@ class VllmSampler:
 def _finish(job: _Job) -> None:
     try:
         job.work()
-    except SamplerError as error:
+    except JourneymanError as error:
         job.done.set_exception(error)
     except Exception as error:
         job.done.set_exception(SamplerError(f"vLLM cannot {job.what}: {_one_line(error)}"))
@@ -207,6 +213,7 @@ class _Driver:
         """
         if self._failure is not None:
             raise self._failure
+        check(policy)
         if self._adapter is not None:
             self._engine.remove_lora(self._adapter.lora_int_id)
             self._adapter = None

@@ -95,6 +95,15 @@ class Policies:
             raise UnknownNameError("policy version", f"v{number}", (f"v{n}" for n in found))
         return found[number]
 
+    def ancestors(self, policy: PolicyInfo) -> list[PolicyInfo]:
+        """What the version was trained from, its parent first; of other runs too, where a run continues one."""
+        found: list[PolicyInfo] = []
+        parent = policy.parent_id
+        while parent is not None:
+            found += self._policies(PolicyVersion.id == parent)
+            parent = found[-1].parent_id
+        return found
+
     def newest_promoted(self, run_id: str, before: int | None = None) -> PolicyInfo | None:
         """The promoted version with the highest number (below `before`), or None."""
         found = [p for p in self.of(run_id) if p.promoted and (before is None or p.number < before)]

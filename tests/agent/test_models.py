@@ -1,6 +1,9 @@
 """The model `tiny` and the names of models."""
 
 import json
+import shutil
+from importlib import metadata
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -83,6 +86,28 @@ def test_a_chat_costs_three_tokens_a_message(tokenizer):
     chat = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yo"}]
     text = tokenizer.apply_chat_template(chat, tokenize=False)
     assert text == "<|bos|><|user|>hi<|end|><|assistant|>yo<|end|>"
+
+
+def has_mistral_common():
+    return bool(list(metadata.distributions(name="mistral-common")))
+
+
+@pytest.mark.skipif(not has_mistral_common(), reason="mistral_common is not installed")
+@pytest.mark.parametrize("named", [None, "LlamaTokenizerFast", "TokenizersBackend", "MistralCommonBackend"])
+@pytest.mark.parametrize("model_type", ["mistral", "mistral3", "ministral", "mixtral"])
+def test_beside_tekken_json_the_tokenizer_is_hugging_faces(tiny, tokenizer, tmp_path, model_type, named):
+    """Mistral's own, which transformers takes where it is installed, has no chat template."""
+    import mistral_common
+
+    folder = Path(shutil.copytree(tiny, tmp_path / "model"))
+    shutil.copy(Path(mistral_common.__file__).parent / "data" / "tekken_240911.json", folder / "tekken.json")
+    (folder / "config.json").write_text(json.dumps({"model_type": model_type}))
+    told = json.loads((folder / "tokenizer_config.json").read_text()) | {"tokenizer_class": named}
+    (folder / "tokenizer_config.json").write_text(json.dumps({k: v for k, v in told.items() if v is not None}))
+    found = load_tokenizer(str(folder))
+    assert found.chat_template == tokenizer.chat_template
+    ids = [of("<|user|>hi<|end|>", add_special_tokens=False).input_ids for of in (found, tokenizer)]
+    assert ids[0] == ids[1]
 
 
 def test_resolve_takes_tiny_and_folders(tiny):

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from huggingface_hub import errors
+from safetensors.torch import load_file, save_file
+from transformers import LlamaConfig, LlamaForCausalLM
 
+from journeyman.agent.chat.rendering import Renderer
 from journeyman.agent.errors import SettingsError
+from journeyman.agent.models import load_tokenizer, make_tiny
 from journeyman.workflows.cli import main
 from journeyman.workflows.console import Reporter
+from journeyman.workflows.session.checking import check
 from journeyman.workflows.session.runs import start_run
 from journeyman.workflows.session.session import lend
+from journeyman.workflows.settings.loading import load_settings
 from journeyman.workflows.stages.evaluate import evaluate
 from journeyman.workflows.stages.report import report
 
@@ -98,6 +106,118 @@ def test_settings_that_cannot_work(mistaken: Mistaken, small: str, setting: str,
         connection.execute("CREATE TABLE customers (name TEXT)")
     connection.close()
     assert says in mistaken("run", small, "--engine", "none", "--set", setting)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny(tmp_path_factory.mktemp("models") / "tiny", 0, hidden=32, layers=2, heads=1, intermediate=32)
+
+
+def configured(**changes: object) -> Callable[[Path], None]:
+    return lambda folder: rewrite(folder / "config.json", lambda told: json.dumps(json.loads(told) | changes))
+
+
+def rewrite(path: Path, change: Callable[[str], str]) -> None:
+    path.write_text(change(path.read_text()))
+
+
+def cut(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:-100])
+
+
+def without(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).unlink()
+
+
+def a_shard_of_two(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    names = [f"model-0000{number}-of-00002.safetensors" for number in (1, 2)]
+    save_file(weights, folder / names[0], {"format": "pt"})
+    places = {key: names[i % 2] for i, key in enumerate(sorted(weights))}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": places}))
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (configured(model_type="marvin"), "model type `marvin` but Transformers does not recognize this architecture"),
+        (configured(model_type=None), "cannot be loaded (ValueError"),
+        (configured(model_type="clip"), "is a 'clip', no language model that goes on with a text"),
+        (configured(model_type="t5"), "is a 't5', no language model that goes on with a text"),
+        (configured(hidden_size="wide"), "Field 'hidden_size' expected int, got str"),
+        (configured(num_attention_heads=3), "not a multiple of the number of attention heads"),
+        (configured(pad_token_id=9999), "Padding_idx must be within num_embeddings"),
+        (configured(hidden_size=64), "is of another shape than config.json says (and "),
+        (configured(vocab_size=300), "is of another shape than config.json says (and 1 more)"),
+        (configured(num_hidden_layers=3), "model.layers.2.input_layernorm.weight is missing (and 8 more)"),
+        (configured(num_hidden_layers=1), "model.layers.1.input_layernorm.weight is one more than config.json speaks"),
+        (cut("config.json"), "cannot be loaded (OSError: "),
+        (cut("model.safetensors"), "file not fully covered"),
+        (a_shard_of_two, "cannot be loaded ("),
+        (without("model.safetensors"), "has no weights (*.safetensors)"),
+        (without("config.json"), "the folder holds no config.json"),
+        (cut("tokenizer.json"), "cannot be loaded ("),
+        (without("chat_template.jinja"), "has no chat template: take a chat or instruct model"),
+        (configured(max_position_embeddings=100), "sampler.max_context is 1024, and model 'model' holds 100 tokens"),
+    ],
+)
+def test_models_that_cannot_work(
+    mistaken: Mistaken, small: str, tiny: Path, damage: Callable[[Path], None], says: str
+) -> None:
+    shutil.copytree(tiny, "model")
+    damage(Path("model"))
+    assert says in mistaken("run", small, "--engine", "none", "--set", "model.name=model")
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("GatedRepoError", "it is gated: accept its terms at https://huggingface.co/some/model, then set HF_TOKEN"),
+        ("RepositoryNotFoundError", "the hub has no model of that name, or it is private"),
+        ("LocalEntryNotFoundError", "it is not in the cache, and the hub is out of reach"),
+        ("EntryNotFoundError", "its repository holds no config.json"),
+    ],
+)
+def test_models_that_the_hub_does_not_give(
+    mistaken: Mistaken, small: str, monkeypatch: pytest.MonkeyPatch, kind: str, says: str
+) -> None:
+    error = getattr(errors, kind)
+    refusal = error.__new__(error, "401 Client Error\nand more")
+
+    def refuse(*_: object) -> None:
+        raise refusal
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", refuse)
+    said = mistaken("run", small, "--engine", "none", "--set", "model.name=some/model")
+    assert "unknown model 'some/model': " in said
+    assert says in said
+
+
+def test_a_tokenizer_of_another_model(mistaken: Mistaken, small: str, tiny: Path) -> None:
+    """Its prompts hold tokens that the model has no embedding of."""
+    shutil.copytree(tiny, "model")
+    config = LlamaConfig.from_pretrained("model", vocab_size=260, pad_token_id=None, bos_token_id=0, eos_token_id=1)
+    LlamaForCausalLM(config).save_pretrained("model")
+    said = mistaken("run", small, "--engine", "none", "--set", "model.name=model")
+    assert "has embeddings of 260 tokens, and its tokenizer writes token 26" in said
+    assert "take the tokenizer that the model was trained with" in said
+
+
+def test_no_padding_token_and_embeddings_of_more_tokens_than_there_are_do_no_harm(
+    small: str, tiny: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = Path(shutil.copytree(tiny, tmp_path / "model"))
+    config = LlamaConfig.from_pretrained(folder, vocab_size=320, pad_token_id=None)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    rewrite(folder / "tokenizer_config.json", lambda told: json.dumps(json.loads(told) | {"pad_token": None}))
+    check(load_settings(small, [f"model.name={folder}"]))
+    assert [r.getMessage().partition(": the others")[0] for r in caplog.records] == [
+        f"model '{folder}' knows 320 tokens and its tokenizer 265"
+    ]
+    renderer = Renderer(load_tokenizer(str(folder)))
+    assert renderer.tokenizer.pad_token is None
+    assert renderer.decode([104, 300, 105]) == renderer.decode([104, 105])
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ from journeyman.storage.store import ReplayStore
 from journeyman.workflows.console import Reporter
 from journeyman.workflows.session.life import artifacts_of, only_one, output_of, standing
 from journeyman.workflows.session.session import DRIVER
+from journeyman.workflows.session.weights import damaged, seal_as_it_is, unsealed
+from journeyman.workflows.settings.loading import settings_of
 from journeyman.workflows.terminal import ask, say, say_json
 
 SHOWN = 20
@@ -25,7 +27,7 @@ SHOWN = 20
 
 
 def db(options: argparse.Namespace) -> None:
-    """`journeyman db upgrade | check | vacuum | prune | drop`."""
+    """`journeyman db upgrade | check | vacuum | prune | drop | seal`."""
     _ACTIONS[options.action](options)
 
 
@@ -37,7 +39,7 @@ def _upgrade(options: argparse.Namespace) -> None:
 def _check(options: argparse.Namespace) -> None:
     store = ReplayStore(options.store, must_exist=True)
     try:
-        problems = store.upkeep.check()
+        problems = [*store.upkeep.check(), *damaged(store)]
     finally:
         store.close()
     if options.json:
@@ -90,6 +92,25 @@ def _drop(options: argparse.Namespace) -> None:
     say(f"deleted {what}{files}; `journeyman db vacuum` frees the database's part of the disk")
 
 
+def _seal(options: argparse.Namespace) -> None:
+    store = ReplayStore(options.store, must_exist=True)
+    try:
+        run = _the_one(store, options.run)
+        _check_idle(store, run)
+        policies = unsealed(store, run)
+        names = ", ".join(f"v{policy.number}" for policy in policies)
+        if not policies:
+            raise UsageError(f"no weights of run {run.id} ({run.name}) are here without a manifest")
+        if not options.yes and not ask(f"Take the weights of {names} of run {run.id} ({run.name}) as they are?"):
+            raise UsageError("nothing was sealed")
+        with only_one(Path(settings_of(run).store.artifacts, run.id)):
+            for policy in policies:
+                seal_as_it_is(store, run, policy)
+    finally:
+        store.close()
+    say(f"{names} of run {run.id} ({run.name}) have manifests now: what they hold today is what is loaded from now on")
+
+
 def _the_one(store: ReplayStore, wanted: str) -> RunInfo:
     """The run of that id, or the only one of that name: what is deleted is not to be guessed at."""
     named = store.runs.all(wanted)
@@ -121,4 +142,5 @@ _ACTIONS: dict[str, Callable[[argparse.Namespace], None]] = {
     "vacuum": _vacuum,
     "prune": _prune,
     "drop": _drop,
+    "seal": _seal,
 }

@@ -18,6 +18,7 @@ from journeyman.workflows.settings.settings import Settings
 
 def check(settings: Settings) -> None:
     """Raises the error that a run with these settings would meet later: unknown names, bad options, missing data."""
+    from journeyman.agent.base_models import check_base
     from journeyman.agent.models import TINY, resolve_model
     from journeyman.agent.sampling.factory import resolve_kind
 
@@ -29,7 +30,7 @@ def check(settings: Settings) -> None:
         read_chat_demonstrations(settings.warm_start.file)
     resolve_kind(settings.sampler.kind)
     if settings.model.name != TINY:
-        resolve_model(settings.model.name)
+        check_base(resolve_model(settings.model.name))
     check_contexts(settings)
 
 

@@ -41,9 +41,11 @@ class _Asked:
 def check_contexts(settings: Settings) -> None:
     """Raises SettingsError where no prompt of a split leaves room for an answer, or the model's context is smaller.
 
-    Where some prompts leave none there is a warning: those attempts end before they begin.
+    Where some prompts leave none there is a warning: those attempts end before they begin. So it is raised where the
+    prompts hold tokens that the model does not know.
     """
-    from journeyman.agent.models import check_length, context_limit
+    from journeyman.agent.base_models import check_vocabulary
+    from journeyman.agent.models import TINY, check_length, context_limit, resolve_model
 
     check_length(settings.model.name, settings.sampler.max_context)
     context, limit = settings.sampler.max_context, context_limit(settings.model.name)
@@ -53,8 +55,10 @@ def check_contexts(settings: Settings) -> None:
             f"{limit} or lower"
         )
     renderer = renderer_of(settings)
+    ids = set(renderer.stop_ids)
     for asked in _all_asked(settings):
-        lengths = _lengths(asked, renderer)
+        prompts = _prompts(asked, renderer)
+        lengths, ids = [len(prompt) for prompt in prompts], ids.union(*prompts)
         cut = sum(length + asked.turn_tokens > context for length in lengths)
         if not cut:
             continue
@@ -76,6 +80,8 @@ def check_contexts(settings: Settings) -> None:
             longest,
             remedy,
         )
+    if settings.model.name != TINY:
+        check_vocabulary(resolve_model(settings.model.name), renderer.tokenizer, ids)
 
 
 def _all_asked(settings: Settings) -> Iterator[_Asked]:
@@ -96,11 +102,11 @@ def _first(task_set: TaskSet, split: Split, seed: int, count: int) -> list[Task]
     return list(itertools.islice(task_set.tasks(split, seed), min(count, _SAMPLE))) if count else []
 
 
-def _lengths(asked: _Asked, renderer: Renderer) -> list[int]:
-    """Tokens of each prompt, tools and the assistant's header included; those that are no text are left out."""
+def _prompts(asked: _Asked, renderer: Renderer) -> list[tuple[int, ...]]:
+    """The tokens of each prompt, tools and the assistant's header included; those that are no text are left out."""
     tools = _tools(asked) if asked.tasks else ()
     prompts = [task.prompt for task in asked.tasks if all(_is_text(m.content) for m in task.prompt)]
-    return [len(renderer.encode(renderer.conversation(prompt, tools))) for prompt in prompts]
+    return [renderer.encode(renderer.conversation(prompt, tools)) for prompt in prompts]
 
 
 def _is_text(content: str) -> bool:

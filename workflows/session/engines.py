@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from journeyman.agent.chat.tool_calls import ToolFormat
-from journeyman.agent.data import Json
-from journeyman.agent.errors import SettingsError
+from journeyman.agent.data import Json, PolicyRef
+from journeyman.agent.errors import DamagedPolicyError, SettingsError
 from journeyman.agent.plugins import ENVIRONMENTS, load_plugin
 from journeyman.agent.protocols import TaskSet
 from journeyman.agent.rollout import STEP_SECONDS
@@ -125,6 +125,7 @@ def verifier_pool(settings: Settings) -> VerifierPool:
 def base_model(settings: Settings) -> str:
     """Folder or name of the model a run begins with; `tiny` is made on the spot, among the artifacts."""
     from journeyman.agent.learning.checkpoint import one_writer, whole_folder
+    from journeyman.agent.manifests import check, seal, version_of
     from journeyman.agent.models import make_tiny, resolve_model
 
     model = settings.model
@@ -137,6 +138,11 @@ def base_model(settings: Settings) -> str:
             if not folder.exists():
                 with whole_folder(folder) as partial:
                     make_tiny(partial, settings.run.seed, hidden=model.hidden, layers=model.layers, heads=heads)
+                    seal(partial, version_of(folder), parent=None, base=None)
+    try:
+        check(PolicyRef(0, str(folder)))
+    except DamagedPolicyError as error:
+        raise error.with_remedy("delete the folder: it is made again from run.seed") from None
     return str(folder)
 
 

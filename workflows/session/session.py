@@ -39,6 +39,7 @@ from journeyman.workflows.session.engines import (
     step_seconds,
 )
 from journeyman.workflows.session.life import only_one
+from journeyman.workflows.session.weights import proved
 from journeyman.workflows.settings.loading import settings_of
 from journeyman.workflows.settings.settings import Settings
 
@@ -154,8 +155,10 @@ class Session:
         return replay(task, self.open_environment, actions, self.renderer, context, step_seconds=self.step_seconds)
 
     def policy_ref(self, policy: PolicyInfo) -> PolicyRef:
-        """Where the version's weights are."""
-        return PolicyRef(0, self.base_model) if policy.kind == "base" else self._ref(policy.number, policy.path)
+        """Where the version's weights are, as they were saved; raises DamagedPolicyError with the way back."""
+        base = policy.kind == "base"
+        ref = PolicyRef(0, self.base_model) if base else self._ref(policy.number, policy.path)
+        return proved(self.store, self.artifacts, policy, ref)
 
     def sampler(self, policy: PolicyInfo) -> Sampler:
         """The sampler with that version's weights in it, proved; the engine is opened once in the session.
@@ -165,8 +168,8 @@ class Session:
         return self._sampler_with(self.policy_ref(policy), policy.id)
 
     def sampler_at(self, path: str) -> Sampler:
-        """The sampler with the weights that are at `path` under the artifacts now, proved."""
-        return self._sampler_with(self._ref(0, path), None)
+        """The sampler with the weights that are at `path` under the artifacts now, a first version's, proved."""
+        return self._sampler_with(self._ref(1, path), None)
 
     def _ref(self, number: int, path: str) -> PolicyRef:
         folder = str(self.artifacts / path)

@@ -56,7 +56,7 @@ def _train(session: Session, iteration: int) -> None:
     )
     warn_of_single_steps(session, "finetune", len(rows), update.stats["steps"] / settings.epochs)
     path = version_path(session, number)
-    learner.save(session.artifacts / path, number)
+    learner.save(session.artifacts / path, number, parent.path)
     uses = _uses(session, found, parts, update.ratios)
     unweighed = Counter(lesson.unweighed for lesson in found if lesson.unweighed)
     stats = update.stats | ({"steps_unweighed": dict(unweighed)} if unweighed else {})

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from journeyman.agent.data import PolicyRef
+from journeyman.agent.manifests import seal, version_of
 from journeyman.agent.models import load_causal_lm, make_tiny
 
 
@@ -16,12 +17,13 @@ def policies(tmp_path_factory):
     for number in range(3):
         folder = make_tiny(root / f"v{number}", number)
         refs.append(PolicyRef(number, str(folder)))
-        model = load_causal_lm(refs[-1], dtype=torch.float32, device="cpu")
+        model = load_causal_lm(PolicyRef(0, str(folder)), dtype=torch.float32, device="cpu")
         with torch.no_grad():
             for name, weight in model.named_parameters():
                 if weight.dim() == 2:
                     weight.mul_(20 if name == "lm_head.weight" else 3)
         model.save_pretrained(folder)
+        seal(folder, version_of(folder), parent=None, base=None)
     return refs
 
 
@@ -38,6 +40,7 @@ def adapters(policies, tmp_path_factory):
         targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
         config = LoraConfig(r=4, lora_alpha=8, target_modules=targets, init_lora_weights=False)
         get_peft_model(base, config).save_pretrained(folder)
+        seal(folder, version_of(folder), parent=None, base=policies[0].path)
         refs.append(PolicyRef(number, policies[0].path, str(folder)))
     return refs
 

@@ -1,16 +1,18 @@
 """The vLLM sampler against transformers: the same tokens before and after every change of weights."""
 
 import asyncio
+import shutil
 import threading
 import time
 from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from journeyman.agent.data import PolicyRef, SamplingParams
-from journeyman.agent.errors import SamplerError
+from journeyman.agent.errors import DamagedPolicyError, SamplerError
 from journeyman.agent.models import load_causal_lm
 from journeyman.agent.sampling.factory import installed_vllm, open_sampler
 from journeyman.agent.sampling.settings import SamplerSettings
@@ -149,7 +151,11 @@ def test_bad_requests_and_policies_are_errors_and_the_engine_goes_on(sampler, po
     with pytest.raises(SamplerError, match=r"vLLM refuses a request: .*temperature"):
         ask(sampler, [[1]], [SamplingParams(1, temperature=3.0)])
     with pytest.raises(SamplerError, match="vLLM cannot load the policy"):
-        asyncio.run(sampler.load_policy(PolicyRef(9, str(tmp_path))))
+        asyncio.run(sampler.load_policy(PolicyRef(0, str(tmp_path))))
+    damaged = PolicyRef(1, shutil.copytree(policies[1].path, tmp_path / Path(policies[1].path).parent.name / "v1"))
+    Path(damaged.path, "config.json").unlink()
+    with pytest.raises(DamagedPolicyError, match=r"config\.json is missing"):
+        asyncio.run(sampler.load_policy(damaged))
     with pytest.raises(SamplerError, match="open in this process already"):
         open_sampler("vllm", policies[0], SamplerSettings())
     asyncio.run(sampler.load_policy(policies[2]))
