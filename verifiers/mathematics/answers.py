@@ -41,6 +41,15 @@ _SHORT = frozenset(
     }
 )  # fmt: skip
 """Words that could be products of letters."""
+_BEFORE = re.compile(
+    r"\b(?:minus|negative|twice|thrice|double|triple|half|third|quarter|square|cube|root|opposite|inverse|reciprocal|"
+    r"times|plus|over|by)(?:\s+of)?[\s$\\(\[]*$",
+    re.IGNORECASE,
+)
+_AFTER = re.compile(
+    r"[\s$\\)\]]*(?:squared|cubed|factorial|times|plus|minus|over|percent|per\s?cent|halves|thirds|quarters|[-+*/^]\s?[0-9(])",
+    re.IGNORECASE,
+)
 _TOLD = re.compile(r"(?:\\text\{)?\s*[A-Za-z][^0-9\\]*\s(?:is|are|equals)\s*\}?\s*(\S.*)", re.DOTALL)
 _BEHIND = re.compile(r"[0-9]\s+([A-Za-z]+)[^0-9]*$")
 _ALTERS = re.compile(
@@ -146,6 +155,11 @@ def is_words(plain: str) -> bool:
     """Whether it is words and no product of letters: "Evelyn", "IV", "no"; but not "xy", "pi", "no solution"."""
     if plain.lower() in MEANINGS or WORDS & set(plain.split()):
         return False
+    listed = re.split(r"[,;]\s*", plain)
+    if len(listed) > 1:
+        return all(map(is_words, listed))
+    if re.search(r"\b[A-Z][a-z]{2,}\b", plain) and re.fullmatch(r"[A-Za-z' .-]+", plain):
+        return True
     if plain.isalpha() and plain.isascii():
         return len(plain) > 3 or (len(plain) > 1 and (not plain.islower() or plain in _SHORT))
     return _TEXT.fullmatch(plain) is not None and all(len(word) > 1 or word in "aI" for word in plain.split())
@@ -159,12 +173,23 @@ def _chosen(answer: str) -> str | None:
     return letter(plain)
 
 
+def _is_altered(answer: str, part: str) -> bool:
+    """Whether words right before a part of the answer ("half of"), or right behind it ("squared"), change its value."""
+    at = answer.find(part.strip())
+    if at < 0 or part == answer:
+        return False
+    before, behind = answer[:at], answer[at + len(part.strip()) :]
+    return bool(_BEFORE.search(before) or _AFTER.match(behind))
+
+
 def _reading(answer: str) -> tuple[str, Reading]:
     """The first part of the answer that reads as mathematics, else the only number of plain prose."""
     if len(answer) > MAX_ANSWER:
         raise Unreadable(f"longer than {MAX_ANSWER} characters")
     reason = Unreadable("nothing there")
     for text in pieces(answer):
+        if _is_altered(answer, text):
+            continue
         try:
             return text, reading(text)
         except Unreadable as why:

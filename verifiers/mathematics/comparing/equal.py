@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from journeyman.verifiers.mathematics.comparing.assigned import assigned
 from journeyman.verifiers.mathematics.comparing.exact import NotExact, exact
-from journeyman.verifiers.mathematics.comparing.forms import is_plain, is_solved, unfinished
+from journeyman.verifiers.mathematics.comparing.forms import VALUES, is_plain, is_solved, unfinished
 from journeyman.verifiers.mathematics.comparing.matrices import has_matrix, rows_of
 from journeyman.verifiers.mathematics.comparing.sets import as_reals, same_reals, same_relation, substitute
 from journeyman.verifiers.mathematics.comparing.settled import LISTS, any_integers, settled
@@ -17,6 +17,7 @@ from journeyman.verifiers.mathematics.reading.clock import same_time
 from journeyman.verifiers.mathematics.reading.nodes import Node, minus, number, quotient, symbols, told
 from journeyman.verifiers.mathematics.reading.read import Reading, read
 from journeyman.verifiers.mathematics.reading.tokens import Unreadable
+from journeyman.verifiers.mathematics.reading.units import Unit
 
 MAX_ITEMS = 50
 """Members of a set or list, of either side."""
@@ -97,14 +98,14 @@ def _retold(gold: Node, answer: Node) -> bool:
 
 def _one_curve(names: tuple[str, ...], said: Node, other_names: tuple[str, ...], other: Node) -> bool:
     """Whether one side says `y =` and the other `f(x) =`, of the same symbols."""
-    if len(names) != 1 or len(other_names) != 1 or symbols(said) != symbols(other):
+    if len(names) != 1 or len(other_names) != 1 or not symbols(said) or symbols(said) != symbols(other):
         return False
     (name,), (other_name,) = names, other_names
     return (name == "y" and other_name.endswith(")")) or (other_name == "y" and name.endswith(")"))
 
 
 def _in_order(names: tuple[str, ...], said: Node, answer: Reading) -> Reading:
-    """Bare values of several names: in the names' order, or as solutions of one (`x_1, x_2`)."""
+    """Bare values of several names, in the names' order."""
     if said.op == "tuple" and answer.node.op == "list" and len(names) == len(answer.node.args):
         return Reading(Node("tuple", answer.node.args), answer.unit)
     return answer
@@ -129,13 +130,13 @@ def _same(gold: Reading, answer: Reading) -> bool:  # noqa: C901, PLR0911 - one 
         return any(_same(Reading(p, gold.unit), Reading(q, answer.unit)) for p in sides[0] for q in sides[1])
     if has_matrix(a) or has_matrix(b):
         return _same_matrix(a, b)
-    if gold.unit and answer.unit and not gold.unit.fits(answer.unit):
+    if gold.unit and answer.unit and not _same_unit(gold.unit, answer.unit, converted=_is_value(a) and _is_value(b)):
         return False
     if a.op in {"set", "list", "any"} and b.op in {"set", "list", "any"} and not _relations(a, b):
         return _same_members(a.args, b.args) and (a.op != "list" or _repeated_alike(a.args, b.args))
     if _is_value(a) and _is_value(b):
         return _same_amount(gold, answer)
-    if {a.op, b.op} <= {"set", "list", "any"} | _VALUES and "relation" not in {part.op for part in (*a.args, *b.args)}:
+    if {a.op, b.op} <= {"set", "list", "any"} | VALUES and "relation" not in {part.op for part in (*a.args, *b.args)}:
         return _same_members(*(node.args if node.op in LISTS else (node,) for node in (a, b)))
     if a.op == b.op == "tuple":
         return len(a.args) == len(b.args) and all(map(_same_nodes, a.args, b.args))
@@ -146,25 +147,23 @@ def _same(gold: Reading, answer: Reading) -> bool:  # noqa: C901, PLR0911 - one 
     return _same_solutions(a, b)
 
 
+def _same_unit(gold: Unit, answer: Unit, *, converted: bool) -> bool:
+    """Whether both measure the same thing; where values are not converted, in the same unit."""
+    return gold.fits(answer) and (converted or gold.factor == answer.factor)
+
+
 def _same_congruence(a: Node, b: Node) -> bool:
     """The same left side and modulus, and residues that differ by a multiple of it."""
     if not (same_value(a.args[0], b.args[0]) and same_value(a.args[2], b.args[2])):
         return False
     try:
         return exact(quotient(minus(a.args[1], b.args[1]), a.args[2]), {}).denominator == 1
-    except (NotExact, KeyError):
+    except NotExact:
         return same_value(a.args[1], b.args[1])
 
 
-_VALUES = frozenset(
-    {
-        "number", "symbol", "pi", "e", "i", "add", "mul", "power", "call", "degrees", "percent", "apply", "based",
-    }
-)  # fmt: skip
-
-
 def _is_value(node: Node) -> bool:
-    return node.op in _VALUES or node.op == "infinity"
+    return node.op in VALUES or node.op == "infinity"
 
 
 def _relations(a: Node, b: Node) -> bool:
@@ -181,10 +180,13 @@ def _part(node: Node) -> Reading:
 
 def _same_ratio(a: Node, b: Node) -> bool:
     """Proportional ones; with a zero nothing but the same terms, since cross products would all be equal."""
+    if len(a.args) != len(b.args):
+        return False
     pairs = list(zip(a.args, b.args, strict=True))
     if any(same_value(term, number(0)) for pair in pairs for term in pair):
         return all(same_value(p, q) for p, q in pairs)
-    return same_value(Node("mul", (a.args[0], b.args[1])), Node("mul", (a.args[1], b.args[0])))
+    (first, other), *rest = pairs
+    return all(same_value(Node("mul", (first, q)), Node("mul", (p, other))) for p, q in rest)
 
 
 def _repeated_alike(a: Sequence[Node], b: Sequence[Node]) -> bool:
@@ -237,8 +239,6 @@ def _same_amount(gold: Reading, answer: Reading) -> bool:  # noqa: PLR0911 - one
     if all(bases) and bases[0] != bases[1]:
         return False
     if gold.unit and answer.unit:
-        if not gold.unit.fits(answer.unit):
-            return False
         return same_value(*(Node("mul", (r.node, number(r.unit.factor))) if r.unit else r.node for r in (gold, answer)))
     (kind, bare), (other_kind, other_bare) = _told_in(a), _told_in(b)
     if kind and other_kind:

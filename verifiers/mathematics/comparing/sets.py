@@ -283,6 +283,8 @@ def _parabola(a: Node, b: Node, c: Node) -> tuple[Reals, Reals]:
 def same_relation(a: Node, b: Node) -> bool:
     """Whether two single relations are the same up to sides and a constant factor (positive for inequalities)."""
     sign, other = a.value[0], b.value[0]
+    if sign not in FLIPPED or other not in FLIPPED:
+        return a == b
     f, g = minus(*a.args), minus(*b.args)
     if symbols(f) != symbols(g) or not symbols(f):
         return False

@@ -132,8 +132,9 @@ class Commands(Atoms):
         last = next((at for at in range(self.at, len(self.tokens)) if self.tokens[at].text == end), self.at)
         self.tokens[self.at : last] = [token for token in self.tokens[self.at : last] if token.text != "&"]
         rows = [self.related()]
-        while self.take(",", ";") or self.peek() == "\\\\":
-            if self.take("\\\\") and self.peek() == end:
+        while True:
+            self.take(",", ";")
+            if not self.take("\\\\") or self.peek() == end:
                 break
             rows.append(self.row(rows))
         self.want(end)

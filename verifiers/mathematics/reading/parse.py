@@ -54,8 +54,10 @@ class _Reader(Commands):
         return node
 
     def ratio(self) -> Node:
-        node = self.sum()
-        return Node("ratio", (node, self.sum())) if self.take(":") else node
+        terms = [self.sum()]
+        while self.take(":"):
+            terms.append(self.sum())
+        return Node("ratio", tuple(terms)) if len(terms) > 1 else terms[0]
 
     def sum(self) -> Node:
         self.deeper(1)
@@ -107,6 +109,8 @@ class _Reader(Commands):
                 "°": Node("degrees", (node,)),
             }[sign]
         if self.take("^", "**"):
+            if self.peek() == "{" and self.peek(1) == "(" and self.kind(2) == "number" and self.peek(3) == ")":
+                return Node("symbol", (), f"{told(node)}^{self.raw()}")  # a derivative of that order
             if self.peek() in {"T", "\\top"} or (
                 self.peek() == "{" and self.peek(1) in {"T", "\\top"} and self.peek(2) == "}"
             ):

@@ -140,4 +140,4 @@ def squeezed(text: str) -> str:
     plain = re.sub(r"\s+", " ", plain_math(text)).strip()
     plain = re.sub(r"(\\[A-Za-z]+)\s*\{(\w)\}", r"\1 \2", re.sub(r"(?<=[_^])\{(\w)\}", r"\1", plain))
     words = re.fullmatch(r"[A-Za-z][A-Za-z .,'-]*", plain)
-    return plain.casefold() if words else re.sub(r"(?<![A-Za-z0-9]) | (?![A-Za-z0-9])", "", plain)
+    return plain.casefold() if words else re.sub(r"(?<![A-Za-z0-9])(?<![0-9],) | (?![A-Za-z0-9])", "", plain)
