@@ -18,7 +18,7 @@ from journeyman.verifiers.mathematics.comparing.forms import is_plain
 from journeyman.verifiers.mathematics.final_number import only_number
 from journeyman.verifiers.mathematics.reading.nodes import number
 from journeyman.verifiers.mathematics.reading.plain import marked_math, plain_math, squeezed
-from journeyman.verifiers.mathematics.reading.read import MEANINGS, Reading
+from journeyman.verifiers.mathematics.reading.read import Reading, meaning
 from journeyman.verifiers.mathematics.reading.tokens import WORDS, Unreadable
 from journeyman.verifiers.mathematics.reading.units import parse_unit
 from journeyman.verifiers.mathematics.second_reader import agrees, can_read, is_prose
@@ -51,6 +51,16 @@ _AFTER = re.compile(
     re.IGNORECASE,
 )
 _TOLD = re.compile(r"(?:\\text\{)?\s*[A-Za-z][^0-9\\]*\s(?:is|are|equals)\s*\}?\s*(\S.*)", re.DOTALL)
+_OPPOSITES = tuple(
+    (frozenset(one.split()), frozenset(other.split()))
+    for one, other in (
+        ("maximum maximal greatest largest highest biggest longest", "minimum minimal least smallest lowest shortest"),
+        ("increase increasing increased increases gain profit", "decrease decreasing decreased decreases loss"),
+        ("first", "last"), ("upper", "lower"), ("even", "odd"), ("north", "south"),
+        ("east", "west"), ("clockwise", "counterclockwise anticlockwise"),
+    )
+)  # fmt: skip
+"""Words of which an answer may not say one where the gold answer says the other."""
 _BEHIND = re.compile(r"[0-9]\s+([A-Za-z]+)[^0-9]*$")
 _ALTERS = re.compile(
     r"\b(?:minus|negative|plus|times|twice|thrice|doubled?|tripled?|squared|cubed|factorial|half|halves|thirds?|quarters?|fourths?|fifths?|tenths?|hundredths?|"
@@ -72,7 +82,7 @@ class MathAnswer:
 
     where: Where = "auto"
     name: ClassVar[str] = "math"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
 
     def verify(self, task: Task, trajectory: Trajectory) -> Verdict:
         """Raises ValueError where the goal cannot be read; abstains where there is none."""
@@ -113,7 +123,8 @@ def judge(gold: str, answer: str) -> tuple[str, bool, str]:  # noqa: PLR0911 - o
             return answer, True, "compared by math-verify"
         return answer[:MAX_ANSWER], False, f"not read: {why}"
     try:
-        return text, equal(expected, found), "compared as mathematics"
+        same = equal(expected, found) and not _opposed(plain, plain_math(answer))
+        return text, same, "compared as mathematics"
     except Unreadable as why:
         return text, False, f"not compared: {why}"
 
@@ -125,6 +136,15 @@ def _by_text(gold: str, answer: str, plain: str) -> tuple[str, bool, str]:
     if not can_read(gold):
         raise ValueError(f"the goal {gold[:100]!r} is no answer that can be read, by math-verify neither")
     return answer, len(answer) <= MAX_ANSWER and agrees(gold, answer), "compared by math-verify"
+
+
+def _opposed(gold: str, answer: str) -> bool:
+    """Whether the gold says of a minimum what the answer says of a maximum, and the like."""
+    words, others = ({*re.findall(r"[a-z]{4,}", text.lower())} for text in (gold, answer))
+    return any(
+        (one & words and other & others and not one & others) or (other & words and one & others and not other & others)
+        for one, other in _OPPOSITES
+    )
 
 
 def _plain_number(text: str) -> Fraction | None:
@@ -153,7 +173,7 @@ def is_letters(plain: str) -> bool:
 
 def is_words(plain: str) -> bool:
     """Whether it is words and no product of letters: "Evelyn", "IV", "no"; but not "xy", "pi", "no solution"."""
-    if plain.lower() in MEANINGS or WORDS & set(plain.split()):
+    if meaning(plain) or WORDS & set(plain.split()):
         return False
     listed = re.split(r"[,;]\s*", plain)
     if len(listed) > 1:

@@ -147,12 +147,11 @@ class Atoms(Names):
         start = self.at
         if self.kind() == "name":
             self.at += 1
-            if self.take("\\in"):
-                self.atom()
+            domain = self.atom() if self.take("\\in") else Node("reals")
             if self.take(":", "\\mid", "|"):
                 condition = self.joined()
                 self.want("\\}")
-                return Node("builder", (condition,))
+                return Node("builder", (condition,) if domain.op == "reals" else (condition, domain))
         self.at = start
         return None
 
