@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from journeyman.agent.data import Message, Source, Split, StopReason, Task, Trajectory, Turn
+from journeyman.verifiers.answers.boxes import boxed
 from journeyman.verifiers.mathematics.answers import MathAnswer, is_words
 from journeyman.verifiers.mathematics.comparing.equal import reading
 from journeyman.verifiers.mathematics.reading.plain import plain_math
@@ -63,21 +64,10 @@ def gold_of(row: dict[str, Any]) -> str:
         return ", ".join(row["final_answer"])
     told = row.get("answer", row.get("Answer"))
     if told is None:
-        return last_boxed(row["solution"])
+        return (boxed(row["solution"]) or (0, ""))[1]
     if isinstance(told, float) and told.is_integer():
         told = int(told)
     return str(told).rpartition("####")[2].strip()
-
-
-def last_boxed(text: str) -> str:
-    r"""What the last `\boxed{}` of a text holds."""
-    _, mark, rest = text.rpartition("\\boxed{")
-    depth = 1
-    for at, character in enumerate(rest if mark else ""):
-        depth += {"{": 1, "}": -1}.get(character, 0) if rest[at - 1 : at] != "\\" else 0
-        if depth == 0:
-            return rest[:at]
-    return ""
 
 
 def judged(golds: list[str]) -> tuple[Counter[str], list[str]]:

@@ -64,6 +64,11 @@ def boxed(text: str) -> tuple[int, str] | None:
     return last.start, _joined(before, group, joints)
 
 
+def is_boxed(text: str, at: int) -> bool:
+    """Whether a place is inside of a box."""
+    return any(box.start < at < box.end for box in _boxes(text))
+
+
 def _joined(before: str, group: list[Box], joints: list[re.Match[str]]) -> str:
     """The boxes' contents as one; each behind its label where those differ ("x = 2, y = 3")."""
     if len(group) == 1:

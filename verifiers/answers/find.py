@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from journeyman.verifiers.answers.boxes import boxed
+from journeyman.verifiers.answers.boxes import boxed, is_boxed
 from journeyman.verifiers.answers.displays import last_value, level
 from journeyman.verifiers.answers.doubts import denied, hedged, kept, reconsidered
 from journeyman.verifiers.answers.headings import announces, headed
@@ -89,6 +89,8 @@ def mark(said: str, where: str) -> str | None:
         and (not final[1] or _INFORMS.search(final[1]))
     ):
         found.append(final)
+    if found and where == "auto" and "{" in said:  # what stands in a box is the box's
+        found = [one for one in found if not is_boxed(said, one[0])]
     if where in {"auto", "boxed"} and (box := boxed(said)) and box > max(found, default=(-1, "")):
         return last_value(box[1]) if "\\begin{" in box[1] else box[1].strip()
     if not found:

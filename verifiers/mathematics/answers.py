@@ -18,7 +18,7 @@ from journeyman.verifiers.mathematics.comparing.forms import is_plain
 from journeyman.verifiers.mathematics.final_number import only_number
 from journeyman.verifiers.mathematics.reading.nodes import number
 from journeyman.verifiers.mathematics.reading.plain import marked_math, plain_math, squeezed
-from journeyman.verifiers.mathematics.reading.read import MEANINGS, Reading
+from journeyman.verifiers.mathematics.reading.read import Reading, meaning
 from journeyman.verifiers.mathematics.reading.tokens import WORDS, Unreadable
 from journeyman.verifiers.mathematics.reading.units import parse_unit
 from journeyman.verifiers.mathematics.second_reader import agrees, can_read, is_prose
@@ -41,7 +41,26 @@ _SHORT = frozenset(
     }
 )  # fmt: skip
 """Words that could be products of letters."""
+_BEFORE = re.compile(
+    r"\b(?:minus|negative|twice|thrice|double|triple|half|third|quarter|square|cube|root|opposite|inverse|reciprocal|"
+    r"times|plus|over|by)(?:\s+of)?[\s$\\(\[]*$",
+    re.IGNORECASE,
+)
+_AFTER = re.compile(
+    r"[\s$\\)\]]*(?:squared|cubed|factorial|times|plus|minus|over|percent|per\s?cent|halves|thirds|quarters|[-+*/^]\s?[0-9(])",
+    re.IGNORECASE,
+)
 _TOLD = re.compile(r"(?:\\text\{)?\s*[A-Za-z][^0-9\\]*\s(?:is|are|equals)\s*\}?\s*(\S.*)", re.DOTALL)
+_OPPOSITES = tuple(
+    (frozenset(one.split()), frozenset(other.split()))
+    for one, other in (
+        ("maximum maximal greatest largest highest biggest longest", "minimum minimal least smallest lowest shortest"),
+        ("increase increasing increased increases gain profit", "decrease decreasing decreased decreases loss"),
+        ("first", "last"), ("upper", "lower"), ("even", "odd"), ("north", "south"),
+        ("east", "west"), ("clockwise", "counterclockwise anticlockwise"),
+    )
+)  # fmt: skip
+"""Words of which an answer may not say one where the gold answer says the other."""
 _BEHIND = re.compile(r"[0-9]\s+([A-Za-z]+)[^0-9]*$")
 _ALTERS = re.compile(
     r"\b(?:minus|negative|plus|times|twice|thrice|doubled?|tripled?|squared|cubed|factorial|half|halves|thirds?|quarters?|fourths?|fifths?|tenths?|hundredths?|"
@@ -63,7 +82,7 @@ class MathAnswer:
 
     where: Where = "auto"
     name: ClassVar[str] = "math"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
 
     def verify(self, task: Task, trajectory: Trajectory) -> Verdict:
         """Raises ValueError where the goal cannot be read; abstains where there is none."""
@@ -104,7 +123,8 @@ def judge(gold: str, answer: str) -> tuple[str, bool, str]:  # noqa: PLR0911 - o
             return answer, True, "compared by math-verify"
         return answer[:MAX_ANSWER], False, f"not read: {why}"
     try:
-        return text, equal(expected, found), "compared as mathematics"
+        same = equal(expected, found) and not _opposed(plain, plain_math(answer))
+        return text, same, "compared as mathematics"
     except Unreadable as why:
         return text, False, f"not compared: {why}"
 
@@ -116,6 +136,15 @@ def _by_text(gold: str, answer: str, plain: str) -> tuple[str, bool, str]:
     if not can_read(gold):
         raise ValueError(f"the goal {gold[:100]!r} is no answer that can be read, by math-verify neither")
     return answer, len(answer) <= MAX_ANSWER and agrees(gold, answer), "compared by math-verify"
+
+
+def _opposed(gold: str, answer: str) -> bool:
+    """Whether the gold says of a minimum what the answer says of a maximum, and the like."""
+    words, others = ({*re.findall(r"[a-z]{4,}", text.lower())} for text in (gold, answer))
+    return any(
+        (one & words and other & others and not one & others) or (other & words and one & others and not other & others)
+        for one, other in _OPPOSITES
+    )
 
 
 def _plain_number(text: str) -> Fraction | None:
@@ -144,8 +173,13 @@ def is_letters(plain: str) -> bool:
 
 def is_words(plain: str) -> bool:
     """Whether it is words and no product of letters: "Evelyn", "IV", "no"; but not "xy", "pi", "no solution"."""
-    if plain.lower() in MEANINGS or WORDS & set(plain.split()):
+    if meaning(plain) or WORDS & set(plain.split()):
         return False
+    listed = re.split(r"[,;]\s*", plain)
+    if len(listed) > 1:
+        return all(map(is_words, listed))
+    if re.search(r"\b[A-Z][a-z]{2,}\b", plain) and re.fullmatch(r"[A-Za-z' .-]+", plain):
+        return True
     if plain.isalpha() and plain.isascii():
         return len(plain) > 3 or (len(plain) > 1 and (not plain.islower() or plain in _SHORT))
     return _TEXT.fullmatch(plain) is not None and all(len(word) > 1 or word in "aI" for word in plain.split())
@@ -159,12 +193,23 @@ def _chosen(answer: str) -> str | None:
     return letter(plain)
 
 
+def _is_altered(answer: str, part: str) -> bool:
+    """Whether words right before a part of the answer ("half of"), or right behind it ("squared"), change its value."""
+    at = answer.find(part.strip())
+    if at < 0 or part == answer:
+        return False
+    before, behind = answer[:at], answer[at + len(part.strip()) :]
+    return bool(_BEFORE.search(before) or _AFTER.match(behind))
+
+
 def _reading(answer: str) -> tuple[str, Reading]:
     """The first part of the answer that reads as mathematics, else the only number of plain prose."""
     if len(answer) > MAX_ANSWER:
         raise Unreadable(f"longer than {MAX_ANSWER} characters")
     reason = Unreadable("nothing there")
     for text in pieces(answer):
+        if _is_altered(answer, text):
+            continue
         try:
             return text, reading(text)
         except Unreadable as why:

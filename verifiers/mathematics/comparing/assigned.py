@@ -18,7 +18,7 @@ from journeyman.verifiers.mathematics.reading.tokens import Unreadable
 
 _SIDES = frozenset({"union", "intersection", "minus"})
 _OF_ANGLES = frozenset({"sin", "cos", "tan", "cot"})
-_UNBROKEN = number(-1)
+_MINUS_ONE = number(-1)
 
 
 def assigned(node: Node) -> tuple[tuple[str, ...], Node]:
@@ -145,7 +145,7 @@ def _named_args(node: Node) -> list[str] | None:
     names = [
         arg.value if arg.op == "symbol" else _sides(arg)
         for arg in node.args
-        if not (node.op == "power" and arg == _UNBROKEN)
+        if not (node.op == "power" and arg == _MINUS_ONE)
     ]
     return [name for name in names if name] if names and all(names) else None
 
@@ -163,7 +163,7 @@ def _sides(node: Node) -> str | None:
     if all(arg.op == "symbol" and len(arg.value) == 1 and arg.value.isupper() for arg in node.args):
         letters = "".join(arg.value for arg in node.args)
         return min(letters, letters[::-1])
-    if len(node.args) == 2 and node.args[1].op == "power" and node.args[1].args[1] == _UNBROKEN:
+    if len(node.args) == 2 and node.args[1].op == "power" and node.args[1].args[1] == _MINUS_ONE:
         top, below = _quantity(node.args[0]), _quantity(node.args[1].args[0])
         return f"{top}/{below}" if top and below else None
     return None

@@ -6,17 +6,19 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 
-from journeyman.verifiers.mathematics.comparing.assigned import assigned
+from journeyman.verifiers.mathematics.comparing.assigned import assigned, name_of
 from journeyman.verifiers.mathematics.comparing.exact import NotExact, exact
-from journeyman.verifiers.mathematics.comparing.forms import is_plain, is_solved, unfinished
+from journeyman.verifiers.mathematics.comparing.forms import VALUES, is_plain, is_solved, unfinished
 from journeyman.verifiers.mathematics.comparing.matrices import has_matrix, rows_of
-from journeyman.verifiers.mathematics.comparing.sets import as_reals, same_reals, same_relation, substitute
-from journeyman.verifiers.mathematics.comparing.settled import LISTS, any_integers, settled
+from journeyman.verifiers.mathematics.comparing.sets import FLIPPED, as_reals, same_reals, same_relation, substitute
+from journeyman.verifiers.mathematics.comparing.settled import LISTS, domains, settled
 from journeyman.verifiers.mathematics.comparing.values import same_value
 from journeyman.verifiers.mathematics.reading.clock import same_time
 from journeyman.verifiers.mathematics.reading.nodes import Node, minus, number, quotient, symbols, told
 from journeyman.verifiers.mathematics.reading.read import Reading, read
 from journeyman.verifiers.mathematics.reading.tokens import Unreadable
+from journeyman.verifiers.mathematics.reading.units import Unit
+from journeyman.verifiers.mathematics.reading.words import OPERATORS, SYMMETRIC
 
 MAX_ITEMS = 50
 """Members of a set or list, of either side."""
@@ -41,9 +43,9 @@ def equal(gold: Reading, answer: Reading) -> bool:  # noqa: PLR0911 - one return
         return same_time(gold.time, answer.time)
     if (gold.time and gold.time.sure) or (answer.time and answer.time.sure):
         return False
-    if not _retold(gold.written or gold.node, answer.written or answer.node):
+    if not (_retold(gold.written or gold.node, answer.written or answer.node) and _same_domains(gold, answer)):
         return False
-    answer = _renamed(gold, answer)
+    answer = _renamed(gold, _consequence(gold, answer))
     (names, said), (other_names, other) = assigned(gold.node), assigned(answer.node)
     asked, given = Reading(said, gold.unit), Reading(other, answer.unit)
     if names and other_names:
@@ -62,17 +64,32 @@ def equal(gold: Reading, answer: Reading) -> bool:  # noqa: PLR0911 - one return
     return _same(asked if chains[0] else gold, given if chains[1] else answer)
 
 
+def _same_domains(gold: Reading, answer: Reading) -> bool:
+    """False where both say what a letter may be and it is not the same."""
+    ours, theirs = (domains(reading.written or reading.node) for reading in (gold, answer))
+    return not (ours and theirs) or sorted(ours.values()) == sorted(theirs.values())
+
+
+def _consequence(gold: Reading, answer: Reading) -> Reading:
+    r"""What an answer `x + 3 = 5 \Rightarrow x = 2` comes to, where the gold answer is no implication itself."""
+    if gold.node.op == "statement" or answer.node.op != "statement" or answer.node.value != "=>":
+        return answer
+    return Reading(answer.node.args[-1], answer.unit)
+
+
 def _renamed(gold: Reading, answer: Reading) -> Reading:
-    """The answer with the gold's letters for any integer (k in Z), and for what a function is of."""
+    """The answer with the gold's letter for any integer (k in Z), and for what a function is of."""
     renamed = dict[str, str]()
-    ours, theirs = (any_integers(r.written) if r.written else frozenset() for r in (gold, answer))
+    ours, theirs = (domains(reading.written or reading.node) for reading in (gold, answer))
     if len(ours) == len(theirs) == 1:
         renamed[next(iter(theirs))] = next(iter(ours))
     if gold.node.op == answer.node.op == "relation":
         left, right = gold.node.args[0], answer.node.args[0]
         if left.op == right.op == "apply" and left.value == right.value and len(left.args) == len(right.args):
             pairs = list(zip(right.args, left.args, strict=True))
-            if all(arg.op == "symbol" for pair in pairs for arg in pair):
+            of = [arg.value for arg in left.args if arg.op == "symbol"]
+            bound = all(name.islower() or name in symbols(gold.node.args[-1]) for name in of)  # P(A) = 1/2 is of A
+            if bound and left.value[:-2] not in OPERATORS and all(arg.op == "symbol" for pair in pairs for arg in pair):
                 renamed |= {old.value: new.value for old, new in pairs}
     renamed = {old: new for old, new in renamed.items() if old != new}
     if not renamed or symbols(answer.node) & set(renamed.values()):
@@ -97,14 +114,14 @@ def _retold(gold: Node, answer: Node) -> bool:
 
 def _one_curve(names: tuple[str, ...], said: Node, other_names: tuple[str, ...], other: Node) -> bool:
     """Whether one side says `y =` and the other `f(x) =`, of the same symbols."""
-    if len(names) != 1 or len(other_names) != 1 or symbols(said) != symbols(other):
+    if len(names) != 1 or len(other_names) != 1 or not symbols(said) or symbols(said) != symbols(other):
         return False
     (name,), (other_name,) = names, other_names
     return (name == "y" and other_name.endswith(")")) or (other_name == "y" and name.endswith(")"))
 
 
 def _in_order(names: tuple[str, ...], said: Node, answer: Reading) -> Reading:
-    """Bare values of several names: in the names' order, or as solutions of one (`x_1, x_2`)."""
+    """Bare values of several names, in the names' order."""
     if said.op == "tuple" and answer.node.op == "list" and len(names) == len(answer.node.args):
         return Reading(Node("tuple", answer.node.args), answer.unit)
     return answer
@@ -129,21 +146,30 @@ def _same(gold: Reading, answer: Reading) -> bool:  # noqa: C901, PLR0911 - one 
         return any(_same(Reading(p, gold.unit), Reading(q, answer.unit)) for p in sides[0] for q in sides[1])
     if has_matrix(a) or has_matrix(b):
         return _same_matrix(a, b)
-    if gold.unit and answer.unit and not gold.unit.fits(answer.unit):
+    if gold.unit and answer.unit and not _same_unit(gold.unit, answer.unit, converted=_is_value(a) and _is_value(b)):
         return False
     if a.op in {"set", "list", "any"} and b.op in {"set", "list", "any"} and not _relations(a, b):
         return _same_members(a.args, b.args) and (a.op != "list" or _repeated_alike(a.args, b.args))
     if _is_value(a) and _is_value(b):
         return _same_amount(gold, answer)
-    if {a.op, b.op} <= {"set", "list", "any"} | _VALUES and "relation" not in {part.op for part in (*a.args, *b.args)}:
+    if {a.op, b.op} <= {"set", "list", "any"} | VALUES and "relation" not in {part.op for part in (*a.args, *b.args)}:
         return _same_members(*(node.args if node.op in LISTS else (node,) for node in (a, b)))
     if a.op == b.op == "tuple":
         return len(a.args) == len(b.args) and all(map(_same_nodes, a.args, b.args))
     if a.op == b.op == "ratio":
         return _same_ratio(a, b)
+    if a.op == b.op == "statement":
+        return a.value == b.value and all(map(_same_nodes, a.args, b.args))
+    if a.op == b.op == "builder" and len(a.args) == len(b.args) == 2:
+        return all(map(_same_nodes, a.args, b.args))
     if a.op == b.op == "congruent":
         return _same_congruence(a, b)
     return _same_solutions(a, b)
+
+
+def _same_unit(gold: Unit, answer: Unit, *, converted: bool) -> bool:
+    """Whether both measure the same thing; where values are not converted, in the same unit."""
+    return gold.fits(answer) and (converted or gold.size(answer) == answer.size(gold))
 
 
 def _same_congruence(a: Node, b: Node) -> bool:
@@ -152,19 +178,12 @@ def _same_congruence(a: Node, b: Node) -> bool:
         return False
     try:
         return exact(quotient(minus(a.args[1], b.args[1]), a.args[2]), {}).denominator == 1
-    except (NotExact, KeyError):
+    except NotExact:
         return same_value(a.args[1], b.args[1])
 
 
-_VALUES = frozenset(
-    {
-        "number", "symbol", "pi", "e", "i", "add", "mul", "power", "call", "degrees", "percent", "apply", "based",
-    }
-)  # fmt: skip
-
-
 def _is_value(node: Node) -> bool:
-    return node.op in _VALUES or node.op == "infinity"
+    return node.op in VALUES or node.op == "infinity"
 
 
 def _relations(a: Node, b: Node) -> bool:
@@ -181,10 +200,13 @@ def _part(node: Node) -> Reading:
 
 def _same_ratio(a: Node, b: Node) -> bool:
     """Proportional ones; with a zero nothing but the same terms, since cross products would all be equal."""
+    if len(a.args) != len(b.args):
+        return False
     pairs = list(zip(a.args, b.args, strict=True))
     if any(same_value(term, number(0)) for pair in pairs for term in pair):
         return all(same_value(p, q) for p, q in pairs)
-    return same_value(Node("mul", (a.args[0], b.args[1])), Node("mul", (a.args[1], b.args[0])))
+    (first, other), *rest = pairs
+    return all(same_value(Node("mul", (first, q)), Node("mul", (p, other))) for p, q in rest)
 
 
 def _repeated_alike(a: Sequence[Node], b: Sequence[Node]) -> bool:
@@ -237,9 +259,8 @@ def _same_amount(gold: Reading, answer: Reading) -> bool:  # noqa: PLR0911 - one
     if all(bases) and bases[0] != bases[1]:
         return False
     if gold.unit and answer.unit:
-        if not gold.unit.fits(answer.unit):
-            return False
-        return same_value(*(Node("mul", (r.node, number(r.unit.factor))) if r.unit else r.node for r in (gold, answer)))
+        sizes = gold.unit.size(answer.unit), answer.unit.size(gold.unit)
+        return same_value(*(Node("mul", (node, number(size))) for node, size in zip((a, b), sizes, strict=True)))
     (kind, bare), (other_kind, other_bare) = _told_in(a), _told_in(b)
     if kind and other_kind:
         return kind == other_kind and same_value(bare, other_bare)
@@ -276,6 +297,19 @@ def _is_share(node: Node) -> bool:
     return abs(value) < 1 and value != 0
 
 
+def _same_sides(a: Node, b: Node) -> bool:
+    """The same relation of the same sides, in either order where that says the same."""
+    if a.value != b.value:
+        return False
+    sides = [b.args, b.args[::-1]] if a.value[0] in SYMMETRIC else [b.args]
+    return any(all(_same_side(*pair) for pair in zip(a.args, other, strict=True)) for other in sides)
+
+
+def _same_side(a: Node, b: Node) -> bool:
+    names = name_of(a, b), name_of(b, a)
+    return names[0] == names[1] if any(names) else _same_nodes(a, b)
+
+
 def _same_solutions(a: Node, b: Node) -> bool:
     """Sets of reals, equations and inequalities; only the gold ones are solved."""
     if symbols(a) and symbols(b) and symbols(a) != symbols(b):
@@ -288,7 +322,7 @@ def _same_solutions(a: Node, b: Node) -> bool:
         if left is not None or right is not None:
             return left is not None and right is not None and same_reals(left, right)
     if a.op == b.op == "relation" and len(a.args) == len(b.args) == 2:
-        return same_relation(a, b)
+        return same_relation(a, b) if a.value[0] in FLIPPED else _same_sides(a, b)
     if a.op == b.op and a.op in {"all", "any", "list"} and len(a.args) == len(b.args):
         return _same_members(a.args, b.args)
     return a == b

@@ -26,6 +26,8 @@ def exact(node: Node, point: Point) -> Fraction:  # noqa: C901 - one branch for 
     if node.op == "number":
         value: Fraction = node.value
     elif node.op == "symbol":
+        if node.value not in point:
+            raise NotExact
         return point[node.value]
     elif node.op == "add":
         value = sum((exact(arg, point) for arg in node.args), Fraction(0))

@@ -8,11 +8,12 @@ from journeyman.verifiers.mathematics.reading.tokens import Unreadable
 
 _COUNTS = frozenset({"factorial", "binomial", "abs", "floor", "ceil", "gcd", "lcm", "max", "min"})
 _TIMELESS = frozenset({"pi", "e", "i"})
-_VALUES = frozenset(
+VALUES = frozenset(
     {
         "number", "symbol", "pi", "e", "i", "add", "mul", "power", "call", "degrees", "percent", "apply", "based",
     }
 )  # fmt: skip
+"""What is one value, of all that a tree may be."""
 _INEQUALITIES = frozenset({"<", ">", "<=", ">="})
 
 
@@ -74,7 +75,7 @@ def is_solved(node: Node, gold: Node) -> bool:
 
     `|x| < 3` counts as such; for a gold answer that is an inequality itself also 2x < 10 and x^2 < 4.
     """
-    if node.op in _VALUES:
+    if node.op in VALUES:
         return not symbols(node) and not (_is_fraction(node) and unfinished(node))
     if node.op != "relation":
         return all(is_solved(arg, gold) for arg in node.args)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from journeyman.verifiers.mathematics.comparing.integers import enumerated
 from journeyman.verifiers.mathematics.comparing.matrices import without_determinants
 from journeyman.verifiers.mathematics.reading.nodes import Node, negative, symbols
 
@@ -16,6 +17,8 @@ def settled(node: Node) -> Node:
     node = without_determinants(node)
     if node.op == "tuple" and all(arg.op == "relation" for arg in node.args):
         node = Node("list", node.args)
+    if node.op in {"list", "all", "builder"}:
+        node = enumerated(node)
     if node.op in {"list", "all"}:
         node = _without_domains(node)
     if node.op == "list" and _unlike(node.args[0]) and not any(arg.op == "relation" for arg in node.args[1:]):
@@ -31,20 +34,23 @@ def settled(node: Node) -> Node:
 
 
 def _without_domains(node: Node) -> Node:
-    r"""`x = \pi/4 + k\pi, k \in \mathbb{Z}` without what it says of k."""
-    kept = tuple(arg for arg in node.args if not _is_any_integer(arg, node))
+    r"""`x = \pi/4 + k\pi, k \in \mathbb{Z}` without what it says of k; `x > 1, x \in \mathbb{Z}` is left whole."""
+    kept = tuple(arg for arg in node.args if not _is_domain(arg, node))
     return kept[0] if len(kept) == 1 else Node(node.op, kept, node.value) if kept else node
 
 
-def any_integers(node: Node) -> frozenset[str]:
-    """The symbols that a tree, not settled yet, says to be any integer."""
-    return frozenset(arg.args[0].value for arg in node.args if _is_any_integer(arg, node))
+def domains(node: Node) -> dict[str, str]:
+    """What a tree, not settled yet, says its symbols to be any of: {"k": "Z"}."""
+    return {arg.args[0].value: arg.args[1].value or "R" for arg in node.args if _is_domain(arg, node)}
 
 
-def _is_any_integer(part: Node, whole: Node) -> bool:
-    if part.op != "relation" or part.value != ("in",) or part.args[0].op != "symbol" or part.args[1].value != "Z":
+def _is_domain(part: Node, whole: Node) -> bool:
+    if part.op != "relation" or part.value != ("in",) or part.args[0].op != "symbol":
         return False
-    return any(part.args[0].value in symbols(arg) for arg in whole.args if arg is not part)
+    domain = part.args[1]
+    about = [arg for arg in whole.args if arg is not part and part.args[0].value in symbols(arg)]
+    bounded = any(arg.op == "relation" and set(arg.value) & {"<", ">", "<=", ">=", "!="} for arg in about)
+    return bool(about) and (domain.op == "reals" or (domain.op == "field" and not bounded))
 
 
 def _unlike(node: Node) -> bool:

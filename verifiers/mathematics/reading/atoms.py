@@ -81,7 +81,7 @@ class Atoms(Names):
         if self.peek() == "\\frac":
             self.at += 1
             part = self.fraction()
-            if all(a.op == "number" for a in (part.args[0], part.args[1].args[0])):
+            if part.op == "mul" and all(a.op == "number" for a in (part.args[0], part.args[1].args[0])):
                 return Node("add", (whole, part))
         elif (
             self.kind() == "number" and self.tokens[self.at].spaced and self.peek(1) == "/" and self.kind(2) == "number"
@@ -147,12 +147,11 @@ class Atoms(Names):
         start = self.at
         if self.kind() == "name":
             self.at += 1
-            if self.take("\\in"):
-                self.atom()
+            domain = self.atom() if self.take("\\in") else Node("reals")
             if self.take(":", "\\mid", "|"):
                 condition = self.joined()
                 self.want("\\}")
-                return Node("builder", (condition,))
+                return Node("builder", (condition,) if domain.op == "reals" else (condition, domain))
         self.at = start
         return None
 

@@ -15,6 +15,7 @@ from journeyman.verifiers.mathematics.reading.words import (
     GREEK,
     INVERSES,
     OF_SEVERAL,
+    OPERATORS,
     RELATIONS,
     SAME,
 )
@@ -55,6 +56,8 @@ class Commands(Atoms):
             return self.symbol(name.removeprefix("var"))
         if name in OF_SEVERAL:
             return self.function_of_several(name)
+        if name in OPERATORS:
+            return self.operator(name)
         if name in FUNCTIONS or name == "lg":
             return self.function(name)
         raise Unreadable(f"{word[:20]} is not read")
@@ -64,16 +67,29 @@ class Commands(Atoms):
         letter = self.raw()
         if letter not in _FIELDS:
             return self.symbol(letter)
-        sign = ""
-        if self.take("^"):
-            braces = self.take("{")
-            sign = self.take("+", "-", "*", "\\ast") or (self.peek() if self.kind() in {"number", "name"} else "")
-            if not sign:
-                raise Unreadable(f"that power of {letter} is not read")
-            self.at += sign == self.peek()
-            if braces:
-                self.want("}")
-        return Node("reals") if letter + sign == "R" else Node("field", (), letter + sign.replace("\\ast", "*"))
+        mark = self.take("^", "_")
+        if not mark:
+            return Node("reals") if letter == "R" else Node("field", (), letter)
+        braces = self.take("{")
+        sign = self.take("+", "-", "*", "\\ast") or (self.peek() if self.kind() in {"number", "name"} else "")
+        if not sign:
+            raise Unreadable(f"that power of {letter} is not read")
+        self.at += sign == self.peek()
+        if braces:
+            self.want("}")
+        signs = {"\\ast": "*"}.get(sign, sign)
+        if letter in {"N", "Z"} and (signs == "+" or letter + signs == "N*"):
+            return Node("field", (), "Z^+")
+        return Node("field", (), letter + ("^" if signs in {"+", "-", "*"} else mark) + signs)
+
+    def operator(self, name: str) -> Node:
+        r"""The rest of `\det(A)`, `\deg f` and `\neg p`; of a matrix it is its determinant."""
+        inside = self.bracket() if self.peek() == "(" else self.power()
+        if name == "det" and inside.op == "matrix":
+            return Node("determinant", (inside,))
+        return Node(
+            "apply", inside.args if inside.op == "tuple" else (inside,), f"{'neg' if name == 'lnot' else name}()"
+        )
 
     def function(self, name: str) -> Node:
         r"""`\sin^2 2x`, `sin(2x)`, `\log_2 8`: without brackets the argument is the product that follows."""
@@ -132,8 +148,9 @@ class Commands(Atoms):
         last = next((at for at in range(self.at, len(self.tokens)) if self.tokens[at].text == end), self.at)
         self.tokens[self.at : last] = [token for token in self.tokens[self.at : last] if token.text != "&"]
         rows = [self.related()]
-        while self.take(",", ";") or self.peek() == "\\\\":
-            if self.take("\\\\") and self.peek() == end:
+        while True:
+            self.take(",", ";")
+            if not self.take("\\\\") or self.peek() == end:
                 break
             rows.append(self.row(rows))
         self.want(end)

@@ -40,7 +40,8 @@ class Names(Cursor):
             self.deeper(1)
             node = self.group()
             self.deeper(-1)
-            if node.op in {"number", "symbol", "mul", "add", "i", "e"}:
+            ordered = node.op == "mul" and not any(arg.op == "number" for arg in node.args)  # x_{ij} is not x_{ji}
+            if node.op in {"number", "symbol", "mul", "add", "i", "e"} and not ordered:
                 return told(node)
         except Unreadable:
             pass
@@ -101,10 +102,12 @@ class Names(Cursor):
         while True:
             at += self.peek(at) == "-"
             word = self.peek(at)[1:] in GREEK
-            if not (word or self.kind(at) == "name" or (upper and self.kind(at) == "number")):
+            if not (word or self.kind(at) in {"name", "number"}):
                 return False
             if self.peek(at + 1) != ",":
-                return self.peek(at + 1) == ")"
+                return self.peek(at + 1) == ")" and (
+                    word or self.kind(at) == "name" or upper or self.peek(at + 2) == "="
+                )
             at += 2
 
     def accented(self, accent: str) -> Node:

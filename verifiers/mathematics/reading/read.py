@@ -10,20 +10,26 @@ from journeyman.verifiers.mathematics.reading.nodes import Node, number
 from journeyman.verifiers.mathematics.reading.parse import parse
 from journeyman.verifiers.mathematics.reading.plain import TEXT, marked_math
 from journeyman.verifiers.mathematics.reading.tokens import Unreadable
-from journeyman.verifiers.mathematics.reading.units import Unit, split
+from journeyman.verifiers.mathematics.reading.units import Unit, read_mixed, split
 
+_NO_SOLUTION = re.compile(
+    r"(?:(?:there (?:is|are|exists?)|(?:it|the (?:equation|system|inequality)) has|we have) )?"
+    r"no(?: real)? solutions?(?: exists?)?"
+)
 MEANINGS = {
     "all real numbers": "reals", "all reals": "reals", "all real": "reals", "the set of all real numbers": "reals",
-    "the real numbers": "reals", "no solution": "empty", "no solutions": "empty", "no real solution": "empty",
-    "no real solutions": "empty", "empty set": "empty", "the empty set": "empty",
+    "the real numbers": "reals", "empty set": "empty", "the empty set": "empty",
 }  # fmt: skip
-"""Words that are sets."""
+"""Words that are sets; `meaning` knows the ways to say that there is no solution too."""
 _EMPTY_SIGN = re.compile(r"\s*[:,(]?\s*\\(?:oslash|emptyset|varnothing)\s*\)?$")
 _ASSIGNED = re.compile(
     r"(?P<name>[^=<>\\]*(?:\\(?!(?:[lg]eq?|ne|neq|in|approx)(?![A-Za-z]))[^=<>\\]*)*=)(?P<value>[^=<>]*)"
 )
 _IN_WORDS = re.compile(rf"{TEXT}?\s*(?P<name>[A-Za-z][A-Za-z .'-]{{2,60}})\s*(?:=|\\approx)\s*(?P<value>[^=<>]*)")
-_LED = re.compile(r"^(?:=|\\approx(?![A-Za-z])|\\simeq(?![A-Za-z]))\s*")
+_LED = re.compile(
+    rf"^(?:{TEXT}?\s*(?i:(?:(?:the|our|my)\s+)?(?:final\s+)?answers?\s*(?:is|are|[:=]))\s*(?:=\s*)?"
+    r"|=|\\approx(?![A-Za-z])|\\simeq(?![A-Za-z]))\s*"
+)
 _JOINT = re.compile(rf"(,\s|;|{TEXT}?\s\b(?:and|or)\b\s)")
 _LETTERS = re.compile(r"[A-Za-z€£$]")
 _APPROXIMATE = re.compile(r"\\(?:approx|simeq|doteq)(?![A-Za-z])")
@@ -47,9 +53,8 @@ def read(text: str) -> Reading:
     plain = marked.replace(TEXT, "").strip()
     if plain.startswith("]") and plain.endswith("["):
         return Reading(parse(f"({plain[1:-1]})"))
-    spoken = _EMPTY_SIGN.sub("", plain).lower()
-    if spoken in MEANINGS:
-        return Reading(Node(MEANINGS[spoken]))
+    if said := meaning(plain):
+        return Reading(Node(said))
     time = read_time(plain)
     if time is not None and time.sure:
         return Reading(Node("time"), None, time)
@@ -62,8 +67,16 @@ def read(text: str) -> Reading:
     return Reading(reading.node, reading.unit, time)
 
 
+def meaning(plain: str) -> str:
+    """The kind of node that words are which name a set, "no solution" say; empty for all others."""
+    spoken = _EMPTY_SIGN.sub("", plain).lower()
+    return "empty" if _NO_SOLUTION.fullmatch(spoken) else MEANINGS.get(spoken, "")
+
+
 def _measured_parts(marked: str) -> Reading:
-    """A value with its unit, or several with a unit each: `148 ft; 113 m`."""
+    """A value with its unit, several units (`2 hours 30 minutes`), or several values: `148 ft; 113 m`."""
+    if mixed := read_mixed(marked.replace(TEXT, "")):
+        return Reading(number(mixed[0]), mixed[1])
     parts = _split_at_joints(marked) if marked.count(TEXT) != 1 and _LETTERS.search(marked) else [marked]
     if len(parts) > 1:
         try:

@@ -15,7 +15,8 @@ WORDS = frozenset(
     {
         "sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "asin", "acos", "atan", "sinh",
         "cosh", "tanh", "tg", "ctg", "arctg", "log", "ln", "lg", "exp", "sqrt", "cbrt", "abs", "floor", "ceil", "gcd",
-        "lcm", "max", "min", "det", "pi", "oo", "inf", "infty", "infinity", "or", "and",
+        "lcm", "max", "min", "det", "deg", "dim", "ker", "rank", "arg", "sgn", "pi", "oo", "inf", "infty",
+        "infinity", "or", "and",
     }
 )  # fmt: skip
 """Words with a meaning, and the LaTeX commands of the same name."""

@@ -1,16 +1,17 @@
-r"""Units behind a number: "5 cm", "72 kilometers per hour", "3 red apples", "$18.90", "20\%", "90^\circ".
+r"""Units behind a number: "5 cm", "72 kilometers per hour", "3 red apples", "$18.90 a day", "2 hours 30 minutes".
 
-Known units (lengths, masses, times, volumes, money, ...) are converted; of other words at least one must agree. The
-factors are those of the SI brochure and of the international yard and pound (1959).
+Known units (lengths, masses, times, volumes, money, ...) are converted; what was counted otherwise has to be the same.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from journeyman.verifiers.mathematics.reading.plain import TEXT
+from journeyman.verifiers.mathematics.reading.tokens import WORDS
+from journeyman.verifiers.mathematics.reading.unit_table import known_units
 
 Dimensions = tuple[tuple[str, int], ...]
 
@@ -23,61 +24,30 @@ class Unit:
     """To the base unit of its dimensions: metre, gram, second, litre, dollar, ..."""
     dimensions: Dimensions = ()
     nouns: frozenset[str] = frozenset()
+    head: str = ""
+    """The noun that the others describe: "apple" in "red apples from Spain"."""
+    per: Unit | None = None
+    """What a price, or a count, is for each of."""
 
     def fits(self, other: Unit) -> bool:
-        """Whether both measure the same thing."""
-        if self.nouns or other.nouns:
-            return bool(self.nouns & other.nouns)
-        return self.dimensions == other.dimensions
+        """Whether both measure the same thing; "per hour" may be missing on one side."""
+        if self.per and other.per and not self.per.fits(other.per):
+            return False
+        if not (self.nouns and other.nouns):
+            return self.dimensions == other.dimensions and self.nouns == other.nouns
+        described = self.head in other.nouns and other.head in self.nouns
+        return described or self.nouns <= other.nouns or other.nouns <= self.nouns
+
+    def size(self, other: Unit) -> Fraction:
+        """To the base unit, for each base unit of what both are for."""
+        return self.factor / self.per.factor if self.per and other.per else self.factor
 
 
-def _table() -> dict[str, tuple[Fraction, str, int]]:
-    rows = """
-    length 1: m meter metre | 1/100: cm centimeter centimetre | 1/1000: mm millimeter millimetre
-    length 1000: km kilometer kilometre
-    length 127/5000: in inch inches | 381/1250: ft foot feet | 1143/1250: yd yard | 201168/125: mi mile
-    mass 1: g gram gm | 1000: kg kilogram kilo | 1/1000: mg milligram | 45359237/100000: lb lbs pound
-    mass 45359237/1600000: oz ounce
-    mass 1000000: tonne
-    time 1: s sec second | 60: min minute | 3600: h hr hour | 86400: day | 604800: week
-    months 1: month | 12: year yr
-    volume 1: L l liter litre | 1/1000: mL ml milliliter millilitre
-    gallons 1: gallon gal | 1/4: quart | 1/8: pint | 1/16: cup
-    dollars 1: dollar USD | 1/100: cent
-    euros 1: euro EUR
-    pounds 1: GBP
-    radians 1: rad radian
-    celsius 1: °C Celsius
-    fahrenheit 1: °F Fahrenheit
-    newton 1: N newton
-    joule 1: J joule | 1000: kJ
-    watt 1: W watt | 1000: kW
-    hertz 1: Hz hertz | 1000: kHz | 1000000: MHz
-    pascal 1: Pa pascal | 1000: kPa
-    mole 1: mol mole
-    volt 1: volt
-    ampere 1: amp ampere
-    kelvin 1: kelvin
-    electronvolt 1: eV | 1000: keV | 1000000: MeV
-    units 1: unit
-    """
-    found = {}
-    for line in rows.strip().splitlines():
-        dimension, _, rest = line.strip().partition(" ")
-        for group in rest.split("|"):
-            factor, _, names = group.partition(":")
-            for name in names.split():
-                found[name] = (Fraction(factor.strip()), dimension, 1)
-    found |= {
-        "mph": (Fraction(1397, 3125), "speed", 1),
-        "kmh": (Fraction(5, 18), "speed", 1),
-        "kph": (Fraction(5, 18), "speed", 1),
-    }
-    return found
-
-
-_UNITS = _table()
-SCALES = {"dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_UNITS = known_units()
+SCALES = {
+    "ten": 10, "dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12,
+    "bn": 10**9, "tn": 10**12, "mln": 10**6, "lakh": 10**5, "crore": 10**7,
+}  # fmt: skip
 _NO_NOUNS = frozenset(
     {
         "or", "and", "not", "no", "plus", "minus", "negative", "times", "over", "half", "halves", "third",
@@ -102,10 +72,36 @@ _EMPTY = frozenset(
 )  # fmt: skip
 """Words that say nothing of what was counted."""
 _WORD = re.compile(r"°[CF]|[A-Za-z]+")
+_PREPOSITIONS = frozenset(
+    {
+        "of",
+        "in",
+        "for",
+        "to",
+        "with",
+        "from",
+        "on",
+        "at",
+        "by",
+        "who",
+        "that",
+        "which",
+        "left",
+        "per",
+        "and",
+        "after",
+        "before",
+    }
+)
+"""Words behind which the noun counted is over."""
+_DESCRIBED = frozenset({"long", "tall", "wide", "high", "deep", "old", "ago", "away", "apart", "late", "early"})
+_PLURAL = re.compile(r".*[a-z]{2}s|feet|inches|cm|km|mm|ft|yd|kg|mg|lbs?|oz|min|hrs?|mins|ml|mL|gal|USD")
+"""Units that words may follow: a single "second" may be an adjective, "in" a preposition."""
+_EACH = re.compile(r"(.*?)\s*(?:\b(?:per|for (?:each|every)|each|every|an?)\b|/)\s*(.*)", re.DOTALL)
+_MIXED = re.compile(r"\s*(?:,|and|&)?\s*([0-9]+(?:\.[0-9]+)?|[0-9]{1,3}(?:,[0-9]{3})+)\s*('{1,2}|\"|[A-Za-z]+)\.?")
 _POWER = re.compile(r"^\s?(?:\^?\s?\{?\s?(-?[1-4])\s?\}?|\*\*(-?[1-4]))(?![0-9])")
 _RATE = re.compile(r"(?:(?:per|an?|each|every|for|in|on|of|profit|total|altogether)\b|/)[A-Za-z .'/-]*")
 """What may stand behind a sum of money."""
-_PRICE = re.compile(r"(dollars?|cents?|euros?|USD|EUR|GBP)\s*(?:(?:per|an?|each|every|for)\b|/)")
 _COUNTED = re.compile(r"(.*[0-9%])\s*\(\s*([A-Za-z][A-Za-z .,'/-]*)\)", re.DOTALL)
 """9 (apples)"""
 
@@ -117,12 +113,13 @@ def split(marked: str) -> tuple[str, int, Unit | None]:
     """
     plain = marked.replace(TEXT, "")
     if counted := _COUNTED.fullmatch(plain):
-        return counted[1], 1, parse_unit(counted[2], spaced=True) or Unit(nouns=_stems(_words(counted[2])))
+        return counted[1], 1, parse_unit(counted[2], spaced=True) or _counted(_words(counted[2]))
     currency = re.match(r"^(-?)\s?(?:\$|€|£|\\euro)\s?(?=[-0-9.\\])", plain)
     unit = None
     if currency:
         sign = {"$": "USD", "€": "EUR", "£": "GBP"}.get(currency[0].strip(" -\\"), "EUR")
         unit, plain = parse_unit(sign, spaced=True), currency[1] + plain[currency.end() :]
+        plain = re.sub(r"(?<=[0-9])\s?/\s?(?=[A-Za-z])", " per ", plain)
     else:
         for mark in re.finditer(TEXT, marked):
             head, found = marked[: mark.start()], parse_unit(marked[mark.end() :].replace(TEXT, ""), spaced=True)
@@ -134,8 +131,13 @@ def split(marked: str) -> tuple[str, int, Unit | None]:
     found = parse_unit(tail, spaced=spaced)
     if unit and (found is None or not unit.fits(found)):
         noun = (found and found.nouns) or (_RATE.fullmatch(tail) and not _NO_NOUNS & set(re.findall("[a-z]+", tail)))
-        return (head, scale, unit) if noun else (plain, 1, unit)
+        each = _EACH.fullmatch(tail)
+        per = parse_unit(each[2], spaced=True) if each and not each[1] else None
+        return (head, scale, replace(unit, per=per)) if noun else (plain, 1, unit)
     return (head, scale, found) if found else (plain, 1, unit)
+
+
+_SCALED = re.compile(rf"(?:({'|'.join(word for word in SCALES if word != 'ten')})s?|(?:(ten)s))\b")
 
 
 def _words_behind(plain: str) -> tuple[str, int, str, bool]:
@@ -145,9 +147,9 @@ def _words_behind(plain: str) -> tuple[str, int, str, bool]:
     if not head.endswith((*"0123456789)}%½°", "\\pi")):
         return plain, 1, "", False
     scale = 1
-    word = re.match(r"(dozen|hundred|thousand|million|billion|trillion)s?\b", tail)
+    word = _SCALED.match(tail)
     if word:
-        scale, tail = SCALES[word[1]], tail[word.end() :].strip()
+        scale, tail = SCALES[word[1] or word[2]], tail[word.end() :].strip()
     spaced = plain[cut - 1 : cut].isspace() or plain[cut : cut + 1] == " " or len(tail) > 1
     return head, scale, tail, spaced and not (head.endswith("\\pi") and len(tail) == 1)
 
@@ -166,11 +168,48 @@ def parse_unit(tail: str, *, spaced: bool) -> Unit | None:
     """The unit that a text names, or None where it is none; a letter right behind a number is a variable."""
     text = re.sub(r"\bper cent\b|\bpercent(?:age)?\b", "%", tail.strip(" ."))
     text = {"$": "USD", "€": "EUR", "£": "GBP"}.get(text, text)
-    if money := _PRICE.match(text):
-        text = money[1]
     if not spaced or len(text) > 60:
         return None
-    return _known(text) or _nouns(text)
+    return _for_each(text) or _known(text) or _followed(text) or _nouns(text)
+
+
+def read_mixed(plain: str) -> tuple[Fraction, Unit] | None:
+    """`2 hours 30 minutes`, `5'6''`: the amount in the first unit, and that; None where the text is not several."""
+    total, units, at = Fraction(0), list[Unit](), 0
+    while match := _MIXED.match(plain, at):
+        unit = _known({"'": "ft", '"': "in", "''": "in"}.get(match[2], match[2]))
+        amount = Fraction(match[1].replace(",", ""))
+        if unit is None or (units and (unit.dimensions != units[0].dimensions or unit.factor >= units[-1].factor)):
+            return None
+        if units and amount * unit.factor >= units[-1].factor:
+            return None
+        units.append(unit)
+        total, at = total + amount * unit.factor, match.end()
+    if plain[at:].strip(" .") or not (len(units) > 1 or (units and plain.rstrip().endswith("'"))):
+        return None
+    return total / units[0].factor, units[0]
+
+
+def _for_each(text: str) -> Unit | None:
+    """Prices and counts that are for each of something; units for units ("km per hour") are units themselves."""
+    each = _EACH.fullmatch(text)
+    if each is None or not each[1] or not each[2]:
+        return None
+    what, per = _known(each[1]) or _nouns(each[1]), _known(each[2]) or _followed(each[2]) or _nouns(each[2])
+    if what is None or per is None or not (what.nouns or per.nouns or "dollars" in dict(what.dimensions)):
+        return None
+    return replace(what, per=per)
+
+
+def _followed(text: str) -> Unit | None:
+    """A known unit with words behind it: "feet long", "hours of work"."""
+    words = text.split()
+    for count in range(len(words) - 1, 0, -1):
+        unit, rest = _known(" ".join(words[:count])), words[count:]
+        if unit and (_PLURAL.fullmatch(words[count - 1]) or {*rest} <= _DESCRIBED):
+            described = all(re.fullmatch(r"[A-Za-z'-]{2,}|a", word) for word in rest) and not _NO_NOUNS & {*rest}
+            return unit if described and not SCALES.keys() & {*rest} else None
+    return None
 
 
 def _known(text: str) -> Unit | None:
@@ -207,19 +246,28 @@ def _known(text: str) -> Unit | None:
 
 def _nouns(text: str) -> Unit | None:
     words = _words(text)
-    if not re.fullmatch(r"[A-Za-z'./ -]+", text) or len(words) > 6 or any(len(w) < 2 and w != "a" for w in words):
+    if (
+        WORDS & {*words}
+        or not re.fullmatch(r"[A-Za-z'./ -]+", text)
+        or len(words) > 6
+        or any(len(w) < 2 and w != "a" for w in words)
+    ):
         return None
     for word, behind in zip(words, [*words[1:], ""], strict=True):
         begins = word in _BEFORE_NOUNS and behind and behind not in _EMPTY
         counted = word == "times" and words[0] == "times" and (not behind or behind in _EMPTY)
         if (word in _NO_NOUNS and not begins and not counted) or word in SCALES:
             return None
-    return Unit(nouns=_stems(words))
+    return _counted(words)
 
 
 def _words(text: str) -> list[str]:
     return re.findall(r"[a-z]+(?:-[a-z]+)*", text.lower())
 
 
-def _stems(words: list[str]) -> frozenset[str]:
-    return frozenset(word.removesuffix("s") for word in words if word not in _EMPTY)
+def _counted(words: list[str]) -> Unit:
+    """The nouns, and the last one before a preposition, without the ending of the plural."""
+    stems = [word.removesuffix("s") for word in words if word not in _EMPTY | _PREPOSITIONS]
+    first = next((n for n, word in enumerate(words) if n and word in _PREPOSITIONS), len(words))
+    heads = [word.removesuffix("s") for word in words[:first] if word not in _EMPTY]
+    return Unit(nouns=frozenset(stems), head=heads[-1] if heads else "")

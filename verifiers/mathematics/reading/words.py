@@ -30,6 +30,29 @@ FUNCTIONS = frozenset(
         "log", "exp", "sqrt", "root", "abs", "floor", "ceil", "factorial", "binomial",
     }
 )  # fmt: skip
+OPERATORS = frozenset(
+    {
+        "det",
+        "deg",
+        "dim",
+        "ker",
+        "arg",
+        "rank",
+        "tr",
+        "sgn",
+        "Re",
+        "Im",
+        "Var",
+        "Cov",
+        "Res",
+        "span",
+        "ord",
+        "card",
+        "neg",
+        "lnot",
+    }
+)
+"""Names of more than a letter for functions of things that are no numbers."""
 OF_SEVERAL = frozenset({"gcd", "lcm", "max", "min"})
 """Functions whose arguments have no order."""
 APPLIED = frozenset("fg")
@@ -47,13 +70,38 @@ CONSTANTS = {
 RELATIONS = {
     "=": "=", "<": "<", ">": ">", "<=": "<=", ">=": ">=", "!=": "!=", "\\le": "<=", "\\leq": "<=", "\\leqslant": "<=",
     "\\ge": ">=", "\\geq": ">=", "\\geqslant": ">=", "\\lt": "<", "\\gt": ">", "\\ne": "!=", "\\neq": "!=",
-    "\\in": "in", "\\approx": "~", "\\simeq": "~", "\\doteq": "~", "\\equiv": "≡",
+    "\\in": "in", "\\notin": "not in", "\\subset": "subset", "\\subseteq": "subset or equal",
+    "\\supset": "superset", "\\supseteq": "superset or equal", "\\parallel": "parallel",
+    "\\perp": "perpendicular", "\\sim": "similar", "\\cong": "congruent", "\\propto": "proportional",
+    "\\approx": "~", "\\simeq": "~", "\\doteq": "~", "\\equiv": "≡",
 }  # fmt: skip
+SYMMETRIC = frozenset({"parallel", "perpendicular", "similar", "congruent"})
+"""Relations that say the same with their sides exchanged."""
+REVERSED = {"superset": "subset", "superset or equal": "subset or equal"}
+ARROWS = {
+    "\\Rightarrow": "=>", "\\implies": "=>", "\\Longrightarrow": "=>", "\\Leftrightarrow": "<=>", "\\iff": "<=>",
+    "\\Longleftrightarrow": "<=>",
+}  # fmt: skip
+QUANTIFIERS = frozenset({"\\forall", "\\exists", "\\nexists"})
 JOINTS = {",": "list", ";": "list", "\\and": "all", "\\land": "all", "\\or": "any", "\\lor": "any"}
 SET_SIGNS = {"\\cup": "union", "\\cap": "intersection", "\\setminus": "minus", "\\backslash": "minus"}
 CLOSERS = {"(": ")]", "[": "])", "{": "}", "\\{": "\\}", "\\langle": "\\rangle", "\\lfloor": "\\rfloor"}
 CLOSERS |= {"\\lceil": "\\rceil", "\\lvert": "\\rvert"}
-NO_FACTORS = {*RELATIONS, *JOINTS, *SET_SIGNS, "\\pm", "\\mp", "\\cdot", "\\times", "\\ast", "\\div", "\\mid", "\\pmod"}
+NO_FACTORS = {
+    *RELATIONS,
+    *JOINTS,
+    *SET_SIGNS,
+    *ARROWS,
+    *QUANTIFIERS,
+    "\\pm",
+    "\\mp",
+    "\\cdot",
+    "\\times",
+    "\\ast",
+    "\\div",
+    "\\mid",
+    "\\pmod",
+}
 ENDS = frozenset([")", "]", "}", "\\}", "\\rangle", "\\rfloor", "\\rceil", "\\rvert", "&", "\\\\", "\\end"])
 
 
