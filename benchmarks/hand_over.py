@@ -29,6 +29,7 @@ from journeyman.agent.chance import keyed_rng
 from journeyman.agent.data import PolicyRef, SamplingParams, Segment
 from journeyman.agent.errors import JourneymanError, SamplerError
 from journeyman.agent.learning.learner import Learner, LearnerSettings, TrainingRow
+from journeyman.agent.manifests import seal, version_of
 from journeyman.agent.probes import Proof, judge_hand_over, read_probe
 from journeyman.agent.protocols import Sampler
 from journeyman.agent.sampling.factory import open_sampler
@@ -185,6 +186,7 @@ def spoilt(new: PolicyRef, old: PolicyRef, folder: Path, fault: str, rng: np.ran
         part = slice(0, max(2, len(tensor) // 4))
         tensor[part] = tensor[part].flip(0).clone()
     save_file(tensors, folder / name, metadata={"format": "pt"})
+    seal(folder, version_of(folder), parent=None, base=new.path)  # so that the probe has to find it
     return replace(new, adapter=str(folder)) if new.adapter else replace(new, path=str(folder))
 
 

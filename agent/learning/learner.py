@@ -87,8 +87,7 @@ class Learner:
         load_optimizer(self.model, self.optimizer, Path(policy.adapter or policy.path))
 
     def save(self, folder: Path, number: int, parent: str | None = None) -> PolicyRef:
-        """Writes weights or adapter, tokenizer, optimizer state, probe and manifest, all or nothing; returns the new one.
-
+        """Writes weights or adapter, tokenizer, optimizer state, probe and manifest, all or nothing; returns its name.
 
         A learner that loads it goes on, bit for bit, as this one does. `parent` is the version it was trained from, for
         the manifest; None is the base model.

@@ -9,6 +9,7 @@ import torch
 import transformers
 from transformers.utils import logging
 
+from journeyman.agent.manifests import seal, version_of
 from journeyman.agent.models import byte_tokenizer
 
 _SIZES = {
@@ -78,4 +79,10 @@ def make_model(family: str, folder: Path, seed: int, **options: Any) -> Path:
     logging.disable_progress_bar()
     model.save_pretrained(folder)
     byte_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def make_version(family: str, folder: Path, seed: int, **options: Any) -> Path:
+    """As `make_model`, sealed as a version of a run that the folder's name says."""
+    seal(make_model(family, folder, seed, **options), version_of(folder), parent=None, base=None)
     return folder

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_models import make_model
+from tiny_models import make_model, make_version
 
 from journeyman.agent.data import PolicyRef, Segment
-from journeyman.agent.errors import SamplerError
+from journeyman.agent.errors import DamagedPolicyError, SamplerError
 from journeyman.agent.learning.learner import Learner, LearnerSettings, TrainingRow
 from journeyman.agent.learning.probing import probe_for
 from journeyman.agent.models import load_causal_lm
@@ -34,7 +34,7 @@ def proved(sampler, policy, probe, before=None):
 @pytest.mark.parametrize("family", ["qwen2 tied", "qwen3_moe", "olmo2"])
 def test_every_hand_over_is_whole(family, tmp_path):
     """Tied embeddings; experts, for which the engine starts anew; a model that vLLM runs by transformers' own class."""
-    policies = [PolicyRef(i + 1, str(make_model(family, tmp_path / f"v{i}", i))) for i in range(2)]
+    policies = [PolicyRef(i + 1, str(make_version(family, tmp_path / f"v{i}", i))) for i in range(2)]
     probes = [probe_for(policy, torch.float32, seed=0) for policy in policies]
     sampler = open_sampler("vllm", policies[0], SamplerSettings(context_tokens=128, max_batch=16))
     try:
@@ -66,7 +66,9 @@ def test_adapters_are_proved_and_the_learner_goes_on_beside_the_engine(tmp_path)
             asyncio.run(sampler.load_policy(versions[-1]))
             before = proved(sampler, versions[-1], read_probe(tmp_path / f"v{number}"), before)
             assert before.gap < 1e-5
-        for wrong in (versions[0], base, replace(versions[1], adapter=None)):
+        with pytest.raises(DamagedPolicyError, match="manifest.json is missing"):
+            asyncio.run(sampler.load_policy(replace(versions[1], adapter=None)))
+        for wrong in (versions[0], base):
             asyncio.run(sampler.load_policy(wrong))
             with pytest.raises(SamplerError, match=r"does not hold the weights of version 2 \(.*v2\)"):
                 proved(sampler, versions[1], read_probe(Path(versions[1].adapter)), before)
@@ -85,7 +87,7 @@ def test_adapters_on_experts_are_refused_by_name(tmp_path):
 
 def test_dynamic_positions_are_unscaled_within_the_models_own_context(tmp_path):
     rope = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10_000.0}
-    policy = PolicyRef(1, str(make_model("llama", tmp_path, 0, max_position_embeddings=128, rope_parameters=rope)))
+    policy = PolicyRef(1, str(make_version("llama", tmp_path, 0, max_position_embeddings=128, rope_parameters=rope)))
     sampler = open_sampler("vllm", policy, SamplerSettings(context_tokens=128, max_batch=16))
     try:
         assert proved(sampler, policy, probe_for(policy, torch.float32, seed=0)).gap < 1e-5

@@ -58,7 +58,7 @@ def test_a_hand_over_left_out_stops_the_run(session, monkeypatch) -> None:
         with pytest.raises(SamplerError, match=r"does not hold the weights of version 2 \(.*x2\): on the probe"):
             session.sampler(second)
     assert versions(session)[1].handover_gap is None
-    with pytest.raises(SamplerError, match=r"does not hold the weights of .*x2: on the probe"):
+    with pytest.raises(SamplerError, match=r"does not hold the weights of version 1 \(.*x2\): on the probe"):
         session.sampler_at("x2")
 
 
