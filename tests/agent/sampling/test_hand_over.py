@@ -66,7 +66,7 @@ def test_adapters_are_proved_and_the_learner_goes_on_beside_the_engine(tmp_path)
             asyncio.run(sampler.load_policy(versions[-1]))
             before = proved(sampler, versions[-1], read_probe(tmp_path / f"v{number}"), before)
             assert before.gap < 1e-5
-        with pytest.raises(DamagedPolicyError, match="manifest.json is missing"):
+        with pytest.raises(DamagedPolicyError, match=r"manifest\.json is missing"):
             asyncio.run(sampler.load_policy(replace(versions[1], adapter=None)))
         for wrong in (versions[0], base):
             asyncio.run(sampler.load_policy(wrong))
