@@ -17,11 +17,22 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from journeyman.agent.data import Segment
-from journeyman.agent.errors import JourneymanError
+from journeyman.agent.learning.halves import FOREIGN_ERRORS, Halves, close, probe_ids
 from journeyman.agent.learning.layouts import MicroBatch, Row, WorkModel, collate, plan
 
 LOGIT_ELEMENTS = 2**25
 """Logits held at once, in elements; above it the projection is done in chunks, recomputed in the backward pass."""
+
+REACHES = (
+    "sliding_window",
+    "attention_chunk_size",
+    "attention_window_size",
+    "sliding_window_size",
+    "local_attention",
+    "window_size",
+    "index_topk",
+)
+"""What configurations call the number of tokens that some layers see at most."""
 
 logger = logging.getLogger(__name__)
 
@@ -32,17 +43,16 @@ class Scorer:
     def __init__(self, model: Any, dtype: torch.dtype, temperature: float, token_budget: int | None = None) -> None:
         """`model` stays where it is; `token_budget` bounds a forward pass (None: 2,048 on a CPU, 32,768 on a GPU).
 
-        Two probes find out whether the model's logits are its output layer's (JourneymanError where they are not),
-        and whether it computes shared rows rightly (where not, none are made).
+        Probes find out whether the model's halves make what the whole does (UsageError where not), and whether it
+        computes shared rows rightly (where not, none are made).
         """
         self.model = model
         self.device: torch.device = model.device
         self.token_budget = token_budget or (2_048 if self.device.type == "cpu" else 32_768)
         self._dtype = dtype
         self._temperature = temperature
-        with torch.no_grad():
-            _probe_head(model)
-            self.work = _count_work(model)
+        self.halves = Halves(model)
+        self.work = _count_work(self.halves)
 
     def plan(self, segments: Sequence[Segment], wanted: Iterable[int]) -> list[list[Row]]:
         """Micro-batches of the `wanted` segments in the layout with the least work."""
@@ -52,7 +62,7 @@ class Scorer:
         """One micro-batch, its log-probs and its entropies (see `token_logprobs`)."""
         batch = collate(segments, rows, self.device)
         with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
-            return batch, *token_logprobs(self.model, batch, self._temperature)
+            return batch, *token_logprobs(self.halves, batch, self._temperature)
 
     def logprobs(self, segments: Sequence[Segment], wanted: Iterable[int]) -> dict[int, NDArray[np.float32]]:
         """(M,) log-probs of each wanted segment's trained tokens, by index; no gradient."""
@@ -74,22 +84,21 @@ class Scorer:
         return logprobs, entropies
 
 
-def token_logprobs(model: Any, batch: MicroBatch, temperature: float) -> tuple[Tensor, Tensor]:
+def token_logprobs(halves: Halves, batch: MicroBatch, temperature: float) -> tuple[Tensor, Tensor]:
     """Log-probs of the trained tokens under softmax(logits / temperature), and entropies: (R, T) float32 each.
 
     Entries that hold no trained token are 0. Entropies are in nats and carry no gradient.
     """
-    hidden_BLH = _hidden(model, batch.ids_BL, batch.attend_B1LL, batch.positions_BL)
+    hidden_BLH = halves.hidden(batch.ids_BL, batch.attend_B1LL, batch.positions_BL)
     hidden_NH = hidden_BLH.reshape(-1, hidden_BLH.shape[-1])[batch.predict_N]
-    head = model.get_output_embeddings()
 
     def project(chunk_NH: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor]:
-        all_NV = (head(chunk_NH).float() / temperature).log_softmax(-1)
+        all_NV = (halves.logits(chunk_NH).float() / temperature).log_softmax(-1)
         with torch.no_grad():
             entropy_N = -(all_NV.exp() * all_NV).sum(-1)
         return all_NV.gather(-1, targets_N[:, None])[:, 0], entropy_N
 
-    size = max(1, LOGIT_ELEMENTS // int(head.weight.shape[0]))
+    size = max(1, LOGIT_ELEMENTS // halves.vocabulary)
     if len(hidden_NH) <= size:
         logprobs_N, entropy_N = project(hidden_NH, batch.targets_N)
     else:
@@ -101,59 +110,41 @@ def token_logprobs(model: Any, batch: MicroBatch, temperature: float) -> tuple[T
     return logprobs_RT.view_as(batch.mask_RT), entropy_RT.view_as(batch.mask_RT)
 
 
-def _hidden(model: Any, ids_BL: Tensor, attend_B1LL: Tensor | None, positions_BL: Tensor | None) -> Tensor:
-    """(B, L, H) last hidden states; under causal attention the padding on the right needs no mask."""
-    out = model.base_model(input_ids=ids_BL, attention_mask=attend_B1LL, position_ids=positions_BL, use_cache=False)
-    hidden: Tensor = out.last_hidden_state
-    return hidden
-
-
-def _count_work(model: Any) -> WorkModel:
+def _count_work(halves: Halves) -> WorkModel:
     """Costs from the model's shape: two FLOPs for a weight and token, four for a query, key and head dimension."""
+    model = halves.model
     config = model.config.get_text_config()
-    tables = {id(m.weight) for m in (model.get_input_embeddings(), model.get_output_embeddings())}
+    tables = {id(m.weight) for m in (model.get_input_embeddings(), model.get_output_embeddings()) if m is not None}
     token = 2.0 * sum(p.numel() for p in model.parameters() if id(p) not in tables)
-    if not _probe_sharing(model):
+    if not _probe_sharing(halves):
         logger.info("%s takes no block mask: prompts are computed once for each completion", type(model).__name__)
         return WorkModel(token, 0.0, shares_prompts=False, window=None)  # one layout: nothing to weigh pairs against
-    heads = config.num_attention_heads
-    width = heads * (getattr(config, "head_dim", None) or config.hidden_size // heads)
-    window = getattr(config, "sliding_window", None)
+    heads, head_dim = _stated(config, "num_attention_heads"), _stated(config, "head_dim")
+    width = heads * head_dim if heads and head_dim else config.hidden_size
+    window = min(filter(None, (_stated(config, name) for name in REACHES)), default=None)
     return WorkModel(token, 4.0 * config.num_hidden_layers * width, shares_prompts=True, window=window)
 
 
-def _probe_head(model: Any) -> None:
-    """Refuses a model that changes its logits after the output layer (by a scale or a soft cap)."""
-    ids_BL = _probe_ids(model, 8)[None]
-    logits = model(input_ids=ids_BL, use_cache=False).logits
-    projected = model.get_output_embeddings()(_hidden(model, ids_BL, None, None))
-    capped = getattr(model.config.get_text_config(), "final_logit_softcapping", None) is not None
-    if capped or not _close(logits, projected):
-        name = type(model).__name__
-        raise JourneymanError(f"{name} scales its logits after the output layer, which the learner cannot: use another")
+def _stated(config: Any, name: str) -> int | None:
+    """A number of the configuration, read as it stands: where layers differ, `getattr` would refuse to give it."""
+    found: int | None = vars(config).get(config.attribute_map.get(name, name))
+    return found
 
 
-def _probe_sharing(model: Any) -> bool:
+def _probe_sharing(halves: Halves) -> bool:
     """Whether two completions behind one prompt get the hidden states that each gets alone."""
+    model = halves.model
     if getattr(model.config, "_attn_implementation", None) != "sdpa":
         return False
-    ids = _probe_ids(model, 12).cpu().numpy().astype(np.int32)
+    ids = probe_ids(model, 12).cpu().numpy().astype(np.int32)
     trained = np.ones(5, dtype=bool)
     segments = [Segment(ids[:4], ids[a : a + 5], trained, None) for a in (4, 7)]
     shared = collate(segments, [Row((0, 1), 12)], model.device)
-    together = _hidden(model, shared.ids_BL, shared.attend_B1LL, shared.positions_BL)[0, [*range(4), *range(8, 12)]]
     alone = collate(segments, [Row((1,), 8)], model.device)
-    return _close(_hidden(model, alone.ids_BL, None, None)[0], together)
-
-
-def _probe_ids(model: Any, count: int) -> Tensor:
-    vocabulary = int(model.get_input_embeddings().weight.shape[0])
-    device: torch.device = model.device
-    return torch.arange(count, device=device) * 7919 % vocabulary
-
-
-def _close(expected: Tensor, found: Tensor) -> bool:
-    """Equal but for rounding; a wrong mask or scale is off by far more."""
-    tolerance = 3e-2 if expected.dtype == torch.bfloat16 else 1e-3
-    expected, found = expected.float(), found.float()
-    return bool((expected - found).norm() <= tolerance * expected.norm())
+    with torch.no_grad():
+        try:
+            together = halves.hidden(shared.ids_BL, shared.attend_B1LL, shared.positions_BL)
+        except FOREIGN_ERRORS as error:  # it was not made for such masks or positions
+            logger.debug("a block mask fails: %s", error)
+            return False
+        return close(halves.hidden(alone.ids_BL)[0], together[0, [*range(4), *range(8, 12)]])

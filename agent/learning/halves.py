@@ -1,0 +1,134 @@
+"""A causal language model in two halves: from tokens to last hidden states, and from these to logits.
+
+The second half is the model's own code: its `forward` is run with the first half's answer put in. So whatever a model
+does to its logits (scales, soft caps, a head of several layers, a mask over the vocabulary) is done, for only as many
+positions at once as are wanted.
+
+Dimension letters: B rows, L tokens of a row, N positions, H hidden size, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from journeyman.agent.errors import UsageError
+
+FOREIGN_ERRORS = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What a model's own code raises where it is run in a way that it was not made for."""
+
+
+class Halves:
+    """The two halves of one Hugging Face causal language model, which stays as it is."""
+
+    vocabulary: int
+    """How many logits there are for each position."""
+
+    def __init__(self, model: Any) -> None:
+        """Raises UsageError, with the model's name, where it cannot be taken apart or sees what is to come."""
+        self.model = model
+        try:
+            with torch.no_grad():
+                self._trunk, self._answer = _find_trunk(model)
+                self._accepts = inspect.signature(self._trunk.forward).parameters
+                problem = self._why_not()
+            self._differentiate()
+        except FOREIGN_ERRORS as error:
+            problem = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        if problem is not None:
+            raise UsageError(f"{type(model).__name__} cannot be trained by the learner ({problem}): use another model")
+
+    def hidden(self, ids_BL: Tensor, attend_B1LL: Tensor | None = None, positions_BL: Tensor | None = None) -> Tensor:
+        """(B, L, H) last hidden states; under causal attention padding on the right needs no mask.
+
+        `attend_B1LL` is true where a query (third axis) sees a key (fourth), `positions_BL` what the model is told
+        where a token stands; without them attention is causal and positions count up.
+        """
+        told = {"attention_mask": attend_B1LL, "position_ids": positions_BL}
+        options: dict[str, Any] = {name: value for name, value in told.items() if value is not None}
+        if "use_cache" in self._accepts:
+            options["use_cache"] = False
+        hidden: Tensor = self._trunk(input_ids=ids_BL, **options)[0]
+        return hidden
+
+    def logits(self, hidden_NH: Tensor) -> Tensor:
+        """(N, V) what the model makes of last hidden states, in the dtype that it answers in."""
+        ids_1N = torch.zeros((1, len(hidden_NH)), dtype=torch.long, device=hidden_NH.device)
+        with _answering(self._trunk, self._with_hidden(hidden_NH[None])):
+            logits_1NV: Tensor = self.model(input_ids=ids_1N, use_cache=False).logits
+        return logits_1NV[0]
+
+    def _with_hidden(self, hidden_BLH: Tensor) -> Any:
+        """What the first half answers with, of its own kind."""
+        if isinstance(self._answer, tuple):
+            return hidden_BLH, *self._answer[1:]
+        return type(self._answer)(**{next(iter(self._answer)): hidden_BLH})
+
+    def _why_not(self) -> str | None:
+        """What keeps the model from being taken apart; None where its halves make what the whole does."""
+        ids_BL = probe_ids(self.model, 12)[None]
+        whole_LV = self.model(input_ids=ids_BL, use_cache=False).logits[0]
+        self.vocabulary = int(whole_LV.shape[-1])
+        hidden_LH = self.hidden(ids_BL)[0]
+        some = torch.tensor([7, 0, 10], device=ids_BL.device)  # out of order: they may not depend on one another
+        if not close(whole_LV[some], self.logits(hidden_LH[some])):
+            return "its logits are not made of its last hidden states alone"
+        if not close(self.hidden(ids_BL[:, :6])[0], hidden_LH[:6]):
+            return "its tokens see later ones, so that it is no causal model"
+        return None
+
+    def _differentiate(self) -> None:
+        """Raises what the model's code raises where it is not to be differentiated in evaluation mode."""
+        first = next((p for p in self._trunk.parameters() if p.requires_grad), None)
+        if first is not None:
+            torch.autograd.grad(self.hidden(probe_ids(self.model, 4)[None]).sum(), first, allow_unused=True)
+
+
+def _find_trunk(model: Any) -> tuple[Any, Any]:
+    """The outermost model inside that answers with hidden states, not logits, when `model` is run, and its answer."""
+    answers: dict[Any, Any] = {}
+    inner = [m for m in model.modules() if isinstance(m, PreTrainedModel) and m is not model]
+    hooks = [m.register_forward_hook(lambda module, _, answer: answers.update({module: answer})) for m in inner]
+    try:
+        model(input_ids=probe_ids(model, 4)[None], use_cache=False)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    for module in inner:  # parents come before their children
+        if module in answers and not hasattr(answers[module], "logits"):
+            return module, answers[module]
+    raise ValueError("it has no inner model that makes its hidden states")
+
+
+@contextmanager
+def _answering(trunk: Any, answer: Any) -> Iterator[None]:
+    """Whoever calls `trunk` meanwhile gets this answer."""
+    before = vars(trunk).get("forward")
+    trunk.forward = lambda *_, **__: answer
+    try:
+        yield
+    finally:
+        if before is None:
+            del trunk.forward
+        else:
+            trunk.forward = before
+
+
+def probe_ids(model: Any, count: int) -> Tensor:
+    """(count,) token ids, all different where the vocabulary is large enough."""
+    vocabulary = int(model.get_input_embeddings().weight.shape[0])
+    device: torch.device = model.device
+    return torch.arange(count, device=device) * 7919 % vocabulary
+
+
+def close(expected: Tensor, found: Tensor) -> bool:
+    """Equal but for rounding; a wrong mask or scale is off by far more."""
+    tolerance = 3e-2 if expected.dtype == torch.bfloat16 else 1e-3
+    expected, found = expected.float(), found.float()
+    return bool((expected - found).norm() <= tolerance * expected.norm())
