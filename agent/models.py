@@ -239,17 +239,25 @@ def load_causal_lm(policy: PolicyRef, *, dtype: torch.dtype, device: str, traina
     `trainable` leaves the adapter's weights open to gradients. Raises DamagedPolicyError where its files are not those
     that were saved.
     """
-    from transformers import AutoModelForCausalLM
-
     check(policy)
     _quiet()
     with in_one_line(policy.path):
-        model: Any = AutoModelForCausalLM.from_pretrained(policy.path, dtype=dtype)
+        model: Any = _class_for(policy.path).from_pretrained(policy.path, dtype=dtype)
     if policy.adapter is not None:
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, policy.adapter, is_trainable=trainable)
     return model.to(device).eval()
+
+
+def _class_for(path: str) -> Any:
+    """What loads the model: one that is for images or sound too is loaded whole, so that it is saved whole."""
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMultimodalLM
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MULTIMODAL_LM_MAPPING
+
+    config: Any = AutoConfig.from_pretrained(path)
+    several = config.get_text_config() is not config and type(config) in MODEL_FOR_MULTIMODAL_LM_MAPPING
+    return AutoModelForMultimodalLM if several else AutoModelForCausalLM
 
 
 def _quiet() -> None:

@@ -96,7 +96,7 @@ def load_optimizer(model: Any, optimizer: torch.optim.Optimizer, folder: Path) -
         return
     tensors = load_file(path)
     names = [name for name, _ in _trained(model)]
-    if tensors and {key.rpartition("/")[0] for key in tensors} != set(names):
+    if tensors and not {key.rpartition("/")[0] for key in tensors} <= set(names):
         raise UsageError(f"{path} is the optimizer state of another model: delete it to start with a fresh state")
     for name, parameter in _trained(model):
         state = {key.rpartition("/")[2]: value for key, value in tensors.items() if key.rpartition("/")[0] == name}

@@ -29,6 +29,7 @@ from journeyman.agent.learning.objective import (
     objective,
 )
 from journeyman.agent.learning.probing import probe_of
+from journeyman.agent.learning.reach import adapter_reach, adapter_targets, freeze_unread
 from journeyman.agent.learning.scoring import Scorer
 from journeyman.agent.learning.settings import LearnerSettings
 from journeyman.agent.manifests import check
@@ -59,6 +60,8 @@ class Learner:
         if settings.beta > 0 and reference is None:
             raise SettingsError(f"beta is {settings.beta}, but there is no reference policy: give one, or set beta 0")
         self.settings = settings
+        self.reach = ""
+        """What share of the weights a new adapter reaches, in a line; empty where none was made."""
         self.device = settings.device
         if settings.device == "auto":
             self.device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -213,9 +216,11 @@ class Learner:
             )
         dtype = self._dtype if rank else torch.float32
         model = load_causal_lm(policy, dtype=dtype, device=self.device, trainable=True)
-        if rank and policy.adapter is None:
+        if not rank:
+            freeze_unread(model)
+        elif policy.adapter is None:
             model = self._with_adapter(model)
-        elif rank and (found := model.peft_config["default"].r) != rank:
+        elif (found := model.peft_config["default"].r) != rank:
             raise SettingsError(f"lora_rank is {rank}, but the adapter in {policy.adapter} has rank {found}: set that")
         for parameter in model.parameters():
             # loaded weights are views of the file; a copy frees it, and is aligned as a running learner's weights are
@@ -225,15 +230,18 @@ class Learner:
     def _with_adapter(self, model: Any) -> Any:
         from peft import LoraConfig, get_peft_model
 
+        targets = adapter_targets(model, self.settings.lora_targets)
         config = LoraConfig(
             r=self.settings.lora_rank,
             lora_alpha=self.settings.lora_alpha,
-            target_modules=list(self.settings.lora_targets) or "all-linear",
+            target_modules=targets,
             task_type="CAUSAL_LM",
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(keyed_seed(self.settings.seed, "adapter"))
-            return get_peft_model(model, config).eval()
+            adapted = get_peft_model(model, config).eval()
+        self.reach = adapter_reach(adapted)
+        return adapted
 
 
 def _ratios(rows: Sequence[TrainingRow], fixed: Fixed) -> dict[int, float]:

@@ -30,7 +30,9 @@ def freeze_unread(model: Any) -> None:
 
 
 def adapter_targets(model: Any, wanted: Iterable[str]) -> list[str]:
-    """Full names of the linear layers that get an adapter: those that a text's logits have a gradient to.
+    """Names of the linear layers that get an adapter: those that a text's logits have a gradient to.
+
+    Their last names, where no other module has one of these, else their full ones.
 
     The output layer gets none, nor do routers (a small change of a router's is a large one of the model's), matrices
     that several layers share (merged into them there would be several adapters), and experts that are held as one
@@ -57,12 +59,14 @@ def adapter_targets(model: Any, wanted: Iterable[str]) -> list[str]:
         )
     if not names:
         raise SettingsError(f"{type(model).__name__} has no layer that takes a LoRA adapter: set lora_rank to 0")
-    chosen = set(wanted) or set(known)
-    return [name for name in names if name.rpartition(".")[2] in chosen]
+    last = set(wanted) or set(known)
+    chosen = [name for name in names if name.rpartition(".")[2] in last]
+    alike = [name for name, _ in model.named_modules() if name.rpartition(".")[2] in last]
+    return sorted(last) if alike == chosen else chosen
 
 
-def adapter_reach(model: Any) -> tuple[float, str]:
-    """Share of the weights that have an adapter, in [0, 1], and a line that says it, and what has none.
+def adapter_reach(model: Any) -> str:
+    """What share of the weights has an adapter, and what has none, in a line.
 
     Weights that a text never passes through (a vision tower's) are not counted.
     """
@@ -85,7 +89,7 @@ def adapter_reach(model: Any) -> tuple[float, str]:
     share = {kind: count / total for kind, count in counts.items()}
     beside = [f"{kind} {share[kind]:.1%}" for kind in ("experts", "embeddings", "others") if share[kind] >= 5e-4]
     line = f"LoRA reaches {share['adapted']:.1%} of the model's {total:,} weights"
-    return share["adapted"], f"{line}; without an adapter: {', '.join(beside)}" if beside else line
+    return f"{line}; without an adapter: {', '.join(beside)}" if beside else line
 
 
 def _read(model: Any) -> set[int]:

@@ -207,7 +207,10 @@ class Session:
         """A learner with the base model's weights, to clone demonstrations: there is no policy yet to stay close to."""
         from journeyman.agent.learning.learner import Learner
 
-        return Learner(PolicyRef(0, self.base_model), replace(learner_settings(self.settings), beta=0.0))
+        learner = Learner(PolicyRef(0, self.base_model), replace(learner_settings(self.settings), beta=0.0))
+        if learner.reach:
+            self.reporter.line(f"  {learner.reach}")
+        return learner
 
     def learner(self, policy: PolicyInfo) -> Learner:
         """The learner with that version's weights and optimizer in it; KL is to the run's first version."""
