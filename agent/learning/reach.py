@@ -40,17 +40,17 @@ def adapter_targets(model: Any, wanted: Iterable[str]) -> list[str]:
     SettingsError where a wanted name is no such layer's, or there is none at all.
     """
     head = model.get_output_embeddings()
-    linear = {name: m for name, m in model.named_modules() if isinstance(m, nn.Linear | Conv1D) and m is not head}
+    linear = {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear | Conv1D) and module is not head and not _ROUTERS.search(name)
+    }
     owners = Counter(id(module.weight) for module in linear.values())
     linear = {name: module for name, module in linear.items() if owners[id(module.weight)] == 1}
     moved = _moved(model, set(linear.values()))
     kinds = {_kind(name) for name, module in linear.items() if module in moved}  # a probe may leave an expert out
     no_out_proj = model.config.model_type in _NO_OUT_PROJ
-    names = [
-        name
-        for name in linear
-        if _kind(name) in kinds and not _ROUTERS.search(name) and not (no_out_proj and name.endswith("out_proj"))
-    ]
+    names = [name for name in linear if _kind(name) in kinds and not (no_out_proj and name.endswith("out_proj"))]
     known = sorted({name.rpartition(".")[2] for name in names})
     if missing := sorted(set(wanted) - set(known)):
         raise SettingsError(
