@@ -30,4 +30,8 @@ def probe_for(policy: PolicyRef, dtype: torch.dtype, seed: int) -> Probe:
         return written
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = load_causal_lm(policy, dtype=dtype, device=device)
-    return probe_of(model, load_tokenizer(policy.path), dtype, seed)
+    probe = probe_of(model, load_tokenizer(policy.path), dtype, seed)
+    del model
+    if device == "cuda":
+        torch.cuda.empty_cache()  # a sampler that starts now takes what is free
+    return probe

@@ -17,8 +17,10 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from journeyman.agent.data import Segment
+from journeyman.agent.errors import UsageError
 from journeyman.agent.learning.halves import FOREIGN_ERRORS, Halves, close, probe_ids
 from journeyman.agent.learning.layouts import MicroBatch, Row, WorkModel, collate, plan
+from journeyman.agent.models import length_scaling
 
 LOGIT_ELEMENTS = 2**25
 """Logits held at once, in elements; above it the projection is done in chunks, recomputed in the backward pass."""
@@ -50,12 +52,23 @@ class Scorer:
         self.device: torch.device = model.device
         self.token_budget = token_budget or (2_048 if self.device.type == "cpu" else 32_768)
         self._dtype = dtype
+        self._by_length = length_scaling(model.config.get_text_config())
         self._temperature = temperature
         self.halves = Halves(model)
         self.work = _count_work(self.halves)
 
     def plan(self, segments: Sequence[Segment], wanted: Iterable[int]) -> list[list[Row]]:
-        """Micro-batches of the `wanted` segments in the layout with the least work."""
+        """Micro-batches of the `wanted` segments in the layout with the least work.
+
+        Raises UsageError for one so long that the model would scale its positions otherwise, and its neighbours' too.
+        """
+        wanted = list(wanted)
+        longest = max((len(segments[i].prompt_ids) + len(segments[i].completion_ids) for i in wanted), default=0)
+        if self._by_length is not None and longest > self._by_length.unscaled_tokens:
+            raise UsageError(
+                f"an attempt or demonstration has {longest} tokens, and beyond {self._by_length.unscaled_tokens} the "
+                f"model scales its positions by the length of the text ({self._by_length.kind}): leave it out, or shorten it"
+            )
         return plan(segments, wanted, self.work, self.token_budget)
 
     def forward(self, segments: Sequence[Segment], rows: Sequence[Row]) -> tuple[MicroBatch, Tensor, Tensor]:

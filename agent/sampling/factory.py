@@ -17,13 +17,16 @@ def open_sampler(kind: str, policy: PolicyRef, settings: SamplerSettings) -> Sam
     """A sampler with the policy loaded: `vllm`, `transformers`, or `auto`, which is vLLM where it is installed.
 
     Raises UnknownNameError for another kind, SettingsError where vLLM is asked for and missing, or where the model's
-    positions depend on the length of a text as long as the settings allow, SamplerError where the engine cannot start.
+    positions depend on the length of a text as long as the settings allow, DamagedPolicyError where files are not those
+    that were saved, SamplerError where the engine cannot start.
     """
+    from journeyman.agent.manifests import check
     from journeyman.agent.models import check_length
 
     if kind not in get_args(SamplerKind):
         raise UnknownNameError("sampler", kind, get_args(SamplerKind))
     resolved = resolve_kind(kind)
+    check(policy)
     check_length(policy.path, settings.context_tokens)
     if resolved == "vllm":
         from journeyman.agent.sampling.vllm_engine import VllmSampler

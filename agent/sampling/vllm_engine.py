@@ -65,7 +65,7 @@ class VllmSampler:
             self._driver = self._thread.submit(lambda: _Driver(policy, settings)).result()
         except Exception as error:  # vLLM raises errors of many kinds at its start
             _ONE_ENGINE.release()
-            if isinstance(error, SamplerError):
+            if isinstance(error, JourneymanError):
                 raise
             raise SamplerError(f"vLLM cannot start with {policy.path!r}: {_one_line(error)}") from error
         self._batcher = Batcher(self._take)
@@ -140,7 +140,7 @@ class _Driver:
     """The engine and the requests under way; touched by the engine's thread alone."""
 
     def __init__(self, policy: PolicyRef, settings: SamplerSettings) -> None:
-        self._engine = start_engine(policy, settings)
+        self._engine: Any = start_engine(policy, settings)
         self._settings = settings
         self._eager = bool(self._engine.vllm_config.model_config.enforce_eager)
         self._path: str | None = policy.path
@@ -244,11 +244,16 @@ class _Driver:
             self._engine.apply_model(_pack_heads)
 
     def shut_down(self) -> None:
-        """Frees the engine's memory and leaves the process as it was, so that another engine can start."""
+        """Frees the engine's memory and leaves the process as it was, so that another engine can start.
+
+        Nothing where there is none, since it did not start anew.
+        """
         from vllm.distributed import cleanup_dist_env_and_memory
 
+        if self._engine is None:
+            return
         self._engine.engine_core.shutdown()
-        del self._engine
+        self._engine = None
         cleanup_dist_env_and_memory()
 
     def _start_adapter(self, folder: str) -> None:

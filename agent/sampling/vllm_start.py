@@ -24,40 +24,13 @@ BATCHED_TOKENS = 8192
 def start_engine(policy: PolicyRef, settings: SamplerSettings) -> Any:
     """An `LLMEngine` with the full weights of `policy.path`; float32 and eager on CPU.
 
-    Raises what vLLM raises,
-    and SamplerError where it would have to apply adapters to experts.
+    Raises what vLLM raises, and SamplerError where it would have to apply adapters to experts.
     """
     import torch
 
     _set_environment(settings)
-    cpu = not torch.cuda.is_available()
     set_threads = torch.set_num_threads  # vLLM puts a warning in its place
-    arguments: dict[str, Any] = {
-        "model": policy.path,
-        "dtype": ("float32" if cpu else "bfloat16") if settings.dtype == "auto" else settings.dtype,
-        "max_model_len": max(settings.context_tokens, LENGTHS[-1] + 1),  # probe sequences, and one token behind them
-        "max_num_seqs": settings.max_batch,
-        "max_num_batched_tokens": max(BATCHED_TOKENS, settings.context_tokens),
-        "logprobs_mode": "processed_logprobs",
-        "enable_prefix_caching": True,
-        "enable_chunked_prefill": False,  # on CPU vLLM cannot rewind a seeded request that samples at a chunk's end
-        "use_tqdm_on_load": False,
-        "enforce_eager": cpu,
-        "skip_tokenizer_init": True,
-        "generation_config": "vllm",
-        "disable_log_stats": True,
-    }
-    if cpu:
-        arguments["block_size"] = 32  # its default of 128 tokens leaves short prompts and turns out of the prefix cache
-    else:
-        arguments["gpu_memory_utilization"] = settings.gpu_memory
-    if scales := _without_scaling(policy.path):
-        arguments["hf_overrides"] = scales
-    if settings.lora_rank:
-        rank = next((r for r in LORA_RANKS if r >= settings.lora_rank), None)
-        if rank is None:
-            raise ValueError(f"lora_rank {settings.lora_rank} is over {LORA_RANKS[-1]}, the most that vLLM takes")
-        arguments |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": rank}
+    arguments = _arguments(policy.path, settings, cpu=not torch.cuda.is_available())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it walks through deprecated names of torch
         from vllm import EngineArgs
@@ -77,16 +50,48 @@ def start_engine(policy: PolicyRef, settings: SamplerSettings) -> Any:
     return engine
 
 
+def _arguments(path: str, settings: SamplerSettings, *, cpu: bool) -> dict[str, Any]:
+    """What the engine is told; raises ValueError for a rank that vLLM does not take."""
+    arguments: dict[str, Any] = {
+        "model": path,
+        "dtype": ("float32" if cpu else "bfloat16") if settings.dtype == "auto" else settings.dtype,
+        "max_model_len": max(settings.context_tokens, LENGTHS[-1] + 1),  # probe sequences, and one token behind them
+        "max_num_seqs": settings.max_batch,
+        "max_num_batched_tokens": max(BATCHED_TOKENS, settings.context_tokens),
+        "logprobs_mode": "processed_logprobs",
+        "enable_prefix_caching": True,
+        "enable_chunked_prefill": False,  # on CPU vLLM cannot rewind a seeded request that samples at a chunk's end
+        "use_tqdm_on_load": False,
+        "enforce_eager": cpu,
+        "skip_tokenizer_init": True,
+        "generation_config": "vllm",
+        "disable_log_stats": True,
+    }
+    if cpu:
+        arguments["block_size"] = 32  # its default of 128 tokens leaves short prompts and turns out of the prefix cache
+    else:
+        arguments["gpu_memory_utilization"] = settings.gpu_memory
+    if scales := _without_scaling(path):
+        arguments["hf_overrides"] = scales
+    if settings.lora_rank:
+        rank = next((r for r in LORA_RANKS if r >= settings.lora_rank), None)
+        if rank is None:
+            raise ValueError(f"lora_rank {settings.lora_rank} is over {LORA_RANKS[-1]}, the most that vLLM takes")
+        arguments |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": rank}
+    return arguments
+
+
 def _without_scaling(path: str) -> dict[str, Any]:
     """Overrides that keep vLLM from scaling `dynamic` positions, as it does at every length.
 
-    The learner does so beyond the model's own context alone, which no text here exceeds (see `check_length`).
+    The learner does so beyond the model's own context alone, which no text here exceeds (see `check_length`). Where the
+    positions are stretched by an `alpha` both do the same at every length.
     """
     from transformers import AutoConfig
 
     config: Any = AutoConfig.from_pretrained(path).get_text_config()
     scaling = length_scaling(config)
-    if scaling is None or scaling.kind != "dynamic":
+    if scaling is None or scaling.kind != "dynamic" or config.rope_parameters.get("alpha"):
         return {}
     plain = {k: v for k, v in config.rope_parameters.items() if k in ("rope_theta", "partial_rotary_factor")}
     return {"rope_parameters": plain | {"rope_type": "default"}}

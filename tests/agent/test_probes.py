@@ -75,3 +75,20 @@ def test_steps_too_small_for_the_bound_do_not_hide_a_hand_over_left_out(probe):
         judge_hand_over(POLICY, moved, before.found, "float32", before)
     judge_hand_over(POLICY, moved, moved.logprobs, "float32", before)
     judge_hand_over(POLICY, probe, before.found, "float32", before)  # the same weights once more
+    barely = replace(probe, logprobs=tuple(shifted(probe, 5e-7)))  # a step that rounding may swallow
+    judge_hand_over(POLICY, barely, before.found, "float32", before)
+
+
+def test_steps_too_small_for_the_bound_do_not_hide_a_hand_over_half_done(probe):
+    before = judge_hand_over(POLICY, probe, shifted(probe, 1e-6), "float32")
+    moved = replace(probe, logprobs=tuple(shifted(probe, 1e-4)))
+    says = (
+        r"holds the weights of version 3 \(weights/v3\) in part: .* are 5e-05 nats a token from the learner's, which "
+        r"have moved by 0.0001, and were 9.*e-07 for the weights before: over the bound of 2.5e-05; take another"
+    )
+    with pytest.raises(SamplerError, match=says):
+        judge_hand_over(POLICY, moved, shifted(probe, 5e-5), "float32", before)
+    far = replace(probe, logprobs=tuple(shifted(probe, 1.0)))
+    judge_hand_over(POLICY, far, shifted(probe, 1.0 + 5e-5), "float32", before)  # another model's arithmetic
+    with pytest.raises(SamplerError, match=r"in part: .* which have moved by 0, "):  # weights that change by themselves
+        judge_hand_over(POLICY, probe, shifted(probe, 5e-5), "float32", before)

@@ -49,6 +49,14 @@ SMALL = {name: size for size, names in _SIZES.items() for name in names}
 
 _MLA = {"num_key_value_heads": 4}
 _HEADED = {"head_dim": 8, "num_key_value_heads": 2}
+_AXES = {
+    "rope_parameters": {
+        "rope_type": "default",
+        "rope_theta": 1e4,
+        "mrope_section": [1, 1, 2],
+        "partial_rotary_factor": 1.0,
+    }
+}
 EXCEPTIONS: dict[str, dict[str, Any]] = {
     "axk1": _MLA,
     "axk2": _MLA,
@@ -68,6 +76,9 @@ EXCEPTIONS: dict[str, dict[str, Any]] = {
     "ernie4_5_moe": {"moe_k": 2},
     "gemma3n_text": {"num_kv_shared_layers": 0},
     "glm4_moe_lite": _MLA,
+    "glm4v_text": _AXES,
+    "glm4v_moe_text": _AXES,
+    "glm_ocr_text": _AXES,
     "glm_moe_dsa": _MLA,
     "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
     "hrm_text": {"initializer_range": 0.1},
@@ -78,6 +89,10 @@ EXCEPTIONS: dict[str, dict[str, Any]] = {
     "minicpm3": _MLA | {"initializer_range": 0.1},
     "ministral": _HEADED,
     "nemotron": _HEADED,
+    "paddleocr_vl_text": _AXES,
+    "qwen2_5_omni_text": _AXES,
+    "qwen2_5_vl_text": _AXES,
+    "qwen2_vl_text": _AXES,
     "qwen3_5_text": {"initializer_range": 0.1},
     "reformer": {"axial_pos_embds_dim": (16, 16), "axial_pos_shape": (8, 8), "max_position_embeddings": 64},
     "xmod": {"default_language": "en_XX"},

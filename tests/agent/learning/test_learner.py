@@ -9,10 +9,11 @@ import pytest
 import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from tiny_models import make_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from journeyman.agent.data import PolicyRef
-from journeyman.agent.errors import JourneymanError, SettingsError
+from journeyman.agent.data import PolicyRef, Segment
+from journeyman.agent.errors import JourneymanError, SettingsError, UsageError
 from journeyman.agent.learning.checkpoint import export_merged, whole_folder
 from journeyman.agent.learning.learner import Learner, LearnerSettings, TrainingRow
 from journeyman.agent.learning.objective import most_uncertain
@@ -360,3 +361,27 @@ def test_a_kl_by_k3_is_finite_where_imitated_tokens_are_unlikely(policy, segment
     learner = Learner(policy, replace(SETTINGS, beta=0.1, kl="k3", temperature=0.002), reference=policy)
     assert min(logprobs.min() for logprobs in learner.logprobs(segments[1:])) < -100
     assert np.isfinite(learner.update(rows, seed=0).stats["loss"])
+
+
+@pytest.mark.parametrize("kind", ["longrope", "dynamic"])
+def test_what_is_so_long_that_positions_are_scaled_otherwise_is_refused(tmp_path, kind):
+    """Its neighbours in a forward pass would be scaled too."""
+    factors = {"short_factor": [1.0] * 16, "long_factor": [4.0] * 16}
+    rope = {"rope_type": kind, "rope_theta": 1e4} | (factors if kind == "longrope" else {"factor": 4.0})
+    lengths = {"longrope": {"original_max_position_embeddings": 64}, "dynamic": {"max_position_embeddings": 64}}[kind]
+    family = "phi3" if kind == "longrope" else "llama"
+    learner = Learner(PolicyRef(0, str(make_model(family, tmp_path, 0, **lengths, rope_parameters=rope))), SETTINGS)
+    short, long = (
+        Segment(np.arange(8, dtype=np.int32), np.arange(n, dtype=np.int32), np.ones(n, np.bool_), None)
+        for n in (56, 57)
+    )
+    alone = learner.logprobs([short])
+    says = (
+        rf"has 65 tokens, and beyond 64 the model scales its positions by the length of the text \({kind}\): leave it"
+    )
+    with pytest.raises(UsageError, match=says):
+        learner.logprobs([short, long])
+    rows = [TrainingRow(segment, 0.0, in_policy_loss=False, nll_weight=1.0) for segment in (short, long)]
+    with pytest.raises(UsageError, match=says):
+        learner.update(rows, seed=0)
+    assert np.array_equal(learner.logprobs([short])[0], alone[0])

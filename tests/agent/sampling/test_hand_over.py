@@ -16,6 +16,7 @@ from journeyman.agent.learning.learner import Learner, LearnerSettings, Training
 from journeyman.agent.learning.probing import probe_for
 from journeyman.agent.models import load_causal_lm
 from journeyman.agent.probes import judge_hand_over, read_probe
+from journeyman.agent.sampling import vllm_engine
 from journeyman.agent.sampling.factory import installed_vllm, open_sampler
 from journeyman.agent.sampling.settings import SamplerSettings
 
@@ -72,6 +73,23 @@ def test_adapters_are_proved_and_the_learner_goes_on_beside_the_engine(tmp_path)
             asyncio.run(sampler.load_policy(wrong))
             with pytest.raises(SamplerError, match=r"does not hold the weights of version 2 \(.*v2\)"):
                 proved(sampler, versions[1], read_probe(Path(versions[1].adapter)), before)
+    finally:
+        sampler.close()
+        gc.collect()
+
+
+def test_an_engine_that_does_not_start_anew_says_so_until_it_is_closed(tmp_path, monkeypatch):
+    policy = PolicyRef(1, str(make_version("qwen3_moe", tmp_path / "v1", 0)))
+    sampler = open_sampler("vllm", policy, SamplerSettings(context_tokens=128, max_batch=16))
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(vllm_engine, "start_engine", lambda *_: 1 / 0)
+            with pytest.raises(
+                SamplerError, match=r"vLLM cannot start with .*v1': ZeroDivisionError: division by zero"
+            ):
+                asyncio.run(sampler.load_policy(policy))
+        with pytest.raises(SamplerError, match=r"vLLM cannot start with .*v1'"):
+            asyncio.run(sampler.score([[1, 2, 3]]))
     finally:
         sampler.close()
         gc.collect()
