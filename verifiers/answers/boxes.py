@@ -30,6 +30,15 @@ _OPERATED = re.compile(
     r"(?:[A-Za-z]\s?(?:[<>]|\\(?:leq?|geq?|lt|gt)(?![A-Za-z]))\s?)?"
 )
 _WORDS = (("\\&", " and "), ("&", " "), ("\\lor", " or "), ("\\vee", " or "), ("\\land", " and "), ("\\wedge", " and "))
+_WORKED_ON = re.compile(
+    r"(?<![A-Za-z\\])[0-9A-Za-z]$|(?:[/^+]|(?<![A-Za-z]{2})[<>]|\\(?:cdot|times|div|leq?|geq?|lt|gt|neq?|pm|ln|log|sin|cos|tan|sqrt)\s?\{?|"
+    r"\\(?:frac|binom)\s?(?:\{[^{}]*\}\s?)?\{|\^\{)\s?$"
+)
+r"""What a number outside of the box does to it: `2\boxed{7}`, `\sqrt{\boxed{7}}`."""
+_WORKS_ON = re.compile(
+    r"\.?[0-9]|\s?(?:\^(?!\s?\{?\s?\\circ)|(?:/|(?<!\*)\*(?!\*))\s?[0-9A-Za-z\\]|[-+]\s?(?:[0-9\\(]|[b-zB-HJ-Z](?![A-Za-z]))|"
+    r"\\(?:cdot|times|div|pi|pm|pmod|sqrt|frac)(?![A-Za-z]))|[a-zA-Z](?![A-Za-z])|[\s$]{1,3}(?:thousand|million|billion)\b"
+)
 _MINUS = re.compile(r"(?:[=($\[]|\\[(\[]|^)\s*[-−]\s*$")
 
 
@@ -58,7 +67,8 @@ def boxed(text: str) -> tuple[int, str] | None:
         group.insert(0, box)
         joints.insert(0, joint)
     last, before, after = boxes[-1], text[: group[0].start], text[boxes[-1].end :]
-    unclear = denied(text[: last.start], after) or contradicted(after)
+    unclear = bool(_WORKED_ON.search(before[-30:]) or _WORKS_ON.match(after[:30]))
+    unclear = unclear or denied(text[: last.start], after) or contradicted(after)
     if unclear or (len(group) > 1 and (bounded(before) or denied(before))):
         return last.start, ""
     return last.start, _joined(before, group, joints)

@@ -6,7 +6,7 @@ import re
 
 _DOUBT = (
     r"unlikely|doubt\w*|guess\w*|maybe|perhaps|possibly|probably|might|impossible|never|unsure|neither|nor|"
-    r"suppose|assume|no one|nobody|"
+    r"suppose|assume|no one|nobody|could be|rul(?:e|ed|es|ing) out|exclud\w+|reject\w*|"
     r"(?:wrong|incorrect|false)(?=\s*:|\s+(?:that|answer|result|value|choice|option|number)\b)"
 )
 _HEDGE = re.compile(
@@ -30,13 +30,21 @@ _UNSURE = re.compile(
 )
 _BOUND = re.compile(r"\b(?:between|at least|at most|than)[\s$\\(\[]*$", re.IGNORECASE)
 _TAKEN_BACK = re.compile(
-    r"(?:^|[.!?:;\n])[\s*]{0,4}(?:(?:no|wait|hmm+|oh|oops|sorry|actually|hold on|but)\b[,.!\s]{1,6}){0,3}"
+    r"(?:^|[.!?:;\n])[\s*]{0,4}(?:(?:no|wait|hmm+|oh|oops|sorry|actually|hold on|but|however|so|therefore)\b"
+    r"[,.!\s]{1,6}){0,3}(?:(?:(?:that|this|it)\s+(?:can't|cannot)\s+be\s+(?:right|correct|true|it)"
+    r"|(?:this|that|my|the)\s+(?:answer|result|value|solution)\s+(?:is|was)\s+(?:wrong|incorrect|invalid|impossible|false)"
+    r"|(?:this|that|it)\s+(?:is|was)\s+(?:invalid|impossible|a contradiction)|(?:this|that)\s+contradicts[^.\n]*"
+    r"|(?:i'm|i am)\s+not\s+(?:sure|certain|confident)[^.\n]*|on second thought|i meant|the answer is not\s+\S+"
+    r"|(?:disregard|ignore|forget)\s+(?:all\s+)?(?:of\s+)?(?:the above|that|this|it|my answer)"
+    r"|(?:it|that)(?:'s|\s+is)\s+actually"
+    r"|(?:oops|actually),?\s+(?:it|that|the answer)(?=(?:'s|\s+is|\s+should be)\s+[-$\\0-9])"
+    r")\b|(?:correction|edit|erratum)\s*:|"
     r"(?:(?:that|this|it)(?:'s|\s+(?:is|was|seems|must be|cannot be|can't be))\s+(?:(?:clearly|actually|all|also)\s+)?"
     r"(?:wrong|incorrect|mistaken|false|a mistake|not\s+(?:right|correct|true|the answer))"
     r"|(?:that|this|it)\s+(?:isn't|wasn't)\s+(?:right|correct|true|the answer)"
     r"|(?:i|we)(?:'ve|\s+have)?\s+(?:just\s+)?made\s+an?\s+(?:\w+\s+)?(?:mistake|error|slip)"
     r"|scratch that|strike that)\b(?!\s*:"
-    r"|\s+(?:that|to|for|when|if|unless|in|as|answer|value|result|choice|option|number)\b)",
+    r"|\s+(?:that|to|for|when|if|unless|in|as|answer|value|result|choice|option|number)\b))",
     re.IGNORECASE,
 )
 _TAKEN_BACK_BY = (
@@ -50,6 +58,21 @@ _TAKEN_BACK_BY = (
     "slip",
     "scratch that",
     "strike that",
+    "contradict",
+    "invalid",
+    "impossible",
+    "can't be",
+    "cannot be",
+    "second thought",
+    "meant",
+    "disregard",
+    "ignore",
+    "forget",
+    "correction",
+    "edit",
+    "erratum",
+    "actually",
+    "oops",
 )
 _NO = re.compile(r"[\s$.)\]\\}*]*(?:no(?:\s+wait)?[,.!;]|no wait\b|scratch\b|correction\b)", re.IGNORECASE)
 _SECOND_THOUGHT = re.compile(rf"{_NO.pattern}|[\s*]*(?:wait|oops|sorry|actually|hold on)\b", re.IGNORECASE)

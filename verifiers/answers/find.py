@@ -21,6 +21,8 @@ MAX_ANSWER = 1_000
 Where = Literal["auto", "marked", "boxed", "last"]
 """What counts: what a `####` marks, the last box, the last line, or the first of these (and more) that the text has."""
 
+_STRUCK = re.compile(r"~~[^~\n]*~~|<(del|strike)>.*?</\1>", re.DOTALL | re.IGNORECASE)
+"""What is struck out."""
 _OPEN = re.compile(
     r"<\s?(?:(?:final[_ -]?)?answer|solution)\s?>|<[|｜]begin_of_(?:box|solution)[|｜]>|\[(?:final_)?answer\]",
     re.IGNORECASE,
@@ -72,7 +74,8 @@ def find(text: str, where: str) -> str:
 
 def said_last(text: str) -> str:
     """What the model says to the reader and does not take back."""
-    return kept(spoken(text))
+    said = spoken(text)
+    return kept(_STRUCK.sub(" ", said) if "~~" in said or "</" in said else said)
 
 
 def mark(said: str, where: str) -> str | None:

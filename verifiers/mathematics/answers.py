@@ -17,18 +17,19 @@ from journeyman.verifiers.mathematics.comparing.equal import equal, reading
 from journeyman.verifiers.mathematics.comparing.forms import is_plain
 from journeyman.verifiers.mathematics.final_number import only_number
 from journeyman.verifiers.mathematics.reading.nodes import number
+from journeyman.verifiers.mathematics.reading.phrases import meaning
 from journeyman.verifiers.mathematics.reading.plain import marked_math, plain_math, squeezed
-from journeyman.verifiers.mathematics.reading.read import Reading, meaning
+from journeyman.verifiers.mathematics.reading.read import Reading
 from journeyman.verifiers.mathematics.reading.tokens import WORDS, Unreadable
 from journeyman.verifiers.mathematics.reading.units import parse_unit
 from journeyman.verifiers.mathematics.second_reader import agrees, can_read, is_prose
 
 _NUMBER = re.compile(r"\$?([-+]?)(?:([1-9][0-9]{0,2}(?:,[0-9]{3}){1,9})|([0-9]{1,40}))(\.[0-9]{1,20})?\.?\$?")
 _LETTER = re.compile(r"\(?([A-J])\)?\.?")
-_LETTERS = re.compile(r"\(?[A-J]\)?(?:\s*(?:,|;|&|and)\s*\(?[A-J]\)?)+|[A-J]{2,10}")
+_LETTERS = re.compile(r"\(?[A-J]\)?(?:\s*(?:,\s*and|,|;|&|and|\s)\s*\(?[A-J]\)?)+|[A-J]{2,10}")
 _TEXT = re.compile(r"[A-Za-z][A-Za-z' -]{2,}")
 _PROSE = re.compile(
-    r"(?:[A-Za-z]{2,}|[aI]|(?<=[A-Za-z])['-](?=[A-Za-z])|[-−](?=[$€£0-9])|(?<=[0-9])/(?=[0-9])|[.,;:$€£%!?\s0-9])*"
+    r"(?:[A-Za-z]{2,}|[aI]|(?<=[A-Za-z])['-](?=[A-Za-z])|(?<=s)'(?=\s)|[*_\"]|\\\$|[-−](?=[$€£0-9])|(?<=[0-9])/(?=[0-9])|[.,;:$€£%!?\s0-9])*"
 )
 _SHORT = frozenset(
     {
@@ -43,11 +44,11 @@ _SHORT = frozenset(
 """Words that could be products of letters."""
 _BEFORE = re.compile(
     r"\b(?:minus|negative|twice|thrice|double|triple|half|third|quarter|square|cube|root|opposite|inverse|reciprocal|"
-    r"times|plus|over|by)(?:\s+of)?[\s$\\(\[]*$",
+    r"times|plus|over|by|near|under|above|below)(?:\s+of)?[\s$\\(\[]*$",
     re.IGNORECASE,
 )
 _AFTER = re.compile(
-    r"[\s$\\)\]]*(?:squared|cubed|factorial|times|plus|minus|over|percent|per\s?cent|halves|thirds|quarters|[-+*/^]\s?[0-9(])",
+    r"[\s$\\)\].]*(?:squared|cubed|factorial|times|plus|minus|over|percent|per\s?cent|halves|thirds|quarters|[-+*/^]\s?[0-9(])",
     re.IGNORECASE,
 )
 _TOLD = re.compile(r"(?:\\text\{)?\s*[A-Za-z][^0-9\\]*\s(?:is|are|equals)\s*\}?\s*(\S.*)", re.DOTALL)
@@ -65,7 +66,8 @@ _BEHIND = re.compile(r"[0-9]\s+([A-Za-z]+)[^0-9]*$")
 _ALTERS = re.compile(
     r"\b(?:minus|negative|plus|times|twice|thrice|doubled?|tripled?|squared|cubed|factorial|half|halves|thirds?|quarters?|fourths?|fifths?|tenths?|hundredths?|"
     r"thousandths?|over|divided|than|root|power|per\s?cent|percent|opposite|inverse|reciprocal|about|approximately|roughly|"
-    r"nearly|almost|around|up to|close to|far from|except|instead|excluding|no|but not|(?:any\w*|all|nothing) but)\b|!",
+    r"nearly|almost|around|near|under|above|below|cube|square|"
+    r"up to|close to|far from|except|instead|excluding|no|but not|(?:any\w*|all|nothing) but)\b|!",
     re.IGNORECASE,
 )
 
@@ -188,6 +190,8 @@ def is_words(plain: str) -> bool:
 def _chosen(answer: str) -> str | None:
     """The letters chosen, in order; None where that is not clear."""
     plain = plain_math(answer[:MAX_ANSWER])
+    if re.search(r"[A-J]\)?\s*(?:[-+^*/]|\\cdot|\\times)\s*\{?[0-9]", plain):  # C^2
+        return None
     if is_letters(plain):
         return "".join(sorted(set(re.findall(r"[A-J]", plain))))
     return letter(plain)
@@ -199,7 +203,10 @@ def _is_altered(answer: str, part: str) -> bool:
     if at < 0 or part == answer:
         return False
     before, behind = answer[:at], answer[at + len(part.strip()) :]
-    return bool(_BEFORE.search(before) or _AFTER.match(behind))
+    touched = re.search(r"(?:^|\s)-[$\\(\[]*$|[0-9]\s?[$\\(\[]+$", before) or re.match(
+        r"[$\\)\]]*(?:\.?[0-9]|[A-Za-z])", behind
+    )
+    return bool(touched or _BEFORE.search(before) or _AFTER.match(behind))
 
 
 def _reading(answer: str) -> tuple[str, Reading]:

@@ -22,7 +22,9 @@ MAX_TEXT = 300
 MAX_PARTS = 24
 """Numbers and letters of one text that are changed in turn, on average of both."""
 SECONDS = 2
-"""For one comparison, and for the changed ones together: what is not shown in that time is not believed."""
+"""Of processor time for the changed ones together: what is not shown in that time is not believed."""
+WALL_SECONDS = 10
+"""Of the clock for one comparison, which a loaded machine may make several times as long."""
 
 _SIGNS = re.compile(
     r"\\(?:i*int|oint|sum|prod|lim)(?![A-Za-z])|'|(?<![A-Za-z\\])d\s?[a-z]\b|(?<=[A-Za-z])d[a-z]\b|"
@@ -106,7 +108,7 @@ def _changed(text: str) -> list[str]:
 def _same(plain: str, other: str) -> bool:
     from math_verify import verify
 
-    return bool(verify(_parsed(plain), _parsed(other), timeout_seconds=_seconds()))
+    return bool(verify(_parsed(plain), _parsed(other), timeout_seconds=_wall_seconds()))
 
 
 @lru_cache(maxsize=1024)
@@ -118,10 +120,10 @@ def _parsed(plain: str) -> list[Any]:
 
     logging.getLogger("math_verify").setLevel(logging.CRITICAL)  # it tells of each text that it cannot read
     # as LaTeX alone: what it takes for plain expressions it hands to SymPy's parser, which evaluates
-    found = parse(f"${plain}$", [LatexExtractionConfig()], parsing_timeout=_seconds())
+    found = parse(f"${plain}$", [LatexExtractionConfig()], parsing_timeout=_wall_seconds())
     return found if any(not isinstance(part, str) for part in found) else []
 
 
-def _seconds() -> int | None:
-    """Its own limit works by a signal, which threads have not; the pool's limit holds there."""
-    return SECONDS if threading.current_thread() is threading.main_thread() else None
+def _wall_seconds() -> int | None:
+    """Its own limit is by the clock and works by a signal, which threads have not; the pool's limit holds there."""
+    return WALL_SECONDS if threading.current_thread() is threading.main_thread() else None

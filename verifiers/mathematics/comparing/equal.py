@@ -9,7 +9,7 @@ from functools import lru_cache
 from journeyman.verifiers.mathematics.comparing.assigned import assigned, name_of
 from journeyman.verifiers.mathematics.comparing.exact import NotExact, exact
 from journeyman.verifiers.mathematics.comparing.forms import VALUES, is_plain, is_solved, unfinished
-from journeyman.verifiers.mathematics.comparing.matrices import has_matrix, rows_of
+from journeyman.verifiers.mathematics.comparing.matrices import as_vector, has_matrix, rows_of
 from journeyman.verifiers.mathematics.comparing.sets import FLIPPED, as_reals, same_reals, same_relation, substitute
 from journeyman.verifiers.mathematics.comparing.settled import LISTS, domains, settled
 from journeyman.verifiers.mathematics.comparing.values import same_value
@@ -25,7 +25,7 @@ MAX_ITEMS = 50
 _REALS = frozenset(
     {
         "interval", "reals", "empty", "union", "intersection", "minus", "builder", "relation", "all", "any", "set",
-        "tuple",
+        "tuple", "list",
     }
 )  # fmt: skip
 
@@ -91,6 +91,7 @@ def _renamed(gold: Reading, answer: Reading) -> Reading:
             bound = all(name.islower() or name in symbols(gold.node.args[-1]) for name in of)  # P(A) = 1/2 is of A
             if bound and left.value[:-2] not in OPERATORS and all(arg.op == "symbol" for pair in pairs for arg in pair):
                 renamed |= {old.value: new.value for old, new in pairs}
+    renamed |= _constants(gold.node, answer.node)
     renamed = {old: new for old, new in renamed.items() if old != new}
     if not renamed or symbols(answer.node) & set(renamed.values()):
         return answer
@@ -98,6 +99,15 @@ def _renamed(gold: Reading, answer: Reading) -> Reading:
     for old, new in renamed.items():
         node = substitute(node, old, Node("symbol", (), new))
     return Reading(node, answer.unit, answer.time, answer.written)
+
+
+def _constants(gold: Node, answer: Node) -> dict[str, str]:
+    """The answer's letter for an added constant (`+ K`), with the gold's (`+ C`)."""
+    ours, theirs = (
+        [arg.value for arg in node.args if arg.op == "symbol" and arg.value[0] in "CcKk"] if node.op == "add" else []
+        for node in (gold, answer)
+    )
+    return {theirs[0]: ours[0]} if len(ours) == len(theirs) == 1 and ours[0] in {"C", "c"} else {}
 
 
 def _stems(names: tuple[str, ...]) -> frozenset[str]:
@@ -144,6 +154,7 @@ def _same(gold: Reading, answer: Reading) -> bool:  # noqa: C901, PLR0911 - one 
         if a.op == b.op:  # what they round has to be the same
             sides = [side[:1] for side in sides]
         return any(_same(Reading(p, gold.unit), Reading(q, answer.unit)) for p in sides[0] for q in sides[1])
+    a, b = _vectors(a, b)
     if has_matrix(a) or has_matrix(b):
         return _same_matrix(a, b)
     if gold.unit and answer.unit and not _same_unit(gold.unit, answer.unit, converted=_is_value(a) and _is_value(b)):
@@ -165,6 +176,12 @@ def _same(gold: Reading, answer: Reading) -> bool:  # noqa: C901, PLR0911 - one 
     if a.op == b.op == "congruent":
         return _same_congruence(a, b)
     return _same_solutions(a, b)
+
+
+def _vectors(a: Node, b: Node) -> tuple[Node, Node]:
+    r"""Beside a vector or a point also `3\hat{i} + 4\hat{j}` and `P(3, 4)` as one."""
+    sizes = [len(node.args) if node.op in {"tuple", "matrix"} else 0 for node in (a, b)]
+    return (as_vector(a, sizes[1]) if sizes[1] else a), (as_vector(b, sizes[0]) if sizes[0] else b)
 
 
 def _same_unit(gold: Unit, answer: Unit, *, converted: bool) -> bool:
@@ -246,7 +263,12 @@ def _same_vector(matrix: Node, vector: Node) -> bool:
 def _same_members(a: Sequence[Node], b: Sequence[Node]) -> bool:
     if max(len(a), len(b)) > MAX_ITEMS:
         raise Unreadable(f"a set of more than {MAX_ITEMS} members")
-    return all(any(_same_nodes(p, q) for q in b) for p in a) and all(any(_same_nodes(p, q) for p in a) for q in b)
+    return all(any(_same_member(p, q) for q in b) for p in a) and all(any(_same_member(p, q) for p in a) for q in b)
+
+
+def _same_member(a: Node, b: Node) -> bool:
+    """A set in a set is no number of it."""
+    return (a.op == "set") == (b.op == "set") and _same_nodes(a, b)
 
 
 def _same_amount(gold: Reading, answer: Reading) -> bool:  # noqa: PLR0911 - one return for each case

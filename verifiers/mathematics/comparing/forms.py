@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from journeyman.verifiers.mathematics.comparing.exact import NotExact, exact
-from journeyman.verifiers.mathematics.reading.nodes import Node, number, symbols
+from journeyman.verifiers.mathematics.reading.nodes import Node, negative, number, symbols
 from journeyman.verifiers.mathematics.reading.tokens import Unreadable
 
 _COUNTS = frozenset({"factorial", "binomial", "abs", "floor", "ceil", "gcd", "lcm", "max", "min"})
@@ -14,6 +14,7 @@ VALUES = frozenset(
     }
 )  # fmt: skip
 """What is one value, of all that a tree may be."""
+_ENDS = (Node("infinity"), negative(Node("infinity")))
 _INEQUALITIES = frozenset({"<", ">", "<=", ">="})
 
 
@@ -82,6 +83,8 @@ def is_solved(node: Node, gold: Node) -> bool:
     if node.value == ("in",):
         return node.args[0].op == "symbol" and is_solved(node.args[1], gold)
     for sign, pair in zip(node.value, zip(node.args, node.args[1:], strict=False), strict=True):
+        if any(side in _ENDS for side in pair) and sign in {"<", ">"}:
+            continue
         told = [side for side in pair if symbols(side)]
         rest = [side for side in pair if not symbols(side)]
         if len(told) != 1 or not is_solved(rest[0], gold) or not _is_alone(told[0], sign, gold):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from journeyman.verifiers.mathematics.comparing.exact import NotExact, exact
+from journeyman.verifiers.mathematics.comparing.values import same_value
 from journeyman.verifiers.mathematics.reading.nodes import Node, negative, number, symbols
 from journeyman.verifiers.mathematics.reading.tokens import Unreadable
 
@@ -69,3 +70,35 @@ def _determinant(rows: Rows) -> Node:
         term = Node("mul", (item, minor))
         terms.append(negative(term) if column % 2 else term)
     return Node("add", tuple(terms))
+
+
+def as_vector(node: Node, size: int) -> Node:
+    r"""A sum of multiples of `\hat{i}`, `\hat{j}`, `\hat{k}`, a point `P(3, 4)` or a transposed tuple as a tuple.
+
+    All else is left as it is.
+    """
+    if node.op == "transpose" and node.args[0].op == "tuple":
+        return node.args[0]
+    if node.op == "apply" and len(node.args) == size and len(node.value) == 3 and node.value[0].isupper():
+        return Node("tuple", node.args, "(")
+    axes = [Node("symbol", (), f"hat {letter}") for letter in "ijk"[:size]]
+    if size > 3 or not symbols(node) or not symbols(node) <= {str(axis.value) for axis in axes} or node.op == "tuple":
+        return node
+    parts = tuple(_at_axis(node, axis.value) for axis in axes)
+    whole = Node("add", tuple(Node("mul", pair) for pair in zip(parts, axes, strict=True)))
+    return Node("tuple", parts, "(") if same_value(whole, node) else node
+
+
+def _at_axis(node: Node, name: str) -> Node:
+    """The tree with 1 for that axis and 0 for the others, as one number where it is a fraction."""
+    at = _with_axis(node, name)
+    try:
+        return number(exact(at, {}))
+    except NotExact:
+        return at
+
+
+def _with_axis(node: Node, name: str) -> Node:
+    if node.op == "symbol":
+        return number(int(node.value == name))
+    return Node(node.op, tuple(_with_axis(arg, name) for arg in node.args), node.value)

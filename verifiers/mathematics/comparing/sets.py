@@ -72,16 +72,17 @@ def as_reals(node: Node) -> Reals | None:  # noqa: C901, PLR0911 - one return fo
         return intersection(*(part for part in sets if part is not None)) if None not in sets else None
     if node.op == "relation":
         return _solved(node)
-    if node.op in {"union", "intersection", "minus", "all", "any"}:
+    if node.op in {"union", "intersection", "minus", "all", "any", "list"}:
         parts = [as_reals(arg) for arg in node.args]
         known = [part for part in parts if part is not None]
         if len(known) < len(parts) or (node.op in {"all", "any"} and len(symbols(node)) > 1):
             return None
-        if node.op in {"union", "any"}:
-            return union(*known)
+        if node.op in {"union", "any"} or all(arg.op in {"interval", "union"} for arg in node.args):
+            return union(*known) if node.op != "intersection" else intersection(*known)
         if node.op == "minus":
             return intersection(known[0], complement(known[1]))
-        return intersection(*known)
+        both = intersection(*known)  # x > 1, x < 3; but x < 1, x > 3 is either
+        return union(*known) if node.op == "list" and not both else both
     return None
 
 
@@ -187,11 +188,15 @@ def _solved(node: Node) -> Reals | None:
     (name,) = names
     parts = []
     for sign, left, right in zip(node.value, node.args, node.args[1:], strict=False):
+        if (sign == "<" and (right == _ENDLESS or left == negative(_ENDLESS))) or (
+            sign == ">" and (left == _ENDLESS or right == negative(_ENDLESS))
+        ):
+            continue
         part = _solved_one(left, sign, right, name)
         if part is None:
             return None
         parts.append(part)
-    return intersection(*parts)
+    return intersection(*parts) if parts else ALL
 
 
 def _solved_one(left: Node, sign: str, right: Node, name: str) -> Reals | None:

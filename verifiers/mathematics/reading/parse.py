@@ -83,6 +83,9 @@ class _Reader(Commands):
             if terms and not sign:
                 break
             term = self.product()
+            if sign == "-" and terms and terms[-1].op in {"reals", "interval", "field"} and term.op == "set":
+                terms[-1] = Node("minus", (terms[-1], term))
+                continue
             if sign == "-":
                 term = negative(term)
             elif sign in {"\\pm", "\\mp"}:

@@ -28,7 +28,11 @@ _SIGNS = str.maketrans(
         "⁵": "^{5}", "⁶": "^{6}", "⁷": "^{7}", "⁸": "^{8}", "⁹": "^{9}", "ⁿ": "^{n}", "₀": "_{0}", "₁": "_{1}",
         "₂": "_{2}", "₃": "_{3}", "₄": "_{4}", "₅": "_{5}", "₆": "_{6}", "₇": "_{7}", "₈": "_{8}", "₉": "_{9}",
         "ₙ": "_{n}", "，": ",", "：": ":", "（": "(", "）": ")", "＝": "=", "。": ".", "\xa0": " ",
-        "\u2007": " ", "\u2009": " ", "\u202f": " ", "\u200b": "", "\u2061": "", TEXT: " ",
+        "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}", "⅕": r"\frac{1}{5}", "⅖": r"\frac{2}{5}", "⅗": r"\frac{3}{5}",
+        "⅘": r"\frac{4}{5}", "⅙": r"\frac{1}{6}", "⅚": r"\frac{5}{6}", "⅛": r"\frac{1}{8}", "⅜": r"\frac{3}{8}",
+        "⅝": r"\frac{5}{8}", "⅞": r"\frac{7}{8}", "⁄": "/", "∕": "/", "﹣": "-", "０": "0", "１": "1", "２": "2",
+        "３": "3", "４": "4", "５": "5", "６": "6", "７": "7", "８": "8", "９": "9", "％": "%", "∶": ":",
+        "¢": " cents ", "\u2007": " ", "\u2009": " ", "\u202f": " ", "\u200b": "", "\u2061": "", TEXT: " ",
     }
 )  # fmt: skip
 _TEXTS = "text|textbf|textit|textrm|textsf|texttt|textnormal|textup|textsc|emph|mbox|hbox|mathrm|mathsf|mathit|rm"
@@ -40,9 +44,13 @@ _BASES = {
     "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "eleven": 11,
     "twelve": 12, "sixteen": 16,
 }  # fmt: skip
+_NEGATED = {"=": "\\ne ", "<": "\\ge ", ">": "\\le ", "\\in": "\\notin "}
 _BOLD = r"\\(?:mathbf|boldsymbol|bm)\s*\{?\s*([A-Za-z])\s*\}?"
-_DOMAIN = r"[A-Za-z]\s*\\in\s*\\mathbb\s*\{?[A-Z]\}?[^()]{0,6}?"
-_TEXT = re.compile(rf"\\(?:{_TEXTS})\s*\{{(\s*~?\s*[A-Za-z][^{{}}]*)\}}")
+_DOMAIN = (
+    r"[A-Za-z]\s*(?:\\in\s*\\mathbb\s*\{?[A-Z]\}?[^()]{0,6}?|"
+    r"(?:\\(?:neq?|leq?|geq?|[lg]t)(?![A-Za-z])|[<>]=?)\s*[^()=]{1,12}?)"
+)
+_TEXT = re.compile(rf"\\(?:{_TEXTS})\s*\{{(\s*~?\s*[A-Za-z](?:[^{{}}]|\^\{{-?[1-4]\}})*)\}}")
 _FACE = re.compile(rf"\\(?:{_TEXTS}|{_FACES})\s*\{{([^{{}}]*)\}}")
 _OPEN_FACE = re.compile(rf"\\(?:{_TEXTS}|{_FACES})\s*(?=\{{)")
 _BLOCKS = "array|aligned|matrix|gathered"
@@ -65,6 +73,29 @@ _PLAIN = (
     ),
     (re.compile(r"(?<=[0-9])\s?(?:\{,\s*\}|,\s?\\!)\s?(?=[0-9]{3})"), ""),
     (re.compile(r"\\!"), ""),
+    (re.compile(r"\\([lr])brace(?![A-Za-z])"), lambda m: "\\{" if m[1] == "l" else "\\}"),
+    (re.compile(r"\\\\\s*\[-?[0-9.]+\s?[a-z]{2}\]|\\cr(?![A-Za-z])"), r"\\\\ "),
+    (re.compile(r"\\colon(?![A-Za-z])"), ":"),
+    (re.compile(r"&(gt|lt|ge|le);"), r"\\\1 "),
+    (re.compile(r"\\not\s*(=|<|>|\\in)(?![A-Za-z])"), lambda m: _NEGATED[m[1]]),
+    (re.compile(r"\\&(?!\w)"), ", "),
+    (re.compile(r"\\(?:nice|s)frac(?![A-Za-z])"), r"\\frac"),
+    (re.compile(r"^([^{}\\]*)\\over(?![A-Za-z])([^{}\\]*)$"), r"\\frac{\1}{\2}"),
+    (re.compile(rf"([0-9]+)[\s{TEXT}]+(?:out of|in)[\s{TEXT}]+([0-9]+)\s*$"), r"\\frac{\1}{\2}"),
+    (re.compile(r"\\mathord\s*\{\s*-\s*\}"), "-"),
+    (re.compile(rf"^[\s{TEXT}]*(?:negative|minus)[\s{TEXT}]+(?=[0-9.\\$])", re.IGNORECASE), "-"),
+    (re.compile(r"\\(?:checkmark|blacksquare|square|qed|Box)(?![A-Za-z])|\\+\s*$"), ""),
+    (re.compile(r":="), "="),
+    (re.compile(rf"[\s{TEXT}]*\bconst(?:ant|\.)?(?![A-Za-z])"), " C "),
+    (re.compile(r"\+/-|(?<![A-Za-z0-9])\+-(?=[0-9])"), r"\\pm "),
+    (re.compile(rf"^[\s{TEXT}]*(?:either|both)\b[\s{TEXT}]*", re.IGNORECASE), ""),
+    (re.compile(r"^\s*<([^<>=]*,[^<>=]*)>\s*$"), r"\\langle \1\\rangle "),
+    (re.compile(r"\b0b([01]+)\b"), r"\1_2"),
+    (re.compile(r"(?<=[0-9])_\s?\{?\(([0-9]{1,2})\)\}?"), r"_{\1}"),
+    (
+        re.compile(rf"(?<=[0-9])[\s{TEXT}]*\(?[\s{TEXT}]*(?:in\s+)?base[\s{TEXT}]*([0-9]{{1,2}})[\s{TEXT}]*\)?\s*$"),
+        r"_{\1}",
+    ),
     (re.compile(r"\\q?quad|\\(?:enspace|thinspace|newline|hfill)(?![A-Za-z])|(?<!\\)\\[,;:> ]|~"), " "),
     (re.compile(r"\\(?:dfrac|tfrac|cfrac)(?![A-Za-z])"), r"\\frac"),
     (re.compile(r"\\(?:dbinom|tbinom)(?![A-Za-z])"), r"\\binom"),
@@ -76,7 +107,7 @@ _PLAIN = (
     (re.compile(r"(?<=[0-9])\.\.\.+"), r"\\ldots "),
     (re.compile(r"\^\{\\circ\}|\^\\circ(?![A-Za-z])|\\degree(?![A-Za-z])"), "°"),
     (re.compile(r"\^\s?\{\s?((?:\\prime\s?)+)\}|\^\s?(\\prime(?![A-Za-z]))"), lambda m: "'" * m[0].count("prime")),
-    (re.compile(r"\s*\bper\s?cent\b"), "%"),
+    (re.compile(rf"[\s{TEXT}]*\b(?:per\s?cent|percentage points?)\b"), "%"),
     (re.compile(rf"(?<=[0-9)}}])[\s{TEXT}]*\bdeg(?:rees?)?\b"), "°"),
     (
         re.compile(rf"(?<=[0-9])_\s?\{{?[\s{TEXT}]*({'|'.join(_BASES)})\b\s*\}}?"),
@@ -104,7 +135,14 @@ _PLAIN = (
         r", \1",
     ),
     (re.compile(rf"\s*[,;]?[\s{TEXT}]*\b(?:where|for|with)[\s{TEXT}]+({_DOMAIN})[\s.]*$"), r", \1"),
-    (  # a rounded value in brackets
+    (  # a rounded value behind the exact one
+        re.compile(
+            rf"[\s{TEXT},]*\b(?:or|which is|i\.e\.)[\s{TEXT},]+"
+            rf"(?:\\approx(?![A-Za-z])|approximately|about|roughly)[\s{TEXT}]*"
+        ),
+        r" \\approx ",
+    ),
+    (  # the same in brackets
         re.compile(
             rf"\(\s*[\s{TEXT}]*(?:or\s+)?(?:\\(?:approx|simeq)(?![A-Za-z])|approx(?:imately|\.)|about|roughly)"
             r"\s*([^()]*)\)[\s.]*$"
@@ -141,6 +179,7 @@ def marked_math(text: str) -> str:
     """As `plain_math`, with `TEXT` before words that were set as text."""
     text = _undollared(text.translate(_SIGNS))
     if "\\" in text:
+        text = _AXIS.sub(lambda m: f"\\hat{{{m[1] or m[2] or m[3]}}}", text)
         text = _CROSSED.sub(r"\\vec{\1}\\times \\vec{\2}", _OPERATOR.sub(r"\\\1 ", text))
     for _ in range(3):
         if "{" not in text or "\\" not in text:
@@ -158,10 +197,15 @@ def marked_math(text: str) -> str:
 
 
 _OPERATOR = re.compile(rf"\\operatorname\*?\s*\{{\s*({_NAMED})\s*\}}")
+_AXIS = re.compile(
+    r"\\(?:mathbf|boldsymbol|bm|vec|hat|widehat)\s*(?:\{\s*)?(?:\\(?:mathbf|boldsymbol|bm)\s*\{\s*([ijk])\s*\}|\\([ij])math|([ijk]))"
+    r"(?![A-Za-z])\s*(\})?"
+)
 _CROSSED = re.compile(rf"{_BOLD}\s*\\times\s*{_BOLD}")
 _ENDING = re.compile(r"(?:(?<!\^)\*|[\s`.,;:])+$")
 """What may stand behind an answer; the star of `N^*` is part of it."""
 _MARK = re.compile(r"(?<!\\)\$\$?")
+_SYNONYMS = {"does not exist": "dne", "limit does not exist": "dne", "not defined": "undefined"}
 _SUM = re.compile(r"[-+=<>,]")
 _IN_PROSE = re.compile(r"[,;]\s*$|^[0-9.,]*\s*(?:and|or|to|per|plus|for|a|an|each|more|less)\s|[A-Za-z]{4,}\s+$")
 
@@ -190,4 +234,8 @@ def squeezed(text: str) -> str:
     plain = re.sub(r"(?<=[0-9]) (?=[A-Za-z]$)", "", re.sub(r"\s+", " ", plain_math(text)).strip())  # 3 m
     plain = re.sub(r"(\\[A-Za-z]+)\s*\{(\w)\}", r"\1 \2", re.sub(r"(?<=[_^])\{(\w)\}", r"\1", plain))
     words = re.fullmatch(r"[A-Za-z][A-Za-z .,'-]*", plain)
-    return plain.casefold() if words else re.sub(r"(?<![A-Za-z0-9])(?<![0-9],) | (?![A-Za-z0-9])", "", plain)
+    return (
+        re.sub(r"^(?:an?|the|it is|on) ", "", plain.casefold())
+        if words
+        else re.sub(r"(?<![A-Za-z0-9])(?<![0-9],) | (?![A-Za-z0-9])", "", plain)
+    )

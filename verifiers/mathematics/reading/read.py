@@ -8,20 +8,11 @@ from dataclasses import dataclass
 from journeyman.verifiers.mathematics.reading.clock import Time, read_time
 from journeyman.verifiers.mathematics.reading.nodes import Node, number
 from journeyman.verifiers.mathematics.reading.parse import parse
+from journeyman.verifiers.mathematics.reading.phrases import phrase
 from journeyman.verifiers.mathematics.reading.plain import TEXT, marked_math
 from journeyman.verifiers.mathematics.reading.tokens import Unreadable
 from journeyman.verifiers.mathematics.reading.units import Unit, read_mixed, split
 
-_NO_SOLUTION = re.compile(
-    r"(?:(?:there (?:is|are|exists?)|(?:it|the (?:equation|system|inequality)) has|we have) )?"
-    r"no(?: real)? solutions?(?: exists?)?"
-)
-MEANINGS = {
-    "all real numbers": "reals", "all reals": "reals", "all real": "reals", "the set of all real numbers": "reals",
-    "the real numbers": "reals", "empty set": "empty", "the empty set": "empty",
-}  # fmt: skip
-"""Words that are sets; `meaning` knows the ways to say that there is no solution too."""
-_EMPTY_SIGN = re.compile(r"\s*[:,(]?\s*\\(?:oslash|emptyset|varnothing)\s*\)?$")
 _ASSIGNED = re.compile(
     r"(?P<name>[^=<>\\]*(?:\\(?!(?:[lg]eq?|ne|neq|in|approx)(?![A-Za-z]))[^=<>\\]*)*=)(?P<value>[^=<>]*)"
 )
@@ -51,10 +42,8 @@ def read(text: str) -> Reading:
     """Reads one answer; raises Unreadable with the reason."""
     marked = _LED.sub("", marked_math(text)).strip()
     plain = marked.replace(TEXT, "").strip()
-    if plain.startswith("]") and plain.endswith("["):
-        return Reading(parse(f"({plain[1:-1]})"))
-    if said := meaning(plain):
-        return Reading(Node(said))
+    if (said := phrase(plain)) is not None:
+        return Reading(said)
     time = read_time(plain)
     if time is not None and time.sure:
         return Reading(Node("time"), None, time)
@@ -65,12 +54,6 @@ def read(text: str) -> Reading:
             return Reading(Node("relation", (Node("symbol", (), words), value.node), ("=",)), value.unit)
     reading = _measured_parts(marked)
     return Reading(reading.node, reading.unit, time)
-
-
-def meaning(plain: str) -> str:
-    """The kind of node that words are which name a set, "no solution" say; empty for all others."""
-    spoken = _EMPTY_SIGN.sub("", plain).lower()
-    return "empty" if _NO_SOLUTION.fullmatch(spoken) else MEANINGS.get(spoken, "")
 
 
 def _measured_parts(marked: str) -> Reading:

@@ -35,8 +35,7 @@ class Unit:
             return False
         if not (self.nouns and other.nouns):
             return self.dimensions == other.dimensions and self.nouns == other.nouns
-        described = self.head in other.nouns and other.head in self.nouns
-        return described or self.nouns <= other.nouns or other.nouns <= self.nouns
+        return self.head in other.nouns and other.head in self.nouns
 
     def size(self, other: Unit) -> Fraction:
         """To the base unit, for each base unit of what both are for."""
@@ -56,7 +55,10 @@ _NO_NOUNS = frozenset(
         "thousandth", "thousandths", "squared", "cubed", "factorial", "than", "if", "less", "root", "to",
         "divided", "by", "power", "more", "mod", "choose", "point", "wrong", "incorrect", "false", "unlikely",
         "maybe", "perhaps", "possibly", "probably", "impossible", "guess", "never", "nor", "either", "neither",
-        "least", "most", "about", "approximately", "roughly", "almost", "but", "except", "minimum", "maximum",
+        "least", "most", "about", "approximately", "roughly", "almost", "but", "except", "minimum", "maximum", "mille",
+        "ppm", "ppb", "fewer", "doubled", "tripled", "halved", "inverse", "below", "extraneous", "rejected",
+        "undefined", "recurring", "repeated", "repeating", "approx", "ish",
+        "unsure", "reversed", "backwards", "nothing", "under", "th", "st", "nd", "rd",
     }
 )  # fmt: skip
 """Words that change a number, deny it or doubt it."""
@@ -102,6 +104,7 @@ _MIXED = re.compile(r"\s*(?:,|and|&)?\s*([0-9]+(?:\.[0-9]+)?|[0-9]{1,3}(?:,[0-9]
 _POWER = re.compile(r"^\s?(?:\^?\s?\{?\s?(-?[1-4])\s?\}?|\*\*(-?[1-4]))(?![0-9])")
 _RATE = re.compile(r"(?:(?:per|an?|each|every|for|in|on|of|profit|total|altogether)\b|/)[A-Za-z .'/-]*")
 """What may stand behind a sum of money."""
+_CURRENCIES = {"$": "USD", "US$": "USD", "US $": "USD", "USD": "USD", "£": "GBP", "GBP": "GBP"}
 _COUNTED = re.compile(r"(.*[0-9%])\s*\(\s*([A-Za-z][A-Za-z .,'/-]*)\)", re.DOTALL)
 """9 (apples)"""
 
@@ -112,12 +115,13 @@ def split(marked: str) -> tuple[str, int, Unit | None]:
     What was set as text (`TEXT`) may be a unit behind anything, other words only behind a number or pi.
     """
     plain = marked.replace(TEXT, "")
-    if counted := _COUNTED.fullmatch(plain):
+    counted = _COUNTED.fullmatch(plain)
+    if counted and not _NO_NOUNS & {*_words(counted[2])}:
         return counted[1], 1, parse_unit(counted[2], spaced=True) or _counted(_words(counted[2]))
-    currency = re.match(r"^(-?)\s?(?:\$|€|£|\\euro)\s?(?=[-0-9.\\])", plain)
+    currency = re.match(r"^\s*(-?)\s?(?:\$|€|£|\\euro|US\s?\$|USD|EUR|GBP)\s?(?=[-0-9.\\])", plain)
     unit = None
     if currency:
-        sign = {"$": "USD", "€": "EUR", "£": "GBP"}.get(currency[0].strip(" -\\"), "EUR")
+        sign = _CURRENCIES.get(currency[0].strip(" -\\"), "EUR")
         unit, plain = parse_unit(sign, spaced=True), currency[1] + plain[currency.end() :]
         plain = re.sub(r"(?<=[0-9])\s?/\s?(?=[A-Za-z])", " per ", plain)
     else:
@@ -214,7 +218,9 @@ def _followed(text: str) -> Unit | None:
 
 def _known(text: str) -> Unit | None:
     text = re.sub(r"\b(?:square|sq\.?)\s+([A-Za-z]+)", r"\1^2", text)
-    text = re.sub(r"\bcubic\s+([A-Za-z]+)", r"\1^3", text)
+    text = re.sub(r"\b(?:cubic|cu\.?)\s+([A-Za-z]+)", r"\1^3", text)
+    text = re.sub(r"\b([A-Za-z]+)\s+(squared|cubed)\b", lambda m: f"{m[1]}^{2 if m[2] == 'squared' else 3}", text)
+    text = re.sub(r"\belectron\s+volts?\b", "eV", text)
     factor, dimensions, sign, at, count = Fraction(1), dict[str, int](), 1, 0, 0
     while at < len(text):
         word = _WORD.match(text, at)
@@ -239,7 +245,7 @@ def _known(text: str) -> Unit | None:
         exponent = sign * int(power[1] or power[2]) if power else sign
         at += power.end() if power else 0
         factor, count = factor * row[0] ** exponent, count + 1
-        for name, n in (("length", 1), ("time", -1)) if row[1] == "speed" else ((row[1], 1),):
+        for name, n in row[1].items():
             dimensions[name] = dimensions.get(name, 0) + n * exponent
     return Unit(factor, tuple(sorted((name, n) for name, n in dimensions.items() if n))) if count else None
 
@@ -269,5 +275,7 @@ def _counted(words: list[str]) -> Unit:
     """The nouns, and the last one before a preposition, without the ending of the plural."""
     stems = [word.removesuffix("s") for word in words if word not in _EMPTY | _PREPOSITIONS]
     first = next((n for n, word in enumerate(words) if n and word in _PREPOSITIONS), len(words))
-    heads = [word.removesuffix("s") for word in words[:first] if word not in _EMPTY]
-    return Unit(nouns=frozenset(stems), head=heads[-1] if heads else "")
+    named = [word for word in words[:first] if word not in _EMPTY]
+    plurals = [word for word in named if word.endswith("s")]  # cookies eaten
+    kept = plurals or [word for word in named if not word.endswith(("ing", "ed", "ly"))] or named
+    return Unit(nouns=frozenset(stems), head=kept[-1].removesuffix("s") if kept else "")

@@ -69,6 +69,7 @@ CONSTANTS = {
 }  # fmt: skip
 RELATIONS = {
     "=": "=", "<": "<", ">": ">", "<=": "<=", ">=": ">=", "!=": "!=", "\\le": "<=", "\\leq": "<=", "\\leqslant": "<=",
+    "\\geqq": ">=", "\\leqq": "<=", "\\nless": ">=", "\\ngtr": "<=",
     "\\ge": ">=", "\\geq": ">=", "\\geqslant": ">=", "\\lt": "<", "\\gt": ">", "\\ne": "!=", "\\neq": "!=",
     "\\in": "in", "\\notin": "not in", "\\subset": "subset", "\\subseteq": "subset or equal",
     "\\supset": "superset", "\\supseteq": "superset or equal", "\\parallel": "parallel",
