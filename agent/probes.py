@@ -40,6 +40,8 @@ class Probe:
     """P times (L,) token ids."""
     logprobs: tuple[NDArray[np.float32], ...]
     """P times (L - 1,): of each token after the first given those before it, at temperature 1."""
+    dtype: str = "float32"
+    """What the learner computed in."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,12 +68,14 @@ def judge_hand_over(
     """The proof that a sampler which says `found` of the probe holds the policy's weights; raises SamplerError.
 
     The gap must be within the dtype's bound. Steps too small for that hide neither a hand-over that was left out nor
-    one that was half done: where there is a proof `before` of this sampler, its word must have changed with the learner's,
-    and a gap that grew must be small beside what the learner moved.
+    one that was half done: where there is a proof `before` of this sampler, its word must have changed with the
+    learner's, and a gap that grew must be small beside what the learner moved. `dtype` is the sampler's: where the
+    learner computed on another machine, the coarser of both counts.
     """
     proof = Proof(_gap(probe.logprobs, found), probe, tuple(found))
     where = policy.adapter or policy.path
     name = f"version {policy.number} ({where})" if policy.number else where
+    dtype = max(dtype, probe.dtype, key=BOUNDS.__getitem__)
     fault = _over_bound(proof, name, dtype) or (before and _unlike_before(proof, name, dtype, before))
     if fault:
         raise SamplerError(
@@ -101,8 +105,8 @@ def _unlike_before(proof: Proof, name: str, dtype: str, before: Proof) -> str | 
     if proof.gap > bound:
         return (
             f"the sampler holds the weights of {name} in part: on the probe sequences its log-probs are "
-            f"{proof.gap:.2g} nats a token from the learner's, which have moved by {moved:.2g}, and were {before.gap:.2g} for the "
-            f"weights before: over the bound of {bound:.2g}"
+            f"{proof.gap:.2g} nats a token from the learner's, which have moved by {moved:.2g}, and were "
+            f"{before.gap:.2g} for the weights before: over the bound of {bound:.2g}"
         )
     return None
 
@@ -120,17 +124,21 @@ def write_probe(probe: Probe, folder: Path) -> None:
 
     ends = np.cumsum([len(sequence) for sequence in probe.sequences])
     parts = {"ids": np.concatenate(probe.sequences), "logprobs": np.concatenate(probe.logprobs), "ends": ends}
+    told = {"dtype": probe.dtype}
     (folder / PROBE_FILE).parent.mkdir(exist_ok=True)
-    save_file(parts, folder / PROBE_FILE)
+    save_file(parts, folder / PROBE_FILE, told)
 
 
 def read_probe(folder: Path) -> Probe | None:
     """What the learner that made the policy folder wrote; None where there is none, as in a base model's."""
-    from safetensors.numpy import load_file
+    from safetensors import safe_open
 
     if not (folder / PROBE_FILE).is_file():
         return None
-    parts = load_file(folder / PROBE_FILE)
+    with safe_open(folder / PROBE_FILE, framework="numpy") as file:
+        parts = {name: file.get_tensor(name) for name in ("ids", "logprobs", "ends")}
+        dtype = file.metadata()["dtype"]
     ends = parts["ends"]
     sequences = np.split(parts["ids"], ends[:-1])
-    return Probe(tuple(sequences), tuple(np.split(parts["logprobs"], (ends - np.arange(1, len(ends) + 1))[:-1])))
+    logprobs = np.split(parts["logprobs"], (ends - np.arange(1, len(ends) + 1))[:-1])
+    return Probe(tuple(sequences), tuple(logprobs), dtype)

@@ -10,6 +10,7 @@ import torch
 
 from journeyman.agent.data import PolicyRef, Segment
 from journeyman.agent.learning.scoring import Scorer
+from journeyman.agent.manifests import check
 from journeyman.agent.models import load_causal_lm, load_tokenizer
 from journeyman.agent.probes import Probe, probe_sequences, read_probe
 
@@ -20,11 +21,16 @@ def probe_of(model: Any, tokenizer: Any, dtype: torch.dtype, seed: int) -> Probe
     sequences = probe_sequences(tokenizer, int(causal.get_input_embeddings().weight.shape[0]), seed)
     segments = [Segment(ids[:1], ids[1:], np.ones(len(ids) - 1, np.bool_), None) for ids in sequences]
     found = Scorer(causal, dtype, temperature=1.0).logprobs(segments, range(len(segments)))
-    return Probe(tuple(sequences), tuple(found[i] for i in range(len(segments))))
+    logprobs = tuple(found[i] for i in range(len(segments)))
+    return Probe(tuple(sequences), logprobs, str(dtype).removeprefix("torch."))
 
 
 def probe_for(policy: PolicyRef, dtype: torch.dtype, seed: int) -> Probe:
-    """What the policy's own learner wrote; a base model, which none has made, is loaded for it and let go again."""
+    """What the policy's own learner wrote; a base model, which none has made, is loaded for it and let go again.
+
+    Raises DamagedPolicyError where files are not those that were saved.
+    """
+    check(policy)
     written = read_probe(Path(policy.adapter or policy.path))
     if written is not None:
         return written

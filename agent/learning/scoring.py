@@ -67,7 +67,8 @@ class Scorer:
         if self._by_length is not None and longest > self._by_length.unscaled_tokens:
             raise UsageError(
                 f"an attempt or demonstration has {longest} tokens, and beyond {self._by_length.unscaled_tokens} the "
-                f"model scales its positions by the length of the text ({self._by_length.kind}): leave it out, or shorten it"
+                f"model scales its positions by the length of the text ({self._by_length.kind}): leave it out, or "
+                "shorten it"
             )
         return plan(segments, wanted, self.work, self.token_budget)
 

@@ -35,8 +35,9 @@ def test_sequences_are_ordinary_tokens_of_the_seed(probe):
 
 def test_a_probe_is_read_as_it_was_written(probe, tmp_path):
     assert read_probe(tmp_path) is None
-    write_probe(probe, tmp_path)
+    write_probe(replace(probe, dtype="bfloat16"), tmp_path)
     read = read_probe(tmp_path)
+    assert (read.dtype, probe.dtype) == ("bfloat16", "float32")
     for name in ("sequences", "logprobs"):
         for a, b in zip(getattr(read, name), getattr(probe, name), strict=True):
             assert a.dtype == b.dtype
@@ -46,6 +47,8 @@ def test_a_probe_is_read_as_it_was_written(probe, tmp_path):
 def test_the_gap_is_a_mean_in_nats(probe):
     assert judge_hand_over(POLICY, probe, shifted(probe, 1e-4), "float32").gap == pytest.approx(1e-4, rel=0.01)
     assert judge_hand_over(POLICY, probe, shifted(probe, 0.05), "bfloat16").gap == pytest.approx(0.05, rel=0.01)
+    elsewhere = replace(probe, dtype="bfloat16")  # the learner had a GPU, the worker that samples has none
+    assert judge_hand_over(POLICY, elsewhere, shifted(probe, 0.05), "float32").gap == pytest.approx(0.05, rel=0.01)
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,16 @@ _YARN = {
     "beta_fast": 32.0,
     "beta_slow": 1.0,
 }
+_ALPHA = {
+    "rope_type": "dynamic",
+    "rope_theta": 10_000.0,
+    "alpha": 1_000.0,
+    "factor": 1.0,
+    "beta_fast": 32,
+    "beta_slow": 1,
+    "mscale": 1.0,
+    "mscale_all_dim": 1.0,
+}
 
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("LlamaConfig", {"tie_word_embeddings": False}),
@@ -49,6 +59,12 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "mistral": ("MistralConfig", {"tie_word_embeddings": False, "sliding_window": None}),
     "olmo2": ("Olmo2Config", {"tie_word_embeddings": False}),
     "smollm3 tied": ("SmolLM3Config", {"tie_word_embeddings": True}),
+    "olmo3": ("Olmo3Config", _WINDOWS),
+    "phi": ("PhiConfig", {}),
+    "pythia": ("GPTNeoXConfig", {}),
+    "starcoder2": ("Starcoder2Config", {"sliding_window": None}),
+    "granite tied": ("GraniteConfig", {"tie_word_embeddings": True}),
+    "hunyuan tied": ("HunYuanDenseV1Config", {"tie_word_embeddings": True, "rope_parameters": _ALPHA}),
     "qwen3_moe": ("Qwen3MoeConfig", {"tie_word_embeddings": False, "num_experts": 4, **_EXPERTS}),
     "gpt_oss": (
         "GptOssConfig",

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from journeyman.agent.data import PolicyRef
-from journeyman.agent.errors import SamplerError, SettingsError
+from journeyman.agent.errors import DamagedPolicyError, SamplerError, SettingsError
+from journeyman.agent.probes import PROBE_FILE
 from journeyman.agent.sampling.transformers_engine import TransformersSampler
 from journeyman.storage.runs.policies import NewPolicy
 from journeyman.workflows.cli import main
@@ -44,6 +45,14 @@ def test_gaps_are_stored_and_shown(session, capsys) -> None:
     assert main(["status", session.run.id, "--json", "--store", session.ref.store_url]) == 0
     shown = json.loads(capsys.readouterr().out)["versions"]
     assert [row["hand-over"] for row in shown] == ["1.0e-04", f"{gaps[1]:.1e}"]
+
+
+def test_a_damaged_probe_is_a_damaged_version(session) -> None:
+    for path in (session.artifacts / "x" / PROBE_FILE, session.artifacts / "x2" / PROBE_FILE):
+        path.write_bytes(path.read_bytes()[:-8])
+    for load in (lambda: session.sampler_at("x"), lambda: session.sampler(versions(session)[1])):
+        with pytest.raises(DamagedPolicyError, match=r"learner/probe.safetensors has \d+ bytes of \d+"):
+            load()
 
 
 async def nothing(self: TransformersSampler, policy: PolicyRef) -> None:
