@@ -169,15 +169,26 @@ def load_causal_lm(policy: PolicyRef, *, dtype: torch.dtype, device: str, traina
     An adapter stays beside the base weights: merged into bfloat16 weights, small updates would be rounded away.
     `trainable` leaves the adapter's weights open to gradients.
     """
-    from transformers import AutoModelForCausalLM
-
     _quiet()
-    model: Any = AutoModelForCausalLM.from_pretrained(policy.path, dtype=dtype)
+    model: Any = _auto_class(policy.path).from_pretrained(policy.path, dtype=dtype)
     if policy.adapter is not None:
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, policy.adapter, is_trainable=trainable)
     return model.to(device).eval()
+
+
+def _auto_class(path: str) -> Any:
+    """What loads the class that the configuration names, of images or sound too: what is saved stays of its kind."""
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMultimodalLM
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MULTIMODAL_LM_MAPPING
+
+    config: Any = AutoConfig.from_pretrained(path)
+    multimodal = MODEL_FOR_MULTIMODAL_LM_MAPPING.get(type(config), None)
+    if multimodal is None:
+        return AutoModelForCausalLM
+    named = multimodal.__name__ in (config.architectures or ())
+    return AutoModelForMultimodalLM if named or type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING else AutoModelForCausalLM
 
 
 def _quiet() -> None:

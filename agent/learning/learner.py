@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -28,11 +29,14 @@ from journeyman.agent.learning.objective import (
     moves_weights,
     objective,
 )
+from journeyman.agent.learning.reach import adapter_reach, adapter_targets, freeze_unread
 from journeyman.agent.learning.scoring import Scorer
 from journeyman.agent.learning.settings import LearnerSettings
 from journeyman.agent.models import load_causal_lm, load_tokenizer
 
 __all__ = ["Learner", "LearnerSettings", "TrainingRow", "Update"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,6 +51,9 @@ class Update:
 
 class Learner:
     """A model, its optimizer, and the updates between them. Dropout is off: a ratio compares policies, not masks."""
+
+    adapter_share: float | None = None
+    """Share of the weights that the LoRA adapter reaches, in (0, 1]; None where the full weights are trained."""
 
     def __init__(self, policy: PolicyRef, settings: LearnerSettings, reference: PolicyRef | None = None) -> None:
         """Loads `policy`, and `reference` for the KL term; with `lora_rank` > 0 an adapter is added or continued.
@@ -208,6 +215,11 @@ class Learner:
             model = self._with_adapter(model)
         elif rank and (found := model.peft_config["default"].r) != rank:
             raise SettingsError(f"lora_rank is {rank}, but the adapter in {policy.adapter} has rank {found}: set that")
+        if rank:
+            self.adapter_share, line = adapter_reach(model)
+            logger.info("%s", line)
+        else:
+            freeze_unread(model)
         for parameter in model.parameters():
             # loaded weights are views of the file; a copy frees it, and is aligned as a running learner's weights are
             parameter.data = parameter.data.clone()
@@ -219,7 +231,7 @@ class Learner:
         config = LoraConfig(
             r=self.settings.lora_rank,
             lora_alpha=self.settings.lora_alpha,
-            target_modules=list(self.settings.lora_targets) or "all-linear",
+            target_modules=adapter_targets(model, self.settings.lora_targets),
             task_type="CAUSAL_LM",
         )
         with torch.random.fork_rng(devices=[]):

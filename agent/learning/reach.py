@@ -40,15 +40,17 @@ def adapter_targets(model: Any, wanted: Iterable[str]) -> list[str]:
     head = model.get_output_embeddings()
     linear = {name: m for name, m in model.named_modules() if isinstance(m, nn.Linear | Conv1D) and m is not head}
     owners = Counter(id(module.weight) for module in linear.values())
-    linear = {name: module for name, module in linear.items() if owners[id(module.weight)] == 1}
+    no_out_proj = model.config.model_type in _NO_OUT_PROJ
+    linear = {
+        name: module
+        for name, module in linear.items()
+        if owners[id(module.weight)] == 1
+        and not _ROUTERS.search(name)
+        and not (no_out_proj and name.endswith("out_proj"))
+    }
     moved = _moved(model, set(linear.values()))
     kinds = {_kind(name) for name, module in linear.items() if module in moved}  # a probe may leave an expert out
-    no_out_proj = model.config.model_type in _NO_OUT_PROJ
-    names = [
-        name
-        for name in linear
-        if _kind(name) in kinds and not _ROUTERS.search(name) and not (no_out_proj and name.endswith("out_proj"))
-    ]
+    names = [name for name in linear if _kind(name) in kinds]
     known = sorted({name.rpartition(".")[2] for name in names})
     if missing := sorted(set(wanted) - set(known)):
         raise SettingsError(
