@@ -184,11 +184,13 @@ def _auto_class(path: str) -> Any:
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MULTIMODAL_LM_MAPPING
 
     config: Any = AutoConfig.from_pretrained(path)
-    multimodal = MODEL_FOR_MULTIMODAL_LM_MAPPING.get(type(config), None)
+    multimodal: Any = MODEL_FOR_MULTIMODAL_LM_MAPPING.get(type(config), None)
     if multimodal is None:
         return AutoModelForCausalLM
     named = multimodal.__name__ in (config.architectures or ())
-    return AutoModelForMultimodalLM if named or type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING else AutoModelForCausalLM
+    return (
+        AutoModelForMultimodalLM if named or type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING else AutoModelForCausalLM
+    )
 
 
 def _quiet() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -36,8 +35,6 @@ from journeyman.agent.models import load_causal_lm, load_tokenizer
 
 __all__ = ["Learner", "LearnerSettings", "TrainingRow", "Update"]
 
-logger = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Update:
@@ -54,6 +51,8 @@ class Learner:
 
     adapter_share: float | None = None
     """Share of the weights that the LoRA adapter reaches, in (0, 1]; None where the full weights are trained."""
+    reach: str = ""
+    """A line that says it, and what it does not reach; empty without an adapter."""
 
     def __init__(self, policy: PolicyRef, settings: LearnerSettings, reference: PolicyRef | None = None) -> None:
         """Loads `policy`, and `reference` for the KL term; with `lora_rank` > 0 an adapter is added or continued.
@@ -127,7 +126,8 @@ class Learner:
         were shared) and `seconds`; means over steps: `loss`, `grad_norm`; over trained tokens that had a gradient:
         `entropy`; where there are such rows, over tokens in the policy loss: `policy_loss` (a mean over steps),
         `ratio` (to pi_prox), `raw_correction` and `correction` (before and after truncating or masking),
-        `clip_fraction`, `approx_kl` (to pi_prox) and, with a reference, `kl`; over positives: `nll`.
+        `clip_fraction`, `approx_kl` (to pi_prox) and, with a reference, `kl`; over positives: `nll`; with an adapter:
+        `adapter_share` (of the weights).
 
         Raises ValueError for rows that cannot be learned from as they say, JourneymanError where a gradient is not
         finite (that step is not made).
@@ -155,6 +155,8 @@ class Learner:
             "seconds": seconds,
             "tokens_per_second": tokens / seconds,
         }
+        if self.adapter_share is not None:
+            stats["adapter_share"] = self.adapter_share
         return Update(stats, _ratios(rows, fixed))
 
     def _begin(self, rows: Sequence[TrainingRow], *, several: bool) -> tuple[Sequence[TrainingRow], Fixed]:
@@ -216,8 +218,7 @@ class Learner:
         elif rank and (found := model.peft_config["default"].r) != rank:
             raise SettingsError(f"lora_rank is {rank}, but the adapter in {policy.adapter} has rank {found}: set that")
         if rank:
-            self.adapter_share, line = adapter_reach(model)
-            logger.info("%s", line)
+            self.adapter_share, self.reach = adapter_reach(model)
         else:
             freeze_unread(model)
         for parameter in model.parameters():

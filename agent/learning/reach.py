@@ -38,7 +38,13 @@ def adapter_targets(model: Any, wanted: Iterable[str]) -> list[str]:
     SettingsError where a wanted name is no such layer's, or there is none at all.
     """
     head = model.get_output_embeddings()
-    linear = {name: m for name, m in model.named_modules() if isinstance(m, nn.Linear | Conv1D) and m is not head}
+    linear = {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear | Conv1D)
+        and type(module).forward in (nn.Linear.forward, Conv1D.forward)  # others compute what an adapter does not
+        and module is not head
+    }
     owners = Counter(id(module.weight) for module in linear.values())
     no_out_proj = model.config.model_type in _NO_OUT_PROJ
     linear = {

@@ -29,8 +29,8 @@ _SIZES: dict[int, tuple[str, ...]] = {
     32: ("hidden_size", "d_model", "n_embd", "emb_dim", "embedding_size", "input_embedding_size", "lru_width",
          "output_embedding_size", "projection_dim", "linear_num_heads_size"),
     16: ("q_lora_rank", "kv_lora_rank", "o_lora_rank", "mamba_d_state", "hidden_size_per_layer_input",
-         "router_hidden_size", "adapter_rank", "laurel_rank", "pronunciation_embed_dim", "shape_embed_dim", "state_size",
-         "ssm_state_size", "num_mel_bins", "gated_norm_rank", "hc_lowrank", "mamba_head_dim"),
+         "router_hidden_size", "adapter_rank", "laurel_rank", "pronunciation_embed_dim", "shape_embed_dim",
+         "state_size", "ssm_state_size", "num_mel_bins", "gated_norm_rank", "hc_lowrank", "mamba_head_dim"),
     8: ("head_dim", "v_head_dim", "qk_rope_head_dim", "qk_nope_head_dim", "swa_head_dim", "index_head_dim", "dim_head",
         "linear_key_head_dim", "linear_value_head_dim", "linear_head_dim", "kv_channels", "attention_head_size",
         "global_head_dim", "rotary_dim", "query_pre_attn_scalar", "d_rel", "block_size"),
@@ -57,7 +57,9 @@ EXCEPTIONS: dict[str, dict[str, Any]] = {
     "blt_local_decoder": {"hidden_size_global": 32, "intermediate_size": 64},
     "blt_local_encoder": {"hidden_size_global": 32, "intermediate_size": 64},
     "cohere_compass_text": {
-        "rope_parameters": {kind: {"rope_type": "default", "rope_theta": 1e4} for kind in ("full_attention", "sliding_attention")}
+        "rope_parameters": {
+            kind: {"rope_type": "default", "rope_theta": 1e4} for kind in ("full_attention", "sliding_attention")
+        }
     },
     "deepseek_v2": _MLA | {"num_experts_per_tok": 2},
     "deepseek_v3": _MLA,
@@ -102,7 +104,9 @@ def tiny_config(model_type: str) -> Any:
 def _shrunk(kind: Any) -> Any:
     known = {field.name: field.default for field in dataclasses.fields(kind)}
     told = {name: size for name, size in SMALL.items() if known.get(name) is not None and name in known}
-    told |= {name: index for name, index in (("bos_token_id", 1), ("eos_token_id", 1), ("pad_token_id", 2)) if name in known}
+    told |= {
+        name: index for name, index in (("bos_token_id", 1), ("eos_token_id", 1), ("pad_token_id", 2)) if name in known
+    }
     told |= {"initializer_range": 0.3} if "initializer_range" in known else {}
     told |= {name: True for name in ("is_decoder",) if name in known}
     for name, sub in (getattr(kind, "sub_configs", None) or {}).items():
@@ -112,7 +116,10 @@ def _shrunk(kind: Any) -> Any:
 
 def multimodal_types() -> list[str]:
     """Every model type whose text is written by a class that is for images or sound too."""
-    known = {**modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES, **modeling_auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES}
+    known = {
+        **modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+        **modeling_auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES,
+    }
     return [name for name in known if name not in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES]
 
 
@@ -142,7 +149,9 @@ def gaps(model: Any, groups: int = 3) -> Gaps:
     work = scorer.work
     segments = _segments(groups)
     wanted = [i for i, s in enumerate(segments) if s.loss_mask.any()]
-    weight = {i: torch.randn(int(segments[i].loss_mask.sum()), generator=torch.Generator().manual_seed(i)) for i in wanted}
+    weight = {
+        i: torch.randn(int(segments[i].loss_mask.sum()), generator=torch.Generator().manual_seed(i)) for i in wanted
+    }
     expected = {i: _alone(model, segments[i], 0.8) for i in wanted}
     target = _gradient(model, sum((expected[i] * weight[i]).sum() for i in wanted))
     found: list[tuple[float | None, float | None]] = []
@@ -156,7 +165,7 @@ def gaps(model: Any, groups: int = 3) -> Gaps:
         for rows in plan(segments, wanted, layout, budget):
             batch, logprobs_RT, _ = scorer.forward(segments, rows)
             pieces |= {i: logprobs_RT[r][batch.mask_RT[r] > 0] for r, i in enumerate(batch.members)}
-        gap = max(float((pieces[i] - expected[i]).abs().max()) for i in wanted)
+        gap = max(float((pieces[i] - expected[i]).detach().abs().max()) for i in wanted)
         gradient = _gradient(model, sum((pieces[i] * weight[i]).sum() for i in wanted))
         found.append((gap, float((gradient - target).norm() / target.norm())))
     logprobs, gradients = zip(*found, strict=True)

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from journeyman.agent.data import Segment
-from journeyman.agent.errors import JourneymanError
 from journeyman.agent.learning import scoring
 from journeyman.agent.learning.layouts import WorkModel, plan, total_work
 from journeyman.agent.learning.scoring import Scorer
@@ -164,10 +163,3 @@ def test_an_empty_prompt_is_refused():
     work = WorkModel(1, 1, shares_prompts=True, window=None)
     with pytest.raises(ValueError, match="empty prompt"):
         plan(group(0, 3, 1), [0], work, 64)
-
-
-def test_a_model_that_scales_its_logits_is_refused():
-    torch.manual_seed(0)
-    config = transformers.GraniteConfig(**SHAPE, logits_scaling=4.0)
-    with pytest.raises(JourneymanError, match="scales its logits"):
-        Scorer(transformers.AutoModelForCausalLM.from_config(config).eval(), torch.float32, 1.0)

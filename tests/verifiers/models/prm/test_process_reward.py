@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from journeyman.agent.data import Status
-from journeyman.agent.errors import JourneymanError, SettingsError, UnknownNameError
+from journeyman.agent.errors import SettingsError, UnknownNameError
 from journeyman.agent.plugins import VERIFIERS, load_plugin
 from journeyman.agent.protocols import BatchVerifier, StepVerifier
 from journeyman.agent.steps import split_steps
