@@ -3,7 +3,7 @@
 Each causal language model that transformers has is made in a tiny random shape, and the learner's log-probs and
 gradients are compared with a plain forward pass of one segment at a time: in plain rows (one a micro-batch), packed
 rows (padded side by side) and shared rows (completions behind one prompt). Prints the largest gap of a log-prob, and
-that of the gradient as a share of its norm; `-` is where the model cannot share prompts: the learner makes no such rows.
+that of the gradient as a share of its norm; `-` is where the model cannot share prompts, so that none is.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _line(name: str) -> str:
         f"{'-' if value is None else format(value, '.0e'):>{width}}"
         for value, width in zip((*found.logprobs, *found.gradients), (18, 10, 10) * 2, strict=True)
     ]
-    off = max(value for value in (*found.logprobs, *found.gradients) if value is not None) > LIMIT
+    off = not all(value <= LIMIT for value in (*found.logprobs, *found.gradients) if value is not None)  # nan is off
     print(f"{name:<28}{''.join(cells)}{'  OFF' if off else ''}", flush=True)
     return "off" if off else "right"
 
