@@ -242,7 +242,7 @@ def load_causal_lm(policy: PolicyRef, *, dtype: torch.dtype, device: str, traina
     check(policy)
     _quiet()
     with in_one_line(policy.path):
-        model: Any = _class_for(policy.path).from_pretrained(policy.path, dtype=dtype)
+        model: Any = _auto_class(policy.path).from_pretrained(policy.path, dtype=dtype)
     if policy.adapter is not None:
         from peft import PeftModel
 
@@ -250,14 +250,19 @@ def load_causal_lm(policy: PolicyRef, *, dtype: torch.dtype, device: str, traina
     return model.to(device).eval()
 
 
-def _class_for(path: str) -> Any:
-    """What loads the model: one that is for images or sound too is loaded whole, so that it is saved whole."""
+def _auto_class(path: str) -> Any:
+    """What loads the class that the configuration names, of images or sound too: what is saved stays of its kind."""
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMultimodalLM
-    from transformers.models.auto.modeling_auto import MODEL_FOR_MULTIMODAL_LM_MAPPING
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MULTIMODAL_LM_MAPPING
 
     config: Any = AutoConfig.from_pretrained(path)
-    several = config.get_text_config() is not config and type(config) in MODEL_FOR_MULTIMODAL_LM_MAPPING
-    return AutoModelForMultimodalLM if several else AutoModelForCausalLM
+    multimodal: Any = MODEL_FOR_MULTIMODAL_LM_MAPPING.get(type(config), None)
+    if multimodal is None:
+        return AutoModelForCausalLM
+    named = multimodal.__name__ in (config.architectures or ())
+    return (
+        AutoModelForMultimodalLM if named or type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING else AutoModelForCausalLM
+    )
 
 
 def _quiet() -> None:

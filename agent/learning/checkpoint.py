@@ -95,10 +95,14 @@ def load_optimizer(model: Any, optimizer: torch.optim.Optimizer, folder: Path) -
     if not path.is_file():
         return
     tensors = load_file(path)
-    names = [name for name, _ in _trained(model)]
-    if tensors and not {key.rpartition("/")[0] for key in tensors} <= set(names):
+    trained = dict(_trained(model))
+    fits = all(  # a weight that has had no gradient yet, e.g. an expert's, has no state
+        (name := key.rpartition("/")[0]) in trained and value.shape in ((), trained[name].shape)
+        for key, value in tensors.items()
+    )
+    if not fits:
         raise UsageError(f"{path} is the optimizer state of another model: delete it to start with a fresh state")
-    for name, parameter in _trained(model):
+    for name, parameter in trained.items():
         state = {key.rpartition("/")[2]: value for key, value in tensors.items() if key.rpartition("/")[0] == name}
         if state:
             step_device = parameter.device  # AdamW's fused form keeps its step count beside the parameter

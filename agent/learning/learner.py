@@ -51,6 +51,11 @@ class Update:
 class Learner:
     """A model, its optimizer, and the updates between them. Dropout is off: a ratio compares policies, not masks."""
 
+    adapter_share: float | None = None
+    """Share of the weights that the LoRA adapter reaches, in (0, 1]; None where the full weights are trained."""
+    reach: str = ""
+    """A line that says it, and what it does not reach; empty without an adapter."""
+
     def __init__(self, policy: PolicyRef, settings: LearnerSettings, reference: PolicyRef | None = None) -> None:
         """Loads `policy`, and `reference` for the KL term; with `lora_rank` > 0 an adapter is added or continued.
 
@@ -60,8 +65,6 @@ class Learner:
         if settings.beta > 0 and reference is None:
             raise SettingsError(f"beta is {settings.beta}, but there is no reference policy: give one, or set beta 0")
         self.settings = settings
-        self.reach = ""
-        """What share of the weights a new adapter reaches, in a line; empty where none was made."""
         self.device = settings.device
         if settings.device == "auto":
             self.device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -132,7 +135,8 @@ class Learner:
         were shared) and `seconds`; means over steps: `loss`, `grad_norm`; over trained tokens that had a gradient:
         `entropy`; where there are such rows, over tokens in the policy loss: `policy_loss` (a mean over steps),
         `ratio` (to pi_prox), `raw_correction` and `correction` (before and after truncating or masking),
-        `clip_fraction`, `approx_kl` (to pi_prox) and, with a reference, `kl`; over positives: `nll`.
+        `clip_fraction`, `approx_kl` (to pi_prox) and, with a reference, `kl`; over positives: `nll`; with an adapter:
+        `adapter_share` (of the weights).
 
         Raises ValueError for rows that cannot be learned from as they say, JourneymanError where a gradient is not
         finite (that step is not made).
@@ -160,6 +164,8 @@ class Learner:
             "seconds": seconds,
             "tokens_per_second": tokens / seconds,
         }
+        if self.adapter_share is not None:
+            stats["adapter_share"] = self.adapter_share
         return Update(stats, _ratios(rows, fixed))
 
     def _begin(self, rows: Sequence[TrainingRow], *, several: bool) -> tuple[Sequence[TrainingRow], Fixed]:
@@ -216,12 +222,14 @@ class Learner:
             )
         dtype = self._dtype if rank else torch.float32
         model = load_causal_lm(policy, dtype=dtype, device=self.device, trainable=True)
-        if not rank:
-            freeze_unread(model)
-        elif policy.adapter is None:
+        if rank and policy.adapter is None:
             model = self._with_adapter(model)
-        elif (found := model.peft_config["default"].r) != rank:
+        elif rank and (found := model.peft_config["default"].r) != rank:
             raise SettingsError(f"lora_rank is {rank}, but the adapter in {policy.adapter} has rank {found}: set that")
+        if rank:
+            self.adapter_share, self.reach = adapter_reach(model)
+        else:
+            freeze_unread(model)
         for parameter in model.parameters():
             # loaded weights are views of the file; a copy frees it, and is aligned as a running learner's weights are
             parameter.data = parameter.data.clone()
@@ -230,18 +238,15 @@ class Learner:
     def _with_adapter(self, model: Any) -> Any:
         from peft import LoraConfig, get_peft_model
 
-        targets = adapter_targets(model, self.settings.lora_targets)
         config = LoraConfig(
             r=self.settings.lora_rank,
             lora_alpha=self.settings.lora_alpha,
-            target_modules=targets,
+            target_modules=adapter_targets(model, self.settings.lora_targets),
             task_type="CAUSAL_LM",
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(keyed_seed(self.settings.seed, "adapter"))
-            adapted = get_peft_model(model, config).eval()
-        self.reach = adapter_reach(adapted)
-        return adapted
+            return get_peft_model(model, config).eval()
 
 
 def _ratios(rows: Sequence[TrainingRow], fixed: Fixed) -> dict[int, float]:

@@ -43,14 +43,22 @@ def adapter_targets(model: Any, wanted: Iterable[str]) -> list[str]:
     linear = {
         name: module
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear | Conv1D) and module is not head and not _ROUTERS.search(name)
+        if isinstance(module, nn.Linear | Conv1D)
+        and type(module).forward in (nn.Linear.forward, Conv1D.forward)  # others compute what an adapter does not
+        and module is not head
     }
     owners = Counter(id(module.weight) for module in linear.values())
-    linear = {name: module for name, module in linear.items() if owners[id(module.weight)] == 1}
+    no_out_proj = model.config.model_type in _NO_OUT_PROJ
+    linear = {
+        name: module
+        for name, module in linear.items()
+        if owners[id(module.weight)] == 1
+        and not _ROUTERS.search(name)
+        and not (no_out_proj and name.endswith("out_proj"))
+    }
     moved = _moved(model, set(linear.values()))
     kinds = {_kind(name) for name, module in linear.items() if module in moved}  # a probe may leave an expert out
-    no_out_proj = model.config.model_type in _NO_OUT_PROJ
-    names = [name for name in linear if _kind(name) in kinds and not (no_out_proj and name.endswith("out_proj"))]
+    names = [name for name in linear if _kind(name) in kinds]
     known = sorted({name.rpartition(".")[2] for name in names})
     if missing := sorted(set(wanted) - set(known)):
         raise SettingsError(
@@ -65,8 +73,8 @@ def adapter_targets(model: Any, wanted: Iterable[str]) -> list[str]:
     return sorted(last) if alike == chosen else chosen
 
 
-def adapter_reach(model: Any) -> str:
-    """What share of the weights has an adapter, and what has none, in a line.
+def adapter_reach(model: Any) -> tuple[float, str]:
+    """Share of the weights that have an adapter, in [0, 1], and a line that says it, and what has none.
 
     Weights that a text never passes through (a vision tower's) are not counted.
     """
@@ -89,7 +97,7 @@ def adapter_reach(model: Any) -> str:
     share = {kind: count / total for kind, count in counts.items()}
     beside = [f"{kind} {share[kind]:.1%}" for kind in ("experts", "embeddings", "others") if share[kind] >= 5e-4]
     line = f"LoRA reaches {share['adapted']:.1%} of the model's {total:,} weights"
-    return f"{line}; without an adapter: {', '.join(beside)}" if beside else line
+    return share["adapted"], f"{line}; without an adapter: {', '.join(beside)}" if beside else line
 
 
 def _read(model: Any) -> set[int]:

@@ -44,7 +44,7 @@ class LearnerSettings:
     """0 trains the full weights."""
     lora_alpha: int = 32
     lora_targets: tuple[str, ...] = ()
-    """Names of the modules that get an adapter; empty for every linear layer but the output's."""
+    """Last names of the layers that get an adapter; empty for every one that can have it (see `reach`)."""
     seed: int = 0
     """Of a new adapter's weights."""
 

@@ -180,7 +180,7 @@ def gaps(model: Any, groups: int = 3) -> Gaps:
         for rows in plan(segments, wanted, layout, budget):
             batch, logprobs_RT, _ = scorer.forward(segments, rows)
             pieces |= {i: logprobs_RT[r][batch.mask_RT[r] > 0] for r, i in enumerate(batch.members)}
-        gap = max(float((pieces[i] - expected[i]).abs().max()) for i in wanted)
+        gap = max(float((pieces[i] - expected[i]).detach().abs().max()) for i in wanted)
         gradient = _gradient(model, sum((pieces[i] * weight[i]).sum() for i in wanted))
         found.append((gap, float((gradient - target).norm() / target.norm())))
     logprobs, gradients = zip(*found, strict=True)

@@ -78,6 +78,7 @@ class Session:
         self._sampler_holds: str | None = None
         self._proof: Proof | None = None
         self._learner: Learner | None = None
+        self._said_reach = False
         self._learner_holds: str | None = None
         self._warned_of: set[str] = set()
 
@@ -208,9 +209,14 @@ class Session:
         from journeyman.agent.learning.learner import Learner
 
         learner = Learner(PolicyRef(0, self.base_model), replace(learner_settings(self.settings), beta=0.0))
-        if learner.reach:
-            self.reporter.line(f"  {learner.reach}")
+        self._say_reach(learner)
         return learner
+
+    def _say_reach(self, learner: Learner) -> None:
+        """What share of the weights LoRA reaches: once in the session."""
+        if learner.reach and not self._said_reach:
+            self._said_reach = True
+            self.reporter.line(f"  {learner.reach}")
 
     def learner(self, policy: PolicyInfo) -> Learner:
         """The learner with that version's weights and optimizer in it; KL is to the run's first version."""
@@ -221,6 +227,7 @@ class Session:
             settings = learner_settings(self.settings)
             reference = self.policy_ref(self.store.policies.numbered(self.run.id, 1)) if settings.beta else None
             self._learner = Learner(ref, settings, reference)
+            self._say_reach(self._learner)
         elif self._learner_holds != policy.id:
             self._learner.restore(ref)
         self._learner_holds = policy.id

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from journeyman.agent.data import Segment
 from journeyman.agent.errors import SettingsError
+from journeyman.agent.learning.halves import Halves
 from journeyman.agent.learning.heads.training import pad_right
 from journeyman.agent.learning.scoring import Scorer
 from journeyman.agent.sampling.settings import Device, Dtype
@@ -30,7 +31,7 @@ class LocalHead:
     def __init__(self, path: str, family: Family, tokenizer: Any, device: Device, dtype: Dtype, budget: int) -> None:
         """`budget` bounds a forward pass, in tokens with padding. Raises SettingsError where weights are missing.
 
-        JourneymanError where a language model's logits are not its output layer's alone.
+        UsageError where a language model's logits are not made of its last hidden states.
         """
         from transformers import AutoModel, AutoModelForCausalLM, AutoModelForTokenClassification
 
@@ -39,7 +40,7 @@ class LocalHead:
         self._family, self._budget = family, budget
         self._labels_K = [label_id(tokenizer, label) for label in family.labels]
         if family.labels:
-            Scorer(self.model, self.model.dtype, 1.0)  # raises where logits are more than the output layer's
+            self._halves = Halves(self.model)
         if family.head == "stored":
             self._stored = stored_head(path, family.stored).to(self.model.device)
 
@@ -65,12 +66,10 @@ class LocalHead:
     def _head(self, ids_BT: Tensor, mask_BT: Tensor, row_N: list[int], position_N: list[int]) -> Tensor:
         if self._family.head == "classifier":
             return cast("Tensor", self.model(input_ids=ids_BT, attention_mask=mask_BT).logits[row_N, position_N])
-        base = self.model if self._family.head == "stored" else self.model.base_model
-        hidden_BTH = base(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).last_hidden_state
-        hidden_NH: Tensor = hidden_BTH[row_N, position_N]
         if self._family.head == "stored":
-            return cast("Tensor", self._stored(hidden_NH.float()))
-        return cast("Tensor", self.model.get_output_embeddings()(hidden_NH)[:, self._labels_K])
+            out = self.model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False)
+            return cast("Tensor", self._stored(out.last_hidden_state[row_N, position_N].float()))
+        return self._halves.logits(self._halves.hidden(ids_BT)[row_N, position_N])[:, self._labels_K]
 
 
 class LogRatio:
