@@ -62,6 +62,23 @@ _NO_NOUNS = frozenset(
     }
 )  # fmt: skip
 """Words that change a number, deny it or doubt it."""
+_DENIALS = frozenset(
+    {
+        "not",
+        "wrong",
+        "incorrect",
+        "false",
+        "guess",
+        "unlikely",
+        "maybe",
+        "perhaps",
+        "probably",
+        "extraneous",
+        "rejected",
+        "unsure",
+    }
+)
+"""Of these, those that take back a number before their brackets."""
 _BEFORE_NOUNS = frozenset(
     {"third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "power", "point", "root"}
 )
@@ -116,7 +133,7 @@ def split(marked: str) -> tuple[str, int, Unit | None]:
     """
     plain = marked.replace(TEXT, "")
     counted = _COUNTED.fullmatch(plain)
-    if counted and not _NO_NOUNS & {*_words(counted[2])}:
+    if counted and not _DENIALS & {*_words(counted[2])}:
         return counted[1], 1, parse_unit(counted[2], spaced=True) or _counted(_words(counted[2]))
     currency = re.match(r"^\s*(-?)\s?(?:\$|€|£|\\euro|US\s?\$|USD|EUR|GBP)\s?(?=[-0-9.\\])", plain)
     unit = None
