@@ -24,18 +24,18 @@ import secrets
 import selectors
 import shutil
 import signal
-import site
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Literal, Self, TypeAlias
 
 from journeyman.agent.errors import SandboxError
+from journeyman.agent.sandbox.own_time import descendants
+from journeyman.agent.sandbox.places import places, system
 from journeyman.agent.sandbox.system_calls import seccomp_filter
 
 PYTHON = (os.path.realpath(getattr(sys, "_base_executable", sys.executable)), "-I", "-S")
@@ -53,8 +53,11 @@ _ENVIRONMENT = {
 _PR_SET_CHILD_SUBREAPER = 36
 _USERS = range(61184, 65520)  # that systemd keeps for users made at run time, so they own nothing
 
-Reached: TypeAlias = Literal["seconds", "cpu_seconds", "output"]
-"""The limits that a command is killed at."""
+_LOOK_SECONDS = 0.05
+"""Between two questions of a watch."""
+
+Reached: TypeAlias = Literal["seconds", "cpu_seconds", "output", "watch"]
+"""The limits that a command is killed at; the last is the caller's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,8 @@ class Outcome:
     """Both cut where `output` was reached."""
     seconds: float
     """Wall time, the start of the sandbox included."""
+    cpu_seconds: float
+    """Processor time of all its processes, the start of the sandbox (about 10 ms) included."""
     limit: Reached | None = None
     """Where it was killed at one. The others (memory, tasks, disk) the command meets as errors of its calls."""
 
@@ -131,7 +136,7 @@ class Sandbox:
             only_now.callback(os.close, status_end)
             filter_end = _sealed(seccomp_filter(forks=limits.forks), only_now)
             ends = {name: _sealed(data, only_now) for name, data in (files or {}).items()}
-            arguments = [bubblewrap, *_system(), *_places(ends, readable, limits), "--chdir", "/tmp"]  # noqa: S108
+            arguments = [bubblewrap, *system(), *places(ends, readable, limits.disk), "--chdir", "/tmp"]  # noqa: S108
             arguments += ["--json-status-fd", str(status_end), "--seccomp", str(filter_end), "--", *_launcher(limits)]
             _adopt_orphans()
             self._started = time.monotonic()
@@ -147,6 +152,7 @@ class Sandbox:
         self._status = open(status, "rb", buffering=0)  # noqa: SIM115, PTH123 - closed by __exit__
         os.set_blocking(status, False)
         self._told = b""
+        self._killed = False
 
     def __enter__(self) -> Self:
         return self
@@ -161,34 +167,49 @@ class Sandbox:
             if pipe is not None:
                 pipe.close()
 
-    def wait(self) -> Outcome:
-        """Waits for its end, at the latest that of the limits; raises SandboxError where it never came to run."""
-        limit: Reached | None = self._read()
+    def processes(self) -> list[int]:
+        """The ids of its processes, bubblewrap's own first one among them, as this process sees them."""
+        first = self._listen() if self._process.returncode is None else None
+        return [] if first is None else descendants(first)
+
+    def kill(self) -> None:
+        """Kills it; `wait` then tells how it ended."""
+        if self._process.returncode is None:
+            self._killed = True
+            self._kill()
+
+    def wait(self, watch: Callable[[], bool] = bool) -> Outcome:
+        """Waits for its end, at the latest that of the limits; raises SandboxError where it never came to run.
+
+        The `watch` is asked twenty times a second whether to kill it.
+        """
+        limit = self._read(watch)
         if limit is not None:
             self._kill()
         cpu_seconds = self._reap()
         seconds = time.monotonic() - self._started
         code = self._process.returncode
         stdout, stderr = (bytes(data) for data in self._outputs.values())
-        if limit is None and b"exit-code" not in self._told:
+        if limit is None and not self._killed and b"exit-code" not in self._told:
             raise SandboxError(
                 f"bubblewrap could not start a sandbox: {stderr.decode(errors='replace').strip()}; {_REMEDY}"
             )
         most = _capped(resource.RLIMIT_CPU, self._limits.cpu_seconds)
         if limit is None and code == 128 + signal.SIGKILL and round(cpu_seconds) >= most:
             limit = "cpu_seconds"
-        return Outcome(code if limit is None else 128 + signal.SIGKILL, stdout, stderr, seconds, limit)
+        return Outcome(code if limit is None else 128 + signal.SIGKILL, stdout, stderr, seconds, cpu_seconds, limit)
 
-    def _read(self) -> Reached | None:
+    def _read(self, watch: Callable[[], bool]) -> Reached | None:
         """Reads both outputs until bubblewrap has ended or a limit is reached, which it names."""
         room = self._limits.output
+        next_look = time.monotonic() + _LOOK_SECONDS
         ended = os.pidfd_open(self._process.pid)
         with selectors.DefaultSelector() as selector, os.fdopen(ended) as end:
             selector.register(end, selectors.EVENT_READ)
             for name, data in self._outputs.items():
                 selector.register(getattr(self._process, name), selectors.EVENT_READ, data)
             while (left := self._started + self._limits.seconds - time.monotonic()) > 0:
-                ready = [key for key, _ in selector.select(left)]
+                ready = [key for key, _ in selector.select(min(left, _LOOK_SECONDS))]
                 if [key.data for key in ready] == [None]:
                     return None  # nothing to read beside the news that it has ended
                 for key in (key for key in ready if key.data is not None):
@@ -199,6 +220,10 @@ class Sandbox:
                     room -= len(chunk)
                     if room < 0:
                         return "output"
+                if time.monotonic() >= next_look:
+                    if watch():
+                        return "watch"
+                    next_look = time.monotonic() + _LOOK_SECONDS
         return "seconds"
 
     def _kill(self) -> None:
@@ -260,51 +285,6 @@ def _bubblewrap() -> str:
     if found is None or sys.platform != "linux":
         raise SandboxError(f"untrusted commands run in bubblewrap only, and `bwrap` is not on the PATH: {_REMEDY}")
     return found
-
-
-@cache
-def _system() -> tuple[str, ...]:
-    """Namespaces, and the read-only part of the file system."""
-    prefix = os.path.realpath(sys.base_prefix)
-    arguments = ["--die-with-parent", "--new-session", "--hostname", "sandbox"]
-    if os.geteuid() == 0:
-        arguments += ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
-        arguments += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]  # for `_launcher`
-    else:
-        arguments += ["--unshare-all", "--as-pid-1"]
-    folders = [
-        Path(root, name)
-        for root in dict.fromkeys(("/", "/usr", prefix))
-        for name in ("bin", "sbin", "lib", "lib32", "lib64", "libexec")
-    ]
-    for folder in [*folders, *map(Path, ("/usr/share/zoneinfo", "/etc/ld.so.cache", "/etc/alternatives"))]:
-        if folder.is_symlink():
-            arguments += [*_ancestors(folder), "--symlink", os.readlink(folder), str(folder)]  # noqa: PTH115
-        elif folder.exists():
-            arguments += [*_ancestors(folder), "--ro-bind", str(folder), str(folder)]
-    for folder in map(Path, site.getsitepackages([prefix])):
-        if folder.is_dir():
-            arguments += ["--perms", "0555", "--size", "4096", "--tmpfs", str(folder)]
-    return (*arguments, "--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev")
-
-
-def _places(files: Mapping[str, int], readable: Sequence[str], limits: Limits) -> Iterator[str]:
-    """What one command finds beside the system: its /tmp with its files, and host paths."""
-    yield from ("--perms", "1777", "--size", str(limits.disk), "--tmpfs", "/tmp")  # noqa: S108
-    for name, end in files.items():
-        inside = PurePosixPath(name)
-        if inside.is_absolute() or ".." in inside.parts:
-            raise ValueError(f"a file in the sandbox needs a name relative to its folder, not {name!r}")
-        yield from _ancestors(place := Path("/tmp", inside))  # noqa: S108
-        yield from ("--perms", "0666", "--file", str(end), str(place))
-    for path in readable:
-        yield from (*_ancestors(Path(path)), "--ro-bind", path, path)
-    yield from ("--remount-ro", "/")
-
-
-def _ancestors(path: Path) -> list[str]:
-    """Folders above the path, made so that all may enter them: bubblewrap's own choice is its user alone."""
-    return [word for folder in reversed(path.parents[:-1]) for word in ("--dir", str(folder))]
 
 
 def _launcher(limits: Limits) -> list[str]:

@@ -2,7 +2,8 @@
 
 Namespaces and resource limits leave gaps that this closes: memory that no limit of a process counts (SysV shared
 memory, memfd, a tmpfs mounted in a namespace of one's own), sockets that no network namespace holds (vsock), other
-processes' memory, the kernel's larger attack surfaces (bpf, io_uring, keys), and escaping the death of the parent.
+processes' memory, the kernel's larger attack surfaces (bpf, io_uring, keys), escaping the death of the parent, and
+giving way to others (a lower priority), which would look like a machine that keeps the command from running.
 """
 
 from __future__ import annotations
@@ -36,8 +37,13 @@ _NUMBERS = {
     "process_vm_writev": (311, 271),
     "ptrace": (101, 117),
     "request_key": (249, 218),
+    "sched_setaffinity": (203, 122),
+    "sched_setattr": (314, 274),
+    "sched_setparam": (142, 118),
+    "sched_setscheduler": (144, 119),
     "semget": (64, 190),
     "setns": (308, 268),
+    "setpriority": (141, 140),
     "shmget": (29, 194),
     "umount2": (166, 39),
     "unshare": (272, 97),

@@ -3,12 +3,13 @@ r"""Final answers that are numbers, and answers that reasoning-gym's own scorers
 How `FinalNumber` reads a number, in the task's goal and in the agent's text alike:
 
 - A number is an integer, a decimal, a fraction `3/4` or a mixed number `1 1/2`, with or without a sign (`-`, `−`),
-  thousands commas (in threes) and a currency sign: `$1,234.50` is 1234.5. LaTeX's `\frac{3}{4}`, `\$`, `\%`, `1{,}200`
-  are read too. A following dozen, hundred, thousand, million, billion or trillion multiplies it.
+  thousands commas (in threes, the first group without a zero in front) and a currency sign: `$1,234.50` is 1234.5.
+  LaTeX's `\frac{3}{4}`, `\$`, `\%`, `1{,}200` are read too. A following dozen, hundred, thousand, million, billion or
+  trillion multiplies it.
 - `%` and units ("72 clips", "20%", "5 m^2") are dropped, so "20%" equals "20" and not "0.2".
 - Values are compared exactly, as fractions: 0.5 is 1/2, and 0.33 is not 1/3 unless `tolerance` says so.
-- Digits that are part of nothing above (`1e5`, `10^3`, `12.5.3`, `3,5`, `5k`), and an operator right before the number
-  (`48-24`, `-(7)`, `< 5`), make the place unreadable: no guess is made.
+- Digits that are part of nothing above (`1e5`, `10^3`, `12.5.3`, `3,5`, `0,111`, `5k`), and an operator right before a
+  number (`48-24`, `-(7)`, `< 5`), make the place unreadable: no guess is made.
 """
 
 from __future__ import annotations
@@ -18,26 +19,25 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from journeyman.agent.data import Json, Task, Trajectory, Verdict
 from journeyman.agent.environments.reasoning_gym import make_generator, unpack
 from journeyman.agent.errors import SettingsError
-
-MAX_ANSWER = 1_000
-"""Characters of a marked or boxed answer; a longer one is no number."""
-MAX_TEXT = 10_000
-"""Characters at the end of a text in which its last number is looked for."""
+from journeyman.verifiers.answers.doubts import bounded, denied, hedged
+from journeyman.verifiers.answers.find import MAX_ANSWER, Where, answer_told, mark, said_last, tagged
+from journeyman.verifiers.answers.spoken import MAX_TEXT, spoken
 
 _NUMBER = re.compile(
     r"""(?<![\w.,^/])(?<![0-9]\*)(?<![0-9]\*\*)          # not inside a word, a number, a power or a product
     (?:(?<![)%])(?P<sign>[-−+]))?(?:[$€£]\s?(?P<inner>[-−])?)?
     (?:(?P<whole>[0-9]{1,60})\s{1,4}(?=[0-9]+\s?/))?     # the 1 of 1 1/2
-    (?P<top>[0-9]{1,3}(?:,[0-9]{3}){1,20}(?:\.[0-9]{1,60})?|[0-9]{1,60}(?:\.[0-9]{1,60})?|\.[0-9]{1,60})
+    (?P<top>[1-9][0-9]{0,2}(?:,[0-9]{3}){1,20}(?:\.[0-9]{1,60})?|[0-9]{1,60}(?:\.[0-9]{1,60})?|\.[0-9]{1,60})
     (?:\s?/\s?(?P<bottom>[0-9]{1,60}))?(?![0-9]|k\b)
     (?:[\s-]{1,4}(?P<scale>dozen|hundred|thousand|million|billion|trillion)\b)?""",
     re.VERBOSE | re.IGNORECASE,
 )
+_FIRST = re.compile(r"[\s$*\\(\[{:]*(?:[A-Za-z]\s?=\s?)?[-−+]?[\s$€£]{0,2}[0-9.]")
 _SCALES = {"dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _OPERATOR = re.compile(r"(?:[-−+±√<>≤≥≠/^×÷]|[0-9)]\s?\*{1,2})[\s($\\*]{0,6}$")
 _UNIT_POWER = re.compile(r"(?<=[A-Za-z])(?:\^?\{?[23]\}?(?![0-9{])|[²³])")
@@ -54,15 +54,16 @@ _LATEX = (
 class FinalNumber:
     r"""1 where the agent's final number equals the goal, else 0; a message that calls a tool has no final number.
 
-    `where` says what counts: `marked`, the one number between the last `####` and the end of its line; `boxed`, the
-    one in the last `\boxed{}`; `last`, the last one of the text; `auto`, the first of these that the text has.
+    `where` says what counts: `marked`, the one number behind the last `####` that is no heading; `boxed`, the one in
+    the last `\boxed{}`; `last`, the last one of the text; `auto`, the one of the last mark (of these or `<answer>`
+    tags), else the one that a sentence gives right after "answer is", else the last one. Thoughts are not read.
     """
 
-    where: Literal["auto", "marked", "boxed", "last"] = "auto"
+    where: Where = "auto"
     tolerance: float = 0.0
     """Largest absolute difference that still counts as equal."""
     name: ClassVar[str] = "number"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def __post_init__(self) -> None:
         if not 0 <= self.tolerance < float("inf"):
@@ -84,31 +85,38 @@ class FinalNumber:
         return Verdict.passed(equal, extracted=found, expected=expected)
 
     def _extract(self, text: str) -> Fraction | None:
-        if self.where == "marked" or (self.where == "auto" and "####" in text):
-            _, mark, rest = text.rpartition("####")
-            return only_number(rest.strip(" \t").split("\n")[0]) if mark else None
-        if self.where == "boxed" or (self.where == "auto" and "\\boxed{" in text):
-            return only_number(_last_boxed(text))
-        return last_number(text)
+        said = said_last(text)
+        marked = mark(said, self.where)
+        if marked is not None:
+            return None if hedged(marked) else only_number(marked)
+        if self.where in {"marked", "boxed"}:
+            return None
+        told = answer_told(said) if self.where == "auto" else None
+        if told is not None and (not told or hedged(told)):
+            return None
+        if told is not None and _FIRST.match(told):
+            return only_number(told.rpartition("=")[2])
+        return last_number(said)
 
 
 @dataclass(frozen=True)
 class ReasoningGymScore:
     """What reasoning-gym's scorer gives, in [0, 1], for tasks of the environment `reasoning_gym`.
 
-    The answer is what the last `<answer>...</answer>` holds, or the whole final text. Some scorers give a little for
-    any text, and one (`game_of_life_halting`) takes all that is not "True" for "False": that is theirs.
+    The answer is what the last `<answer>...</answer>` holds, or all that is said beside thoughts. Some scorers give a
+    little for any text, and one (`game_of_life_halting`) takes all that is not "True" for "False": that is theirs.
     """
 
     name: ClassVar[str] = "reasoning_gym"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def verify(self, task: Task, trajectory: Trajectory) -> Verdict:
         """Scores by the entry in the task's payload; an empty answer is 0, whatever the scorer says of it."""
         if "entry" not in task.payload:
             return Verdict.abstain("the task is not from reasoning-gym")
-        tagged = re.findall(r"<answer>(.*?)</answer>", trajectory.final_text, re.DOTALL)
-        answer = (tagged[-1] if tagged else trajectory.final_text).strip()
+        said = spoken(trajectory.final_text)
+        tag = tagged(said)
+        answer = (tag[1] if tag else said).strip()
         if not answer:
             return Verdict.passed(False, expected=task.goal, why="no answer")
         generator = _generator(task.payload["dataset"], json.dumps(task.payload["options"]))
@@ -128,11 +136,16 @@ def only_number(text: str) -> Fraction | None:
 
 
 def last_number(text: str) -> Fraction | None:
-    """The value of the last number in a text (its last `MAX_TEXT` characters); None where there is none to be read."""
-    last = None
-    for last in _NUMBER.finditer(_plain(text[-MAX_TEXT:])):  # noqa: B007 - the last one is what is wanted
+    """The value of the last number in a text (its last `MAX_TEXT` characters).
+
+    None where there is none to be read, and where the words around it deny, doubt, ask for or bound it ("not 5").
+    """
+    plain, last = _plain(text[-MAX_TEXT:]), None
+    for last in _NUMBER.finditer(plain):  # noqa: B007 - the last one is what is wanted
         pass
-    return last and _value(last)
+    if last is None or denied(plain[: last.start()], plain[last.end() :]) or bounded(plain[: last.start()]):
+        return None
+    return _value(last)
 
 
 def _plain(text: str) -> str:
@@ -153,16 +166,6 @@ def _value(match: re.Match[str]) -> Fraction | None:
     size = int(match["whole"] or 0) + Fraction(match["top"].replace(",", "")) / bottom
     negative = match["sign"] in {"-", "−"} or match["inner"] is not None
     return (-size if negative else size) * _SCALES.get((match["scale"] or "").lower(), 1)
-
-
-def _last_boxed(text: str) -> str:
-    inside = text.rpartition("\\boxed{")[2]
-    depth = 1
-    for at, character in enumerate(inside):
-        depth += {"{": 1, "}": -1}.get(character, 0)
-        if depth == 0:
-            return inside[:at]
-    return ""
 
 
 @lru_cache(maxsize=64)

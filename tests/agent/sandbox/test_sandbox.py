@@ -106,7 +106,8 @@ def test_there_is_no_network():
 @pytest.mark.parametrize(
     "call",
     ["unshare(0x10000000)", "ptrace(16, 1, 0, 0)", "shmget(0, 4096, 0o1600)", "memfd_create(b'x', 0)", "chroot(b'/')",
-     "prctl(1, 0, 0, 0, 0)", "mount(b'x', b'/tmp', b'tmpfs', 0, 0)", "fork()", "setuid(0)"],
+     "prctl(1, 0, 0, 0, 0)", "nice(1)", "sched_setaffinity(0, 8, b'1234567')",
+     "mount(b'x', b'/tmp', b'tmpfs', 0, 0)", "fork()", "setuid(0)"],
 )  # fmt: skip
 def test_system_calls_are_refused(call):
     code = f"import ctypes; c = ctypes.CDLL(None, use_errno=True); print(c.{call}, ctypes.get_errno())"
@@ -128,6 +129,23 @@ def test_limits_are_met_and_told():
     start = "threading.Thread(target=time.sleep, args=(9,), daemon=True).start()"
     code = f"import threading, time\nfor n in range(99):\n    {start}"
     assert b"can't start new thread" in python(code + "\nprint(n)", limits=Limits(tasks=8)).stderr
+
+
+def test_a_watch_may_end_it():
+    asked = []
+    with Sandbox([*PYTHON, "-c", "import time; print('a', flush=True); time.sleep(1000)"]) as sandbox:
+        outcome = sandbox.wait(lambda: asked.append(sandbox.processes()) or len(asked) == 3)
+    assert (outcome.limit, outcome.exit_code, outcome.stdout) == ("watch", 137, b"a\n")
+    assert len(asked[-1]) == (2 if os.geteuid() == 0 else 1)
+    assert 0.15 <= outcome.seconds < 10
+    with Sandbox(["sleep", "1000"]) as sandbox:
+        sandbox.kill()
+        assert (sandbox.wait().exit_code, sandbox.processes()) == (137, [])
+
+
+def test_processor_time_is_told():
+    assert 0.3 <= python("import time\nwhile time.process_time() < 0.3: pass").cpu_seconds < 0.6
+    assert python("import time\ntime.sleep(0.3)").cpu_seconds < 0.25
 
 
 def test_processes_only_where_allowed_and_counted():

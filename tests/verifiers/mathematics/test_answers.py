@@ -248,12 +248,8 @@ def test_verdicts_say_what_was_read_and_why():
 
 def test_where_says_what_counts():
     text = "#### 2\nthen \\boxed{3} and\n4"
-    assert [judge("2", text, where=where).extracted for where in ("auto", "marked", "boxed", "last")] == [
-        "2",
-        "2",
-        "3",
-        "4",
-    ]
+    wheres = ("auto", "marked", "boxed", "last")
+    assert [judge("2", text, where=where).extracted for where in wheres] == ["3", "2", "3", "4"]
     with pytest.raises(SettingsError, match="option 'where'"):
         judge("1", "1", where="first")
 

@@ -73,6 +73,8 @@ def test_one_number_is_read_in_all_its_spellings(text, value):
         "1,2000",
         "10,00",
         "3,5",
+        "0,111",
+        "00,111",
         "1e5",
         "10^3",
         "2*3",
@@ -109,7 +111,7 @@ def test_the_last_number_of_a_text():
 
 def test_where_says_what_counts():
     text = "first 1\n#### 2\nthen \\boxed{3} and 4"
-    assert judge("2", text).extracted == "2"
+    assert judge("3", text).extracted == "3"
     assert judge("2", text, where="marked").extracted == "2"
     assert judge("3", text, where="boxed").extracted == "3"
     assert judge("4", text, where="last").extracted == "4"

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from judged import attempt, judge
 
-from journeyman.agent.data import Message, Source, Split, Status, StopReason, Task, Trajectory, Turn
+from journeyman.agent.data import Status
 from journeyman.agent.errors import SettingsError
 from journeyman.agent.plugins import VERIFIERS, load_plugin
 from journeyman.verifiers.isolation.pool import PoolLimits, VerifierPool
@@ -37,16 +38,6 @@ assert not is_even(7)
 CASES = {"cases": [{"stdin": "2\n", "stdout": "4\n"}, {"stdin": "-7\n", "stdout": "-14\n"}]}
 
 
-def attempt(goal, text, payload=None):
-    task = Task("dataset", goal, (Message("user", "?"),), Split.TEST, "0" * 32, payload or {})
-    turn = Turn(Message("assistant", text))
-    return task, Trajectory(task.hash, Source.POLICY, (turn,), (), StopReason.TERMINATED)
-
-
-def judge(goal, text, payload=None, **options):
-    return load_plugin(VERIFIERS, "program", options).verify(*attempt(goal, text, payload))
-
-
 def children():
     return [pid for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()]
 
@@ -63,15 +54,13 @@ def nothing_left():
     assert not [path for path in ("/etc/owned", "/usr/bin/owned", "/owned") if Path(path).exists()]
 
 
-def limits(program):
-    """Of one that sleeps for ever no more is to be seen after a second or two."""
-    return {"seconds": 5.0 if "sleep" not in program else 2.0, "cpu_seconds": 1}
+LIMITS = {"seconds": 5.0, "case_seconds": 1.0, "cpu_seconds": 1.0}
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_no_attack_is_scored(attack, nothing_left):
     start = time.monotonic()
-    verdict = judge(TESTS, ATTACKS[attack], extract="whole", **limits(ATTACKS[attack]))
+    verdict = judge(TESTS, ATTACKS[attack], extract="whole", **LIMITS)
     assert (verdict.status, verdict.score) == (Status.OK, 0)
     assert verdict.explanation
     assert time.monotonic() - start < 30
@@ -93,7 +82,7 @@ PRINTED = {
 
 @pytest.mark.parametrize("attack", PRINTED)
 def test_no_output_is_scored_but_the_right_one(attack, nothing_left):
-    assert judge(CASES, PRINTED[attack], **limits(PRINTED[attack])).score == 0
+    assert judge(CASES, PRINTED[attack], **LIMITS).score == 0
 
 
 def test_the_corpus_is_large_and_the_honest_pass(nothing_left):
@@ -112,13 +101,12 @@ def test_a_share_may_count():
     assert judge(TESTS, half + "def double(x): raise ValueError", score="share").score == 1 / 5
 
 
-def test_the_program_is_the_last_block_of_python():
+def test_the_program_is_a_block_of_the_answer():
     text = f"```python\ndef double(x): return 0\n```\nNo:\n```python\n{HONEST}```\nUse:\n```\ndouble(3)\n```"
     assert judge(TESTS, text).score == 1
-    assert judge(TESTS, f"```\n{HONEST}```").score == 1
+    assert judge(TESTS, text, block="first").score == 0
     assert judge(TESTS, text, extract="whole").score == 0
     assert judge(TESTS, " ").explanation == "no program"
-    assert judge(TESTS, f"```python\n{HONEST}").score == 0
 
 
 STACK = """
@@ -217,13 +205,6 @@ def test_the_program_is_never_its_own_judge(test, program):
     assert judge({"tests": test}, program, cpu_seconds=1).score == 0
 
 
-def test_a_slow_program_is_wrong_and_told_so():
-    verdict = judge(TESTS, "while True: pass", seconds=30.0, cpu_seconds=1)
-    assert (verdict.score, verdict.explanation) == (0, "0 of 1 passed; over its limit: cpu_seconds = 1")
-    verdict = judge(CASES, "import time\ntime.sleep(1000)", seconds=1.0)
-    assert (verdict.score, verdict.explanation) == (0, "0 of 2 passed; case 1: over its limit: seconds = 1.0")
-
-
 def test_a_task_without_tests_is_no_matter_of_programs():
     assert judge(None, HONEST).status is Status.ABSTAIN
     assert judge(TESTS, HONEST, source="hidden").status is Status.ABSTAIN
@@ -246,6 +227,10 @@ def test_a_task_without_tests_is_no_matter_of_programs():
         (3, "must be a text"),
         ({"cases": []}, "at least one"),
         ({"cases": [{"stdin": "1"}]}, "at least one"),
+        (
+            {"cases": [{"stdout": "x" * 2**25}]},
+            "case 1 expects more output than a program may print: raise `output_mb`",
+        ),
     ],
 )
 def test_bad_tests_are_an_error_and_no_zero(goal, message):
@@ -253,11 +238,26 @@ def test_bad_tests_are_an_error_and_no_zero(goal, message):
         judge(goal, HONEST)
 
 
-def test_bad_options_are_named():
-    with pytest.raises(SettingsError, match=r"option 'seconds' must be finite and at least 0\.1"):
-        judge(TESTS, HONEST, seconds=0)
-    with pytest.raises(SettingsError, match="option 'memory_mb'"):
-        judge(TESTS, HONEST, memory_mb=1)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seconds": 0}, "option 'seconds' must be from 0.1 to 86400, got 0.0"),
+        ({"case_seconds": float("inf")}, "option 'case_seconds' must be from 0.1 to 86400, got inf"),
+        ({"cpu_seconds": float("nan")}, "option 'cpu_seconds' must be from 0.1 to 86400, got nan"),
+        ({"memory_mb": 1}, "option 'memory_mb' must be from 64 to 65536, got 1"),
+        ({"output_mb": 1000}, "option 'output_mb' must be from 0.001 to 64, got 1000.0"),
+        ({"tolerance": -1e-6}, "option 'tolerance' must be from 0 to 0.1, got -1e-06"),
+        ({"prelude": "competiton"}, "option 'prelude': unknown name 'competiton': did you mean 'competition'?"),
+        ({"prelude": "import ("}, "option 'prelude' is no Python: invalid syntax (prelude, line 1)"),
+        ({"prelude": "x = '\0'"}, "option 'prelude' is no Python: source code string cannot contain null bytes"),
+        ({"block": "second"}, "verifier 'program', option 'block': Input should be 'last', 'first' or 'longest'"),
+    ],
+)
+def test_bad_options_are_named(options, message):
+    with pytest.raises(SettingsError) as caught:
+        load_plugin(VERIFIERS, "program", options)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
 
 
 def test_packages_are_there_only_where_asked_for():

@@ -2,39 +2,50 @@
 
 Nothing here is trusted. The program shares this interpreter and may change all of it: what it gains is what it could do
 by returning other values, since the tests, what they expect and their verdict are in another sandbox.
-This file is copied into the sandbox and imports the standard library alone, beside crossing.py.
+This file is copied into the sandbox and imports the standard library alone, beside its neighbours.
 """
 
 from __future__ import annotations
 
+import ast
 import builtins
+import contextlib
 import operator
 import os
 import site
 import sys
+import types
 from collections.abc import Callable
 from typing import Any
 
-from journeyman.verifiers.programs.sandboxed.crossing import PLAIN, Broken, Line, decode, encode
+from journeyman.verifiers.programs.sandboxed.crossing import PLAIN, Broken, Line, decode, encode, held
+from journeyman.verifiers.programs.sandboxed.listing import is_main_block
+from journeyman.verifiers.programs.sandboxed.theirs import Theirs, kind_of
 
 _CHANGEABLE = (list, dict, set, bytearray)
+_ANNOTATIONS = 0x1000000  # a code's flag of `from __future__ import annotations`
+_FILE = "/tmp/program.py"  # noqa: S108 - the sandbox's own
 
 
 class Candidate:
     """A loaded program with the objects that the tests hold references to."""
 
-    def __init__(self, line: Line, program: str) -> None:
+    def __init__(self, line: Line, prelude: str) -> None:
         self._line = line
-        self._program = program
-        self._names: dict[str, Any] = {"__name__": "program", "__builtins__": builtins}
+        self._prelude = prelude
+        self._names = vars(sys.modules["__main__"])
+        self._given: dict[str, Any] = {}
         self._kept: list[Any] = []
         self._numbers: dict[int, int] = {}
         self._functions: dict[int, int] = {}
+        self._theirs: dict[int, Theirs] = {}
         self._operations: dict[str, Callable[..., Any]] = {
             "load": self._load,
+            "own": self._own,
             "name": self._names.__getitem__,
             "call": lambda function, *args, **options: function(*args, **options),
             "plain": lambda value: value,
+            "state": lambda value: [type(value).__name__, dict(getattr(value, "__dict__", {}))],
         }
 
     def serve(self) -> Any:
@@ -46,7 +57,27 @@ class Candidate:
             self._line.send(self._answer(message))
 
     def _load(self) -> None:
-        exec(compile(self._program, "program.py", "exec"), self._names)  # noqa: S102 - what this sandbox is for
+        """Runs the program as the module `__main__`; what fails under its `if __name__ == "__main__":` fails alone.
+
+        That block is for a person at a terminal: it asks for input, ends the process. The names are there before it.
+        """
+        exec(compile(self._prelude, "prelude", "exec", dont_inherit=True), self._names)  # noqa: S102 - what this is for
+        self._given = dict(self._names)
+        with open(_FILE, "rb") as file:  # noqa: PTH123 - pathlib is slow to import
+            tree = ast.parse(file.read(), _FILE)
+        after = list(filter(is_main_block, tree.body))
+        tree.body = [node for node in tree.body if not is_main_block(node)]
+        code = compile(tree, _FILE, "exec", dont_inherit=True)
+        exec(code, self._names)  # noqa: S102
+        for node in after:
+            block = compile(ast.Module([node], []), _FILE, "exec", code.co_flags & _ANNOTATIONS, dont_inherit=True)
+            with contextlib.suppress(Exception, SystemExit):
+                exec(block, self._names)  # noqa: S102
+
+    def _own(self, names: list[str]) -> list[str]:
+        """Those of the names that the program has bound, and not only the prelude."""
+        missing = object()
+        return [n for n in names if self._names.get(n, missing) is not self._given.get(n, missing)]
 
     def _answer(self, message: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -55,7 +86,7 @@ class Candidate:
             options = {key: decode(item, self._resolve) for key, item in message.get("options", {}).items()}
             result = self._operation(name)(*args, **options)
             whole = name == "call" and isinstance(args[0], type) and type(result) not in PLAIN
-            value = self._refer(result) if whole else encode(result, self._refer)
+            value = self._refer_whole(result) if whole else encode(result, self._refer)
             seen = [[at, encode(a, self._refer)] for at, a in enumerate(args) if type(a) in _CHANGEABLE]
             return {"value": value, "changed": [[at, new] for at, new in seen if new != message["args"][at]]}
         except Broken:
@@ -70,6 +101,11 @@ class Candidate:
         return found
 
     def _refer(self, value: Any) -> Any:
+        return self._refer_whole(value) if (plain := held(value, self._refer)) is None else plain
+
+    def _refer_whole(self, value: Any) -> Any:
+        if isinstance(value, Theirs):
+            return {"theirs": object.__getattribute__(value, "_told")}
         if type(value).__module__ in ("array", "numpy") and hasattr(type(value), "tolist"):
             return encode(value.tolist(), self._refer)
         if id(value) in self._functions:
@@ -86,15 +122,31 @@ class Candidate:
             return self._kept[inner]
         if tag == "builtin":
             return getattr(builtins, inner)
+        if tag == "theirs":
+            return self._their(inner)
 
         def function(*args: Any, **options: Any) -> Any:
-            sent = {key: encode(item, self._refer) for key, item in options.items()}
-            self._line.send({"call": inner, "args": [encode(a, self._refer) for a in args], "options": sent})
-            return self.serve()
+            return self._ask("call", inner, *args, **options)
 
         self._functions[id(function)] = inner
         self._kept.append(function)
         return function
+
+    def _their(self, told: list[Any]) -> Theirs:
+        """One object of ours for each of the tests', so that `is` is true of the same."""
+        number, name, specials = told
+        if number not in self._theirs:
+            like = self._names.get(name)
+            kind = kind_of(name, tuple(specials), like if isinstance(like, type) else None)
+            self._theirs[number] = kind(told, self._ask)
+        return self._theirs[number]
+
+    def _ask(self, what: str, number: int, *args: Any, **options: Any) -> Any:
+        """Has the tests do something with an object of theirs: one that they passed."""
+        sent = {key: encode(item, self._refer) for key, item in options.items()}
+        message = {"do": what, "of": number, "args": [encode(a, self._refer) for a in args], "options": sent}
+        self._line.send(message)
+        return self.serve()
 
     def _taken(self, message: dict[str, Any]) -> Any:
         if "value" in message:
@@ -110,12 +162,15 @@ def _described(kind: type) -> list[str]:
 
 def main(descriptor: int) -> None:
     """Loads the program from stdin and serves the tests on the descriptor until they are gone."""
-    program = sys.stdin.buffer.read().decode()
+    prelude = sys.stdin.buffer.read().decode()
     quiet = os.open(os.devnull, os.O_RDWR)
     for standard in range(3):
         os.dup2(quiet, standard)
     site.setquit()
+    sys.argv = ["program.py"]
+    module = sys.modules["__main__"] = types.ModuleType("__main__")
+    vars(module).update(__builtins__=builtins, __file__=_FILE)
     try:
-        Candidate(Line(descriptor), program).serve()
+        Candidate(Line(descriptor), prelude).serve()
     except Broken:
         os._exit(0)

@@ -28,6 +28,7 @@ _PLAIN: dict[type, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {  # how
     bytes: (bytes.hex, bytes.fromhex),
     bytearray: (bytearray.hex, bytearray.fromhex),
     range: (lambda value: [value.start, value.stop, value.step], lambda parts: range(*parts)),
+    slice: (lambda value: [value.start, value.stop, value.step], lambda parts: slice(*parts)),
 }
 _READERS = {kind.__name__: read for kind, (_, read) in _PLAIN.items()}
 _LIBRARY = {  # name of a type, its module, what makes it of its text
@@ -38,7 +39,8 @@ _LIBRARY = {  # name of a type, its module, what makes it of its text
     "time": ("datetime", "time.fromisoformat"),
 }
 PLAIN = (type(None), bool, float, str, list, *_PLAIN)
-"""Types of which exact instances cross by value; instances of subclasses cross as the plain value they hold."""
+"""Types of which exact instances cross by value."""
+_SUBCLASSED = tuple(kind for kind in PLAIN if kind not in (type(None), bool, range, slice))
 
 
 class Broken(BaseException):
@@ -46,18 +48,27 @@ class Broken(BaseException):
 
 
 def encode(value: Any, refer: Callable[[Any], Any]) -> Any:
-    """The value as JSON; `refer` makes the JSON of what is not plain, or raises."""
-    kind = type(value) if type(value) in PLAIN else next((k for k in PLAIN if isinstance(value, k)), None)
+    """The value as JSON; `refer` makes the JSON of what is not exactly plain, or raises."""
+    kind = type(value)
+    if kind in PLAIN:
+        return _encode(kind, value, refer)
+    if kind.__name__ in _LIBRARY and kind.__module__ == _LIBRARY[kind.__name__][0]:
+        return {kind.__name__: str(value.isoformat() if hasattr(value, "isoformat") else value)}
+    return refer(value)
+
+
+def held(value: Any, refer: Callable[[Any], Any]) -> Any:
+    """The JSON of the plain value that an instance of a plain type's subclass is; None where it is none."""
+    kind = next((kind for kind in _SUBCLASSED if isinstance(value, kind)), None)
+    return None if kind is None else _encode(kind, value, refer)
+
+
+def _encode(kind: type, value: Any, refer: Callable[[Any], Any]) -> Any:
     if kind is list:
         return [encode(item, refer) for item in value]
     if kind in (type(None), bool, float, str) or (kind is int and abs(value) < 2**63):
         return value
-    if kind is not None:
-        return {kind.__name__: encode(_PLAIN[kind][0](value), refer)}
-    name = type(value).__name__
-    if name in _LIBRARY and type(value).__module__ == _LIBRARY[name][0]:
-        return {name: str(value.isoformat() if hasattr(value, "isoformat") else value)}
-    return refer(value)
+    return {kind.__name__: encode(_PLAIN[kind][0](value), refer)}
 
 
 def decode(data: Any, resolve: Callable[[str, Any], Any]) -> Any:

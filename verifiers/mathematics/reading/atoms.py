@@ -1,26 +1,17 @@
-r"""Atoms of mathematics: numbers, symbols, what stands in brackets or bars, and LaTeX's commands."""
+"""Atoms of mathematics: numbers, names, and what stands in brackets or bars."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from fractions import Fraction
 
-from journeyman.verifiers.mathematics.nodes import Node, bracketed, matrix_of, negative, number, quotient
-from journeyman.verifiers.mathematics.tokens import Token, Unreadable
-from journeyman.verifiers.mathematics.words import (
-    CLOSERS,
-    CONSTANTS,
-    ENDS,
-    FUNCTIONS,
-    GREEK,
-    INVERSES,
-    NO_FACTORS,
-    SAME,
-    Cursor,
-)
+from journeyman.verifiers.mathematics.reading.names import Names
+from journeyman.verifiers.mathematics.reading.nodes import Node, bracketed, number, quotient
+from journeyman.verifiers.mathematics.reading.tokens import Token, Unreadable
+from journeyman.verifiers.mathematics.reading.words import CLOSERS, ENDS, NO_FACTORS
 
 
-class Atoms(Cursor):
+class Atoms(Names):
     """Reads one atom; what may stand inside it, and after it, is the operators' to read (`parse`)."""
 
     @abstractmethod
@@ -35,10 +26,20 @@ class Atoms(Cursor):
     def power(self) -> Node:
         """An atom with what is written behind it."""
 
+    @abstractmethod
+    def command(self, word: str) -> Node:
+        """What a word that begins with a backslash stands for."""
+
     def starts_factor(self) -> bool:
-        """Whether a factor follows without a sign; numbers do not, `2 3` would be a guess."""
+        """Whether a factor follows without a sign.
+
+        A number does behind a closed bracket, and with an exponent behind a letter (`n 2^n`); `2 3` would be a guess.
+        """
         text = self.peek()
-        if not text or self.kind() == "number" or text in ENDS or text.startswith("\\end{"):
+        if self.kind() == "number":
+            before = self.peek(-1)
+            return before in {")", "}"} or (self.kind(-1) in {"name", "word"} and self.peek(1) in {"^", "**"})
+        if not text or text in ENDS or text.startswith("\\end{"):
             return False
         if text in {"|", "\\|"}:
             return self.bars == 0
@@ -71,6 +72,8 @@ class Atoms(Cursor):
         """A number, with a fraction right after a whole number it is a mixed one."""
         token = self.tokens[self.at]
         self.at += 1
+        if token.base:
+            return Node("based", (number(token.value),), token.base)
         whole = number(token.value)
         if token.value.denominator != 1 or "." in token.text:
             return whole
@@ -78,7 +81,7 @@ class Atoms(Cursor):
         if self.peek() == "\\frac":
             self.at += 1
             part = self.fraction()
-            if all(a.op == "number" for a in (part.args[0], part.args[1].args[0])):
+            if part.op == "mul" and all(a.op == "number" for a in (part.args[0], part.args[1].args[0])):
                 return Node("add", (whole, part))
         elif (
             self.kind() == "number" and self.tokens[self.at].spaced and self.peek(1) == "/" and self.kind(2) == "number"
@@ -89,19 +92,6 @@ class Atoms(Cursor):
                 return number(token.value + top / bottom)
         self.at = start
         return whole
-
-    def symbol(self, name: str) -> Node:
-        """A letter with its index, or one of the constants e and i."""
-        if name in {"e", "i"} and self.peek() != "_":
-            return Node(name)
-        if self.take("_"):
-            self.deeper(1)
-            group = self.group()
-            self.deeper(-1)
-            if group.op not in {"number", "symbol", "mul", "add", "i", "e"}:
-                raise Unreadable("that index is not read")
-            name = f"{name}_{group}"
-        return Node("symbol", (), name)
 
     def group(self) -> Node:
         """What `{...}` holds, or one token as LaTeX takes it (a number is cut into digits)."""
@@ -157,38 +147,24 @@ class Atoms(Cursor):
         start = self.at
         if self.kind() == "name":
             self.at += 1
-            if self.take("\\in"):
-                self.atom()
+            domain = self.atom() if self.take("\\in") else Node("reals")
             if self.take(":", "\\mid", "|"):
                 condition = self.joined()
                 self.want("\\}")
-                return Node("builder", (condition,))
+                return Node("builder", (condition,) if domain.op == "reals" else (condition, domain))
         self.at = start
         return None
 
-    def command(self, word: str) -> Node:  # noqa: PLR0911 - one return for each kind
-        """What a word that begins with a backslash stands for; raises Unreadable for those that are not known."""
-        if word in CONSTANTS:
-            return Node(CONSTANTS[word])
-        name = SAME.get(word[1:], word[1:])
-        if name == "frac":
-            return self.fraction()
-        if name == "binom":
-            return Node("call", (self.group(), self.group()), "binomial")
-        if name == "mathbb" and (self.take("R") or (self.take("{") and self.take("R") and self.take("}"))):
-            return Node("reals")
-        if name.startswith("begin{"):
-            return self.matrix(name[6:-1])
-        if name in {"sqrt", "cbrt", "surd"}:
-            return self.root(name)
-        if name in GREEK:
-            return self.symbol(name)
-        if name in FUNCTIONS or name == "lg":
-            return self.function(name)
-        raise Unreadable(f"{word[:20]} is not read")
-
     def fraction(self) -> Node:
-        """The rest of a `frac`."""
+        r"""The rest of a `frac`; `\frac{dy}{dx}` is one name."""
+        start = self.at
+        for sign in ("d", "\\partial"):
+            texts = []
+            while self.peek() == "{" and self.peek(1) == sign and self.kind(2) != "sign":
+                texts.append(self.raw())
+            if len(texts) == 2:
+                return Node("symbol", (), "/".join(texts))
+            self.at = start
         return quotient(self.group(), self.group())
 
     def root(self, name: str) -> Node:
@@ -202,45 +178,3 @@ class Atoms(Cursor):
         node = Node("call", (radicand, degree), "root")
         self.deeper(-1)
         return node
-
-    def function(self, name: str) -> Node:
-        r"""`\sin^2 2x`, `sin(2x)`, `\log_2 8`: without brackets the argument is the product that follows."""
-        self.deeper(1)
-        base = self.group() if self.take("_") else number(10) if name == "lg" else None
-        exponent = self.group() if self.take("^", "**") else None
-        if exponent == number(-1) and name in INVERSES:
-            name, exponent = INVERSES[name], None
-        if self.peek() in {"(", "{", "["}:
-            argument = self.bracket()
-        else:
-            sign = self.take("-")
-            factors = [self.power()]
-            while self.starts_factor() and self.peek()[1:] not in FUNCTIONS and self.peek() not in {"(", "["}:
-                factors.append(self.power())
-            argument = factors[0] if len(factors) == 1 else Node("mul", tuple(factors))
-            argument = negative(argument) if sign else argument
-        if argument.op in {"tuple", "interval", "set", "list"}:
-            raise Unreadable(f"{name} of several arguments")
-        node = Node("call", (argument,), "ln" if name in {"log", "lg"} else name)
-        if base is not None:
-            node = quotient(node, Node("call", (base,), "ln"))
-        self.deeper(-1)
-        return node if exponent is None else Node("power", (node, exponent))
-
-    def matrix(self, kind: str) -> Node:
-        """The rest of a `begin` of that kind."""
-        if kind not in {"matrix", "pmatrix", "bmatrix", "vmatrix", "Bmatrix", "smallmatrix", "array"}:
-            raise Unreadable(f"begin{{{kind[:20]}}} is not read")
-        end = f"\\end{{{kind}}}"
-        rows: list[list[Node]] = [[]]
-        while True:
-            rows[-1].append(self.sum())
-            if self.take("\\\\"):
-                if self.peek() == end:
-                    break
-                rows.append([])
-            elif not self.take("&"):
-                break
-        self.want(end)
-        node = matrix_of(rows)
-        return Node("determinant", (node,)) if kind == "vmatrix" else node

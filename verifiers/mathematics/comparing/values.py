@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
-from journeyman.verifiers.mathematics.exact import NotExact, Point, exact
-from journeyman.verifiers.mathematics.nodes import Node, minus, symbols
-from journeyman.verifiers.mathematics.numerals import precise_numbers, rough, value_of
-from journeyman.verifiers.mathematics.tokens import Unreadable
+from journeyman.verifiers.mathematics.comparing.exact import NotExact, Point, exact
+from journeyman.verifiers.mathematics.comparing.numerals import precise_numbers, rough, value_of
+from journeyman.verifiers.mathematics.reading.nodes import Node, minus, symbols
+from journeyman.verifiers.mathematics.reading.tokens import Unreadable
 
 MAX_TERMS = 300
 """Of an expanded polynomial that SymPy is asked about."""
@@ -55,17 +55,24 @@ def _close(a: complex, b: complex) -> bool:
 def sample_points(key: Node, names: frozenset[str]) -> Iterator[Point]:
     """Values for the symbols, 0.1 to 4.1 in size, fixed by `key`; one empty point without symbols.
 
+    Where a floor or a ceiling is in `key`, they are 37 times as large, so that more than its first steps are seen.
+
     All are positive at the first point, all negative at the second; any two of the first four differ in sign at one of
     the next two, and the first from all others at the fifth.
     """
+    scale = 37 if _has_steps(key) else 1
     for n in range(POINTS if names else 1):
         point = {}
         for at, name in enumerate(sorted(names)):
             digest = hashlib.blake2b(f"{key!r} {n} {name}".encode(), digest_size=5).digest()
-            size = Fraction(100 + int.from_bytes(digest[:4], "big") % 4001, 1000) + Fraction(1, 7919)
+            size = (Fraction(100 + int.from_bytes(digest[:4], "big") % 4001, 1000) + Fraction(1, 7919)) * scale
             below = (False, True, at % 2, at // 2 % 2, at == 0, digest[4] % 2)[n]
             point[name] = -size if below else size
         yield point
+
+
+def _has_steps(node: Node) -> bool:
+    return (node.op == "call" and node.value in {"floor", "ceil"}) or any(map(_has_steps, node.args))
 
 
 def _precisely(a: Node, b: Node, point: Point) -> bool:
@@ -113,7 +120,7 @@ def _terms(node: Node) -> int:
     return max(map(_terms, node.args), default=1)
 
 
-def to_sympy(node: Node) -> Any:  # noqa: PLR0911 - one return for each op
+def to_sympy(node: Node) -> Any:  # noqa: C901, PLR0911 - one return for each op
     """The tree as a SymPy expression; raises NotExact for what SymPy might take long over."""
     import sympy
 
@@ -126,6 +133,10 @@ def to_sympy(node: Node) -> Any:  # noqa: PLR0911 - one return for each op
     if node.op in {"pi", "e", "i"}:
         return {"pi": sympy.pi, "e": sympy.E, "i": sympy.I}[node.op]
     args = [to_sympy(arg) for arg in node.args]
+    if node.op == "apply":
+        return sympy.Function(node.value)(*args)
+    if node.op == "based":
+        return args[0]
     if node.op == "add":
         return sympy.Add(*args)
     if node.op == "mul":

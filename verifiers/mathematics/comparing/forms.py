@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from journeyman.verifiers.mathematics.exact import NotExact, exact
-from journeyman.verifiers.mathematics.nodes import Node, number, symbols
-from journeyman.verifiers.mathematics.tokens import Unreadable
+from journeyman.verifiers.mathematics.comparing.exact import NotExact, exact
+from journeyman.verifiers.mathematics.reading.nodes import Node, number, symbols
+from journeyman.verifiers.mathematics.reading.tokens import Unreadable
 
-_COUNTS = frozenset({"factorial", "binomial", "abs", "floor", "ceil"})
+_COUNTS = frozenset({"factorial", "binomial", "abs", "floor", "ceil", "gcd", "lcm", "max", "min"})
 _TIMELESS = frozenset({"pi", "e", "i"})
-_VALUES = frozenset({"number", "symbol", "pi", "e", "i", "add", "mul", "power", "call", "degrees", "percent"})
+VALUES = frozenset(
+    {
+        "number", "symbol", "pi", "e", "i", "add", "mul", "power", "call", "degrees", "percent", "apply", "based",
+    }
+)  # fmt: skip
+"""What is one value, of all that a tree may be."""
 _INEQUALITIES = frozenset({"<", ">", "<=", ">="})
 
 
@@ -70,7 +75,7 @@ def is_solved(node: Node, gold: Node) -> bool:
 
     `|x| < 3` counts as such; for a gold answer that is an inequality itself also 2x < 10 and x^2 < 4.
     """
-    if node.op in _VALUES:
+    if node.op in VALUES:
         return not symbols(node) and not (_is_fraction(node) and unfinished(node))
     if node.op != "relation":
         return all(is_solved(arg, gold) for arg in node.args)

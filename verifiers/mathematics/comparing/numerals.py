@@ -9,9 +9,9 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-from journeyman.verifiers.mathematics.exact import Point
-from journeyman.verifiers.mathematics.nodes import Node
-from journeyman.verifiers.mathematics.tokens import Unreadable
+from journeyman.verifiers.mathematics.comparing.exact import Point, unknown
+from journeyman.verifiers.mathematics.reading.nodes import Node
+from journeyman.verifiers.mathematics.reading.tokens import Unreadable
 
 LARGEST = 1e60
 """Size of the values that are compared by numbers; its inverse is the smallest."""
@@ -35,6 +35,7 @@ class _Floats:
         "arctan": cmath.atan, "sinh": cmath.sinh, "cosh": cmath.cosh, "tanh": cmath.tanh, "ln": cmath.log,
         "exp": cmath.exp,
     }  # fmt: skip
+    gamma: Callable[[Any], Any] = staticmethod(lambda value: complex(math.gamma(value.real)))
 
     @staticmethod
     def number(value: Fraction) -> complex:
@@ -50,7 +51,7 @@ def precise_numbers(digits: int) -> Any:
     context.dps = digits
 
     class Precise:
-        pi, e = context.mpc(+context.pi), context.mpc(+context.e)
+        pi, e, gamma = context.mpc(+context.pi), context.mpc(+context.e), context.gamma
         functions: Mapping[str, Callable[..., Any]] = {
             name: getattr(context, {"arcsin": "asin", "arccos": "acos", "arctan": "atan"}.get(name, name))
             for name in _Floats.functions
@@ -74,7 +75,7 @@ def value_of(node: Node, point: Point, kind: Any) -> Any:
     return value
 
 
-def _unchecked(node: Node, point: Point, kind: Any) -> Any:  # noqa: C901, PLR0911 - one return for each op
+def _unchecked(node: Node, point: Point, kind: Any) -> Any:  # noqa: C901, PLR0911, PLR0912 - one return for each op
     if node.op == "number":
         return kind.number(node.value)
     if node.op == "symbol":
@@ -83,9 +84,13 @@ def _unchecked(node: Node, point: Point, kind: Any) -> Any:  # noqa: C901, PLR09
         return getattr(kind, node.op)
     if node.op == "i":
         return kind.number(Fraction(0)) + 1j
-    if node.op not in {"add", "mul", "percent", "degrees", "power", "call"}:
+    if node.op not in {"add", "mul", "percent", "degrees", "power", "call", "apply", "based"}:
         raise Unreadable("it is no number")
     args = [value_of(arg, point, kind) for arg in node.args]
+    if node.op == "based":
+        return args[0]
+    if node.op == "apply":
+        return kind.number(unknown(node.value, list(map(_rounded, args))))
     if node.op == "add":
         return sum(args[1:], args[0])
     if node.op == "mul":
@@ -102,6 +107,12 @@ def _unchecked(node: Node, point: Point, kind: Any) -> Any:  # noqa: C901, PLR09
     return _call(node.value, args, kind)
 
 
+def _rounded(value: Any) -> str:
+    """A number to nine digits, so that what is equal but for rounding is written the same."""
+    found = complex(value)
+    return f"{found.real + 0.0:.8e} {found.imag:.8e}" if abs(found.imag) > 1e-12 else f"{found.real + 0.0:.8e}"
+
+
 def _power(base: Any, exponent: Any) -> Any:
     if base == 0 and exponent.real <= 0:
         raise ZeroDivisionError
@@ -110,7 +121,7 @@ def _power(base: Any, exponent: Any) -> Any:
     return base ** int(exponent.real) if exponent == int(exponent.real) else base**exponent
 
 
-def _call(name: str, args: list[Any], kind: Any) -> Any:  # noqa: PLR0911 - one return for each function
+def _call(name: str, args: list[Any], kind: Any) -> Any:  # noqa: C901, PLR0911, PLR0912 - one return for each function
     first = args[0]
     if name in kind.functions:
         if name in {"exp", "sinh", "cosh", "tanh", "sin", "cos", "tan"} and abs(first) > 1e6:
@@ -130,6 +141,14 @@ def _call(name: str, args: list[Any], kind: Any) -> Any:  # noqa: PLR0911 - one 
         if odd and first.imag == 0 and first.real < 0:
             return -((-first) ** (1 / degree))
         return first ** (1 / degree)
+    if name in {"max", "min"} and all(arg.imag == 0 for arg in args):
+        return (max if name == "max" else min)(args, key=lambda arg: arg.real)
+    if name in {"gcd", "lcm"}:
+        return kind.number(unknown(name, sorted(map(_rounded, args))))
+    if name == "factorial" and first.imag == 0 and abs(first) < 150:
+        return kind.gamma(first + 1)
+    if name == "binomial" and all(arg.imag == 0 and abs(arg) < 150 for arg in args):
+        return kind.gamma(first + 1) / (kind.gamma(args[1] + 1) * kind.gamma(first - args[1] + 1))
     if name in {"floor", "ceil"} and first.imag == 0:
         return kind.number(Fraction(math.floor(first.real) if name == "floor" else math.ceil(first.real)))
     raise Unreadable(f"{name} of that")

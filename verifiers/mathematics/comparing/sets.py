@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cmp_to_key
 
-from journeyman.verifiers.mathematics.exact import exact
-from journeyman.verifiers.mathematics.nodes import Node, minus, negative, number, quotient, symbols
-from journeyman.verifiers.mathematics.numerals import rough
-from journeyman.verifiers.mathematics.tokens import Unreadable
-from journeyman.verifiers.mathematics.values import POINTS, same_value, sample_points
+from journeyman.verifiers.mathematics.comparing.exact import exact
+from journeyman.verifiers.mathematics.comparing.numerals import rough
+from journeyman.verifiers.mathematics.comparing.values import POINTS, same_value, sample_points
+from journeyman.verifiers.mathematics.reading.nodes import Node, minus, negative, number, quotient, symbols
+from journeyman.verifiers.mathematics.reading.tokens import Unreadable
 
 FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!="}
 _ENDLESS = Node("infinity")
@@ -68,7 +68,8 @@ def as_reals(node: Node) -> Reals | None:  # noqa: C901, PLR0911 - one return fo
     if node.op == "set":
         return union(*((Piece(item, False, item, False),) for item in node.args)) if _numbers(node.args) else None
     if node.op == "builder":
-        return as_reals(node.args[0])
+        sets = [as_reals(arg) for arg in node.args]
+        return intersection(*(part for part in sets if part is not None)) if None not in sets else None
     if node.op == "relation":
         return _solved(node)
     if node.op in {"union", "intersection", "minus", "all", "any"}:
@@ -181,7 +182,7 @@ def _solved(node: Node) -> Reals | None:
     if node.value == ("in",):
         return as_reals(node.args[1])
     names = symbols(node)
-    if len(names) != 1 or "in" in node.value:
+    if len(names) != 1 or not FLIPPED.keys() >= {*node.value}:
         return None
     (name,) = names
     parts = []
@@ -281,8 +282,10 @@ def _parabola(a: Node, b: Node, c: Node) -> tuple[Reals, Reals]:
 
 
 def same_relation(a: Node, b: Node) -> bool:
-    """Whether two single relations are the same up to sides and a constant factor (positive for inequalities)."""
+    """Whether two relations, the first one of `FLIPPED`, are equal up to sides and a factor."""
     sign, other = a.value[0], b.value[0]
+    if other not in FLIPPED:
+        return False
     f, g = minus(*a.args), minus(*b.args)
     if symbols(f) != symbols(g) or not symbols(f):
         return False

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from journeyman.verifiers.mathematics.exact import NotExact, exact
-from journeyman.verifiers.mathematics.nodes import Node, negative, number, symbols
-from journeyman.verifiers.mathematics.tokens import Unreadable
+from journeyman.verifiers.mathematics.comparing.exact import NotExact, exact
+from journeyman.verifiers.mathematics.reading.nodes import Node, negative, number, symbols
+from journeyman.verifiers.mathematics.reading.tokens import Unreadable
 
 Rows = tuple[tuple[Node, ...], ...]
 MAX_ENTRIES = 50

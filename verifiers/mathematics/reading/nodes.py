@@ -5,8 +5,11 @@ The tree's nodes, by `op` (arguments in `args`, what is no node in `value`):
     number value            symbol value           pi, e, i, infinity, reals, empty
     add a b ..., mul a b ..., power a b, plusminus a, call a ... (value: the function), degrees a, percent a
     tuple a ..., set a ..., interval a b (value: whether the ends are open), union, intersection, minus
-    relation a b ... (value: the signs), builder a, all a ..., any a ..., list a ...
-    matrix (value: the number of columns), determinant, transpose, ratio a b
+    relation a b ... (value: the signs), builder a [its domain]
+    statement a b (value: "=>", "forall", ...), all a ..., any a ..., list a ...
+    matrix (value: the number of columns), determinant, transpose, ratio a b ...
+    apply a ... (value: a function nobody knows), based a (value: the base it was written in), field (value: "Z", ...)
+    congruent a b modulus, measure a (value: its unit), time, approx a b ...
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from journeyman.verifiers.mathematics.tokens import Unreadable
+from journeyman.verifiers.mathematics.reading.tokens import Unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +53,44 @@ def minus(a: Node, b: Node) -> Node:
 
 
 def symbols(node: Node) -> frozenset[str]:
-    """The names of the symbols in it."""
-    if node.op == "symbol":
-        return frozenset({node.value})
-    return frozenset().union(*map(symbols, node.args))
+    """The names of the symbols in it, unknown functions among them."""
+    own = frozenset({node.value}) if node.op in {"symbol", "apply"} else frozenset[str]()
+    return own.union(*map(symbols, node.args))
+
+
+def told(node: Node) -> str:
+    """The tree as text, the same for sums and products in any order."""
+    if node.op in {"number", "symbol"}:
+        return str(node.value)
+    args = [told(arg) for arg in node.args]
+    name = node.op if node.value is None else node.value
+    return f"{name}({','.join(sorted(args) if node.op in {'add', 'mul'} else args)})"
+
+
+def raised(base: Node, exponent: Node) -> Node:
+    r"""Base to that power; `x^{1/3}` is `\sqrt[3]{x}`, real where x is (so are all odd roots)."""
+    ratio = _literal(exponent)
+    if ratio is None or ratio.denominator % 2 == 0 or not 1 < ratio.denominator <= 100:
+        return Node("power", (base, exponent))
+    root = Node("call", (base, number(ratio.denominator)), "root")
+    return root if ratio.numerator == 1 else Node("power", (root, number(ratio.numerator)))
+
+
+def _literal(node: Node) -> Fraction | None:
+    """The value of a fraction as written; None for all else."""
+    if node.op == "number":
+        value: Fraction = node.value
+        return value
+    if node.op == "mul":
+        product = Fraction(1)
+        for arg in node.args:
+            below = arg.op == "power" and arg.args[0].op == "number" and arg.args[1] == number(-1)
+            part = arg.args[0].value if below else arg.value if arg.op == "number" else None
+            if part is None or (below and not part):
+                return None
+            product = product / part if below else product * part
+        return product
+    return None
 
 
 def matrix_of(rows: list[list[Node]]) -> Node:
