@@ -5,6 +5,7 @@
     │   ├── SettingsError       a settings file or a value in it
     │   ├── UnknownNameError    a plugin, model, run or trajectory that is not there
     │   ├── DataError           a data file that is missing or malformed
+    │   │   └── TemplateRefusedError    a conversation that the model's chat template refuses or does not show whole
     │   └── SandboxError        commands cannot be run in a sandbox on this machine
     ├── StoreError          the database cannot do what was asked
     │   └── LeaseLostError      the work is another worker's by now
@@ -47,6 +48,10 @@ class UnknownNameError(UsageError):
 
 class DataError(UsageError):
     """A data file is missing or malformed."""
+
+
+class TemplateRefusedError(DataError):
+    """The model's chat template refuses a conversation, or leaves out what the model is to see; it ends one episode."""
 
 
 class SandboxError(UsageError):

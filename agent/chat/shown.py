@@ -1,0 +1,36 @@
+"""Whether a model sees what it is to see: all that others said must be in the template's text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from journeyman.agent.data import Message
+
+
+def unseen(messages: Sequence[Message], text: str) -> Message | None:
+    """The first message, other than the assistant's own, that the text does not hold; None where it holds them all.
+
+    Each must come after the one before it, but for system messages, which some templates put elsewhere. White space
+    aside, which templates trim; a text may stand as JSON, as tools' results do in Llama 3.1 and gpt-oss.
+    """
+    squeezed, at = _squeezed(text), 0
+    for message in messages:
+        if message.role == "assistant":
+            continue
+        start = 0 if message.role == "system" else at
+        ends = [found + len(form) for form in _forms(message.content) if (found := squeezed.find(form, start)) >= 0]
+        if not ends:
+            return message
+        at = at if message.role == "system" else min(ends)
+    return None
+
+
+def _forms(content: str) -> set[str]:
+    quoted = [json.dumps(content, ensure_ascii=ascii_only)[1:-1] for ascii_only in (False, True)]
+    escaped = [q.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026") for q in quoted]
+    return {_squeezed(form) for form in (content, *quoted, *escaped)}
+
+
+def _squeezed(text: str) -> str:
+    return "".join(text.split())
