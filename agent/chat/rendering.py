@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from journeyman.agent.chat.tool_calls import ToolFormat, describe_tools, read_calls, tool_schemas, write_call
+from journeyman.agent.chat.tool_calls import ToolFormat, describe_tools, read_calls, tool_schemas, write_calls
 from journeyman.agent.data import Episode, Message, Segment, Tool, Trajectory
 from journeyman.agent.errors import DataError, SettingsError
 
@@ -54,14 +54,17 @@ class Renderer:
     def conversation(self, messages: Sequence[Message], tools: Sequence[Tool] = (), *, answer: bool = True) -> str:
         """The template's text for the conversation; with `answer` it ends where the assistant speaks next.
 
-        Tools are described by the template (hermes format), or in a system message where it leaves them out; the
+        Tools are described by the template, or in a system message where it leaves them out; the
         positional format has no description: the model knows it from demonstrations.
         """
-        shown = list(tools) if self.tool_format is ToolFormat.HERMES else []
+        shown = [] if self.tool_format is ToolFormat.POSITIONAL else list(tools)
         if shown and not self._template_takes_tools:
             rest = list(messages)
             system = [rest.pop(0).content] if rest and rest[0].role == "system" else []
-            messages, shown = [Message("system", "\n\n".join([*system, describe_tools(tools)])), *rest], []
+            messages, shown = (
+                [Message("system", "\n\n".join([*system, describe_tools(tools, self.tool_format)])), *rest],
+                [],
+            )
         return self._apply(messages, shown, answer=answer)
 
     def parse(self, completion_ids: Sequence[int] | np.ndarray[Any, Any], tools: Sequence[Tool] = ()) -> Message:
@@ -78,11 +81,11 @@ class Renderer:
         if read_calls(action.content, self.tool_format, tools) == action.tool_calls:
             return action
         try:
-            calls = [write_call(call, self.tool_format, tools) for call in action.tool_calls]
+            calls = write_calls(action.tool_calls, self.tool_format, tools)
         except ValueError as error:
             raise DataError(f"an expert's tool call cannot be written: {error}") from None
-        gap = "\n" if self.tool_format is ToolFormat.HERMES else ""
-        content = gap.join([*([action.content] if action.content else []), *calls])
+        gap = "" if self.tool_format is ToolFormat.POSITIONAL else "\n"
+        content = gap.join(text for text in (action.content, calls) if text)
         return Message(action.role, content, action.tool_calls)
 
     def action_ids(self, action: Message, tools: Sequence[Tool] = ()) -> tuple[int, ...]:
