@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
-from journeyman.agent.chat.rendering import Renderer
+from journeyman.agent.chat.renderer import Renderer
 from journeyman.agent.chat.tool_calls import ToolFormat
 from journeyman.agent.data import Message, Split, StopReason, Task, Trajectory
 from journeyman.agent.environments.calculator import calculate, format_number

@@ -93,7 +93,7 @@ def _action(
     structured = bool(message.tool_calls) and form.calls != "written" and said is not None
     if structured and said and form.beside == "thought":
         said, thought = "", "\n\n".join([thought, said] if thought else [said])
-    if not structured or (said and form.beside == "written"):
+    if not structured or ((said or (thought and not form.thought)) and form.beside == "written"):
         content = written(message, tool_format, tools)
         return _with_thought({"role": "assistant", "content": content}, thought, form), []
     row: Row = {"role": "assistant", "content": None if form.silent and not said else said}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
-from journeyman.agent.chat.rendering import Renderer
+from journeyman.agent.chat.renderer import Renderer
 from journeyman.agent.data import Status, Task, Trajectory, Verdict
 from journeyman.agent.errors import SettingsError
 from journeyman.agent.sampling.settings import Device, Dtype

@@ -16,7 +16,7 @@ from journeyman.workflows.session.engines import open_guards, open_task_set, ren
 from journeyman.workflows.settings.settings import Settings
 
 if TYPE_CHECKING:
-    from journeyman.agent.chat.rendering import Renderer
+    from journeyman.agent.chat.renderer import Renderer
 
 _SAMPLE = 32  # tasks of each split
 

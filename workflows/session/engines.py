@@ -21,7 +21,7 @@ from journeyman.workflows.settings.judgement import GuardSettings
 from journeyman.workflows.settings.settings import Settings
 
 if TYPE_CHECKING:
-    from journeyman.agent.chat.rendering import Renderer
+    from journeyman.agent.chat.renderer import Renderer
     from journeyman.agent.learning.learner import LearnerSettings
 
 
@@ -156,7 +156,7 @@ def renderer_of(settings: Settings) -> Renderer:
 
 
 def _renderer(settings: Settings, tokenizer: Any) -> Renderer:
-    from journeyman.agent.chat.rendering import Renderer
+    from journeyman.agent.chat.renderer import Renderer
 
     wanted = settings.model.tool_format
     return Renderer(tokenizer, None if wanted == "auto" else ToolFormat(wanted))

@@ -41,7 +41,7 @@ from journeyman.workflows.settings.loading import settings_of
 from journeyman.workflows.settings.settings import Settings
 
 if TYPE_CHECKING:
-    from journeyman.agent.chat.rendering import Renderer
+    from journeyman.agent.chat.renderer import Renderer
     from journeyman.agent.learning.learner import Learner
 
 T = TypeVar("T")

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from journeyman.agent.chat.rendering import Renderer, Transcript, choices_of, render_episode, rerender
+from journeyman.agent.chat.renderer import Renderer
+from journeyman.agent.chat.rendering import Transcript, choices_of, render_episode, rerender
 from journeyman.agent.chat.tool_calls import MAX_CALL_CHARS, ToolFormat, read_calls, write_call
 from journeyman.agent.data import (
     Episode,
