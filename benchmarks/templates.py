@@ -132,39 +132,55 @@ def held_of(
         transcript.observe(shown)
         told += [action, *shown]
     segment = transcript.segments()[-1]
-    tokens = [*segment.prompt_ids.tolist(), *segment.completion_ids.tolist()]
-    reference = of_template(renderer, prompt, turns, tools)
-    if reference is None:
-        return "by hand", seen
-    own = renderer.encode(reference)[: len(tokens)]
-    shown_end = len(own) == len(tokens) - 1  # a turn that ends in what follows it, as in GLM
-    return ("own" if own == tuple(tokens[: len(tokens) - shown_end]) else "differs"), seen
+    start = segment.runs()[-1][0]
+    before = [*segment.prompt_ids.tolist(), *segment.completion_ids[:start].tolist()]
+    return how(renderer, before, segment.completion_ids[start:].tolist(), told, tools), seen
+
+
+def how(
+    renderer: Renderer, before: Sequence[int], chosen: Sequence[int], told: Sequence[Message], tools: Sequence[Tool]
+) -> str:
+    """Whether the tokens before the last action and its own are those of the template."""
+    texts = of_template(renderer, told, len(told) - 1 - (told[-1].role != "assistant"), tools)
+    if texts is None:
+        return "by hand"
+    prompt, whole = texts
+    own = renderer.encode(whole)
+    ended = own[: len(before) + len(chosen)]  # without the end, where that is the first token of what follows
+    if len(ended) >= len(before) + len(chosen) - 1 and [*before, *chosen][: len(ended)] == list(ended):
+        return "own"
+    if renderer.traits.marks.opened_by(prompt) or renderer.traits.marks.closed_by(prompt):
+        return "by hand"
+    rewritten = not whole.startswith(prompt) and list(renderer.encode(prompt)) == list(before)
+    return "own" if rewritten and renderer.decode(chosen[:-1]) in whole else "differs"
 
 
 def of_template(
-    renderer: Renderer,
-    prompt: Sequence[Message],
-    turns: Sequence[tuple[Message, list[Message]]],
-    tools: Sequence[Tool],
-) -> str | None:
-    """The template's own text for OpenAI's form of the episode; None where it does not show all of it."""
-    told = [*prompt, *(message for action, shown in turns for message in (action, *shown))]
+    renderer: Renderer, told: Sequence[Message], last: int, tools: Sequence[Tool]
+) -> tuple[str, str] | None:
+    """The template's own texts for OpenAI's form of the messages, before the last action and with it.
+
+    None where they do not show all that is said.
+    """
     schemas = [
         {"type": "function", "function": {"name": t.name, "description": t.description, "parameters": t.parameters}}
         for t in tools
     ]
-    last, bare = turns[-1][0], None
+    words = [TOOL.description] if tools else []
+    for message in told:
+        words += [message.thought, *(str(v) for call in message.tool_calls for v in call.arguments.values())]
+        words += [message.content] if message.role == "assistant" else []
     for arguments in (dict, json.dumps):
-        rows = [_row(message, arguments) for message in told]
+        rows = [_row(message, arguments) for message in told[: last + 1]]
         try:
-            text = renderer.tokenizer.apply_chat_template(rows, tools=schemas or None, tokenize=False)
-        except Exception:  # noqa: BLE001 (what a template raises is its refusal)
+            apply = renderer.tokenizer.apply_chat_template
+            prompt = apply(rows[:-1], tools=schemas or None, tokenize=False, add_generation_prompt=True)
+            whole = apply(rows, tools=schemas or None, tokenize=False)
+        except Exception:  # noqa: BLE001, S112 (what a template raises is its refusal)
             continue
-        words = [TOOL.description] if tools else []
-        words += [last.content, last.thought, *(str(v) for call in last.tool_calls for v in call.arguments.values())]
-        if unseen(told, text) is None and all(word in text for word in words):
-            bare = bare or text
-    return bare
+        if unseen(told[: last + 1], whole) is None and all(word in prompt + whole for word in words):
+            return prompt, whole
+    return None
 
 
 def _row(message: Message, arguments: Any) -> dict[str, Any]:

@@ -23,6 +23,8 @@ from journeyman.agent.chat.tool_calls import ToolFormat, around_calls, describe_
 from journeyman.agent.data import Json, Message, Tool
 from journeyman.agent.errors import DataError, TemplateRefusedError
 
+_ALONE = (Message("user", "hi"),)
+"""What an action follows, where its text is looked at alone."""
 _ENDERS = ("<|endoftext|>", "<|end_of_text|>", "<|eom_id|>", "<|call|>", "<|return|>")
 """Special tokens that never stand within a turn."""
 
@@ -132,7 +134,7 @@ class Renderer:
         template.
         """
         if thinking is None:
-            thinking = self.opens_thought(self.conversation([Message("user", "hi")]))
+            thinking = self.opens_thought(self.conversation(_ALONE))
         ids = [int(i) for i in completion_ids]
         ids = ids[:-1] if ids and ids[-1] in self.stop_ids else ids
         text = self.decode(ids)
@@ -159,7 +161,7 @@ class Renderer:
         self,
         action: Message,
         tools: Sequence[Tool] = (),
-        after: Sequence[Message] = (Message("user", "hi"),),
+        after: Sequence[Message] = _ALONE,
     ) -> tuple[int, ...]:
         """The tokens of an expert's action after the messages `after`, the end of the turn included."""
         expected = self.expect(after, action, tools)
@@ -191,28 +193,28 @@ class Renderer:
         prompt = self.conversation(messages, tools)
         marks = self.traits.marks
         end = self.traits.call if action.tool_calls else self.traits.answer
-        found = self._finished(prompt, messages, action, tools, end)
-        if found is not None and (not action.thought or _squeezed(action.thought) in _squeezed(found.text)):
-            return found
-        bare = self._finished(prompt, messages, replace(action, thought=""), tools, end)
-        if bare is not None and marks.closed_by(prompt):
-            return bare
-        if bare is None or marks.opened_by(prompt):
-            said = self._said(messages, action, tools, prompt)
-        else:
-            said = bare.text.removesuffix(end.text)
-        if action.thought or marks.opened_by(prompt):
-            opening = "" if marks.opened_by(prompt) else marks.open.lstrip()
-            said = f"{opening}{action.thought}{marks.close}{said.lstrip()}"
-        return Expected(prompt, said + end.text, end)
+        for thought in dict.fromkeys((action.thought, "")) if marks.closed_by(prompt) else (action.thought,):
+            said = replace(action, thought=thought)
+            found = self._finished(prompt, messages, said, tools, end)
+            if found is not None and _squeezed(thought) in _squeezed(found.text):
+                return found
+            alone = self._finished(self.conversation(_ALONE, tools), _ALONE, said, tools, end)
+            if alone is not None and _squeezed(thought) in _squeezed(alone.text):
+                return Expected(prompt, alone.text, end)  # in its place the turn would have what came before rewritten
+        return Expected(prompt, self._by_hand(prompt, action, tools, end), end)
 
-    def _said(self, messages: Sequence[Message], action: Message, tools: Sequence[Tool], prompt: str) -> str:
-        """What the finished turn says, where it does not go on from the prompt: without thought and end."""
-        whole = self.conversation([*messages, replace(action, thought="")], tools, answer=False)
-        text = _without_end(whole, self.traits.call if action.tool_calls else self.traits.answer)
-        said = text[len(os.path.commonprefix([prompt, text])) :]
-        closed = said.find(self.traits.marks.close.strip())
-        return said if closed < 0 else said[closed + len(self.traits.marks.close.strip()) :]
+    def _by_hand(self, prompt: str, action: Message, tools: Sequence[Tool], end: Ending) -> str:
+        """The action's text with the marks of its thought, which the template leaves out."""
+        marks = self.traits.marks
+        start, bare = self.conversation(_ALONE, tools), replace(action, thought="")
+        whole = self.conversation([*_ALONE, bare], tools, answer=False)
+        said = _without_end(whole[len(os.path.commonprefix([start, whole])) :], end)
+        opened = marks.opened_by(prompt)
+        if marks.close.strip() in said:  # an empty thought
+            said = said.partition(marks.close.strip())[2]
+        if action.thought or opened:
+            said = f"{'' if opened else marks.open.lstrip()}{action.thought}{marks.close}{said.lstrip()}"
+        return said + end.text
 
     def _finished(
         self, prompt: str, messages: Sequence[Message], action: Message, tools: Sequence[Tool], end: Ending
