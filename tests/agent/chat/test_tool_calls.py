@@ -66,7 +66,8 @@ EXAMPLES = {
     '{"direction": "up", "cells": 2}<｜tool▁call▁end｜><｜tool▁calls▁end｜>',
     "deepseek_v32": '<｜DSML｜function_calls>\n<｜DSML｜invoke name="move">\n'
     '<｜DSML｜parameter name="direction" string="true">up</｜DSML｜parameter>\n'
-    '<｜DSML｜parameter name="cells" string="false">2</｜DSML｜parameter>\n</｜DSML｜invoke>\n</｜DSML｜function_calls>',
+    '<｜DSML｜parameter name="cells" string="false">2</｜DSML｜parameter>\n'
+    "</｜DSML｜invoke>\n</｜DSML｜function_calls>",
     "kimi_k2": "<|tool_calls_section_begin|><|tool_call_begin|>functions.move:3<|tool_call_argument_begin|>"
     '{"direction": "up", "cells": 2}<|tool_call_end|><|tool_calls_section_end|>',
     "mistral": '[TOOL_CALLS]move[CALL_ID]aB3dE6gH9[ARGS]{"direction": "up", "cells": 2}',
@@ -191,7 +192,8 @@ def test_calls_come_back_between_texts(values, tool_format):
     assert read_calls(text, tool_format, [MOVE]) == calls
 
 
-marks = [m for text in EXAMPLES.values() for m in re.findall(r"<[^<>]*>|\[[A-Z_]+\]|```|[^<>]{1,12}", text)]
+_MARK = re.compile(r"<[^<>]*>|\[[A-Z_]+\]|```|[^<>]{1,12}")
+marks = [mark for text in EXAMPLES.values() for mark in _MARK.findall(text)]
 pieces = st.sampled_from(
     [*marks, "<tool_call>", "</tool_call>", "move(", '"up"', ",", ")", "[", "{", '{"name": "move", "arguments": {', "}}",
      "1e999", "NaN", '"\\ud800"', "9" * 5000, "[" * 3000, "\n", "é"]
