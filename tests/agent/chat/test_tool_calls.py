@@ -195,7 +195,8 @@ def test_calls_come_back_between_texts(values, tool_format):
 _MARK = re.compile(r"<[^<>]*>|\[[A-Z_]+\]|```|[^<>]{1,12}")
 marks = [mark for text in EXAMPLES.values() for mark in _MARK.findall(text)]
 pieces = st.sampled_from(
-    [*marks, "<tool_call>", "</tool_call>", "move(", '"up"', ",", ")", "[", "{", '{"name": "move", "arguments": {', "}}",
+    [*marks, "<tool_call>",
+     "</tool_call>", "move(", '"up"', ",", ")", "[", "{", '{"name": "move", "arguments": {', "}}",
      "1e999", "NaN", '"\\ud800"', "9" * 5000, "[" * 3000, "\n", "é"]
 )  # fmt: skip
 
