@@ -34,7 +34,7 @@ class ModelSettings(Section):
     @classmethod
     def _is_known(cls, name: str) -> str:
         if name != "auto" and name not in list(ToolFormat):
-            near = suggestion(name, ["auto", *ToolFormat])
+            near = suggestion(name, ["auto", *(known.value for known in ToolFormat)])
             raise ValueError(f"there is no tool format {name!r}: {near}")
         return name
 

@@ -121,7 +121,7 @@ class BareJson:
         places = Search(_PLACE, text)
         at = 0
         while (place := places.at(at)) is not None:
-            start, at = place.end(), place.end()
+            start, at = place.end(), place.end() + 1  # the bracket that the place is before
             while _FIRST.match(text, start) and (found := json_at(text, start)) is not None:
                 rows = found[0] if isinstance(found[0], list) else [found[0]]
                 calls = [self.keys.read(row) for row in rows]

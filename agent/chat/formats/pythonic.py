@@ -83,7 +83,7 @@ class BarePythonic:
         places = Search(_PLACE, text)
         at = 0
         while (place := places.at(at)) is not None:
-            start, at = place.end(), place.end()
+            start, at = place.end(), place.end() + 1  # the bracket that the place is before
             literals, calls = Literals(text, start + 1), list[ToolCall]()
             try:
                 while not literals.takes("]"):

@@ -73,34 +73,32 @@ class Tagged:
         begun, ended, values = (Search(pattern, text) for pattern in (self._begins, self._ends, self._value_ends))
         at = 0
         while (match := begun.at(at)) is not None:
-            found = self._read(text, match.end(), values, tools)
-            if found is not None:
-                call, at = found
-            else:
-                later = ended.at(match.end())
-                call, at = None, len(text) if later is None else later.end()
+            call, at, whole = self._read(text, match.end(), values, tools)
+            if not whole:
+                later = ended.at(at)
+                at = len(text) if later is None else later.end()
             yield Written(match.start(), at, call)
 
     def _read(
         self, text: str, start: int, values: Search, tools: Mapping[str, Tool]
-    ) -> tuple[ToolCall | None, int] | None:
-        """The call and its end; None where it has none."""
+    ) -> tuple[ToolCall | None, int, bool]:
+        """The call, how far it was read, and whether that is its end."""
         head = self._named.match(text, start)
         if head is None:
-            return None
+            return None, start, False
         at, arguments = head.end(), dict[str, Json]()
         while (key := self._key.match(text, at)) is not None:
             close = values.at(key.end())
             if close is None or close.start() - start > MAX_CALL_CHARS:
-                return None
+                return None, key.end() if close is None else close.end(), False
             inner = self._unpadded(text[key.end() : close.start()])
             schema = schema_of(tools.get(head[1]), key[1])
             arguments[key[1]] = typed(inner, {"true": {"type": "string"}, "false": {}}.get(key[2], schema))
             at = skip_blanks(text, close.end())
         end = self._ends.match(text, at)
         if end is None:
-            return None
-        return ToolCall(head[1], arguments) if is_sound(arguments) else None, end.end()
+            return None, at, False
+        return ToolCall(head[1], arguments) if is_sound(arguments) else None, end.end(), True
 
     def _unpadded(self, value: str) -> str:
         """The value without the line breaks that the format puts around it."""
