@@ -21,7 +21,6 @@ from journeyman.agent.data import (
     Source,
     StopReason,
     Task,
-    Tool,
     Trajectory,
     Turn,
 )

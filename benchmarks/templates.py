@@ -1,4 +1,4 @@
-"""What holds of chat templates: demonstrations in the family's own tokens, every observation seen, histories that go on.
+"""What holds of chat templates: demonstrations in the family's own tokens, observations seen, histories that go on.
 
     .venv/bin/python benchmarks/templates.py                       # the templates that trl and vLLM ship
     .venv/bin/python benchmarks/templates.py FOLDER ...            # those in folders (*.jinja)
@@ -176,7 +176,7 @@ def of_template(
             apply = renderer.tokenizer.apply_chat_template
             prompt = apply(rows[:-1], tools=schemas or None, tokenize=False, add_generation_prompt=True)
             whole = apply(rows, tools=schemas or None, tokenize=False)
-        except Exception:  # noqa: BLE001, S112 (what a template raises is its refusal)
+        except Exception:  # noqa: S112 (what a template raises is its refusal)
             continue
         if unseen(told[: last + 1], whole) is None and all(word in prompt + whole for word in words):
             return prompt, whole

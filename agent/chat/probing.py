@@ -6,7 +6,6 @@ own before folding. A form is taken where the template shows all of the texts.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from itertools import product
 from typing import Any, Literal
 
 from journeyman.agent.chat.forms import CLOSE_THOUGHT, OPEN_THOUGHT, Form, rows_of
+from journeyman.agent.chat.shown import same_beginning
 from journeyman.agent.chat.template import ChatTemplate
 from journeyman.agent.chat.thoughts import Marks
 from journeyman.agent.chat.tool_calls import ToolFormat, format_of
@@ -160,7 +160,7 @@ class _Probe:
         last = _ARGUMENT if action.tool_calls else _SAID
         alone = (self._text([_USER, action], form, [_TOOL]) or "").rpartition(last)[2]
         longer = (self._text([_USER, action, after], form, [_TOOL]) or "").partition(last)[2]
-        both = os.path.commonprefix([alone, longer])
+        both = alone[: same_beginning(alone, longer)]
         closed = answer is None or answer.shown  # where answers end in what follows them, calls do too
         for text, at, shown in ((both, -1, True), (alone, 0, True), (longer.removeprefix(alone), 0, False)):
             found = self._added(text) if closed or not shown else []
@@ -206,7 +206,7 @@ class _Probe:
         whole = self._text([*messages, action], form, [_TOOL])
         if prompt is None or whole is None:
             return None
-        return whole[len(os.path.commonprefix([prompt, whole])) :]
+        return whole[same_beginning(prompt, whole) :]
 
     def _shows(self, messages: Sequence[Message], form: Form) -> bool:
         text = self._text(messages, form)

@@ -7,7 +7,6 @@ template has for a finished turn; only what it cannot say is written by hand.
 from __future__ import annotations
 
 import bisect
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -17,7 +16,7 @@ import numpy as np
 
 from journeyman.agent.chat.forms import Form, rows_of, written
 from journeyman.agent.chat.probing import Ending, find_traits
-from journeyman.agent.chat.shown import unseen
+from journeyman.agent.chat.shown import same_beginning, unseen
 from journeyman.agent.chat.template import ChatTemplate
 from journeyman.agent.chat.tool_calls import ToolFormat, around_calls, describe_tools, read_calls
 from journeyman.agent.data import Json, Message, Tool
@@ -176,7 +175,7 @@ class Renderer:
         start = max((expected.prompt.rfind(token) for token in self._cuts), default=-1)
         before = expected.prompt[max(start, 0) :]
         head, whole = self.encode(before), self.encode(before + expected.text)
-        same = len(os.path.commonprefix([head, whole]))
+        same = same_beginning(head, whole)
         return head[:same], whole[same:]
 
     @property
@@ -208,7 +207,7 @@ class Renderer:
         marks = self.traits.marks
         start, bare = self.conversation(_ALONE, tools), replace(action, thought="")
         whole = self.conversation([*_ALONE, bare], tools, answer=False)
-        said = _without_end(whole[len(os.path.commonprefix([start, whole])) :], end)
+        said = _without_end(whole[same_beginning(start, whole) :], end)
         opened = marks.opened_by(prompt)
         if marks.close.strip() in said:  # an empty thought
             said = said.partition(marks.close.strip())[2]
@@ -221,7 +220,7 @@ class Renderer:
     ) -> Expected | None:
         """The action in the text of a finished turn; None where that does not go on from the prompt."""
         whole = self.conversation([*messages, action], tools, answer=False)
-        same = len(os.path.commonprefix([prompt, whole]))
+        same = same_beginning(prompt, whole)
         if prompt[same:].strip():
             return None
         return Expected(whole[:same], _without_end(whole[same:], end) + end.text, end)

@@ -4,8 +4,8 @@ A `Transcript` grows one episode. Chosen tokens go in as they were sampled and a
 action only the text that the chat template adds (observations, the next assistant header) is tokenised, together with
 the token that ended the turn, since that may strip what follows it. Where the template rewrites what was said before
 (it drops a thought, say), so that the longer conversation's text does not go on from the shorter one's, a new segment
-starts with the whole conversation rendered afresh as its prompt. White space and the spelling of calls are no rewriting:
-there the sampled tokens stand for the template's text.
+starts with the whole conversation rendered afresh as its prompt. White space and the spelling of calls are no
+rewriting: there the sampled tokens stand for the template's text.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 
 from journeyman.agent.chat.renderer import Expected, Renderer
 from journeyman.agent.data import Episode, Message, Segment, Tool, ToolCall, Trajectory
+
 
 class Transcript:
     """One episode's tokens while it goes on: `prompt_ids`, then `act`, `observe` and `prompt_ids` again.
@@ -38,7 +39,9 @@ class Transcript:
         self._mask: list[bool] = []
         self._logprobs: list[float] = []
         self._known = True  # whether every action of the segment came with log-probs
-        self._last: tuple[int, list[int]] | None = None  # the action that nothing follows yet: which message, its tokens
+        self._last: tuple[int, list[int]] | None = (
+            None  # the action that nothing follows yet: which message, its tokens
+        )
 
     def prompt_ids(self) -> list[int]:
         """What the policy is given for its next action: the whole history of the open segment."""
@@ -78,7 +81,7 @@ class Transcript:
 
     def _give_way(self, head: Sequence[int], expected: Expected) -> None:
         """Shortens what the next action follows to what ends with `head`, as far as nothing in it was chosen."""
-        shown = self._completion if self._completion else self._prompt
+        shown = self._completion or self._prompt
         mask = self._mask if self._completion else [False] * len(shown)
         for cut in range(8):
             kept = shown[: len(shown) - cut]

@@ -1,4 +1,4 @@
-"""Whether a model sees what it is to see: all that others said must be in the template's text."""
+"""Texts compared: whether a model sees all that others said, and how far two texts are the same."""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ def unseen(messages: Sequence[Message], text: str) -> Message | None:
             return message
         at = at if message.role == "system" else min(ends)
     return None
+
+
+def same_beginning(one: Sequence[object], other: Sequence[object]) -> int:
+    """How many characters, or tokens, both begin with alike."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def _forms(content: str) -> set[str]:

@@ -54,7 +54,7 @@ class ChatTemplate:
         source = json.dumps(found) if not isinstance(found, str) else found
         try:
             names = meta.find_undeclared_variables(Environment(extensions=["jinja2.ext.loopcontrols"]).parse(source))  # noqa: S701 (nothing is rendered)
-        except Exception:  # noqa: BLE001 (tags of transformers' own, which only it can parse)
+        except Exception:
             names = {name for name in self._arguments if name in source}
         for name in self._arguments:
             if name not in names:

@@ -20,7 +20,7 @@ class Spoken(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """What stands around thoughts and answers, e.g. `Marks("<think>\\n", "\\n</think>\\n\\n")`."""
+    """What stands around thoughts and answers, e.g. `Marks("<think>", "</think>")`, with their white space."""
 
     open: str
     close: str
@@ -68,4 +68,3 @@ class Marks:
         if self.answer.strip() and answer.lstrip().startswith(self.answer.strip()):
             answer = answer.lstrip().removeprefix(self.answer.strip())
         return answer.removesuffix(self.answer_end) if self.answer_end.strip() else answer
-

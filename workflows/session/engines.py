@@ -144,7 +144,8 @@ def open_renderer(settings: Settings) -> Renderer:
     """Messages to tokens and back, by the base model's tokenizer."""
     from journeyman.agent.models import load_tokenizer
 
-    return _renderer(settings, load_tokenizer(base_model(settings)))
+    base = base_model(settings)
+    return _renderer(settings, load_tokenizer(base), base)
 
 
 def renderer_of(settings: Settings) -> Renderer:
@@ -152,14 +153,22 @@ def renderer_of(settings: Settings) -> Renderer:
     from journeyman.agent.models import TINY, byte_tokenizer, load_tokenizer, resolve_model
 
     name = settings.model.name
-    return _renderer(settings, byte_tokenizer() if name == TINY else load_tokenizer(resolve_model(name)))
+    if name == TINY:
+        return _renderer(settings, byte_tokenizer(), None)
+    return _renderer(settings, load_tokenizer(resolve_model(name)), resolve_model(name))
 
 
-def _renderer(settings: Settings, tokenizer: Any) -> Renderer:
+def _renderer(settings: Settings, tokenizer: Any, model: str | None) -> Renderer:
     from journeyman.agent.chat.renderer import Renderer
+    from journeyman.agent.models import generation_stops
 
     wanted = settings.model.tool_format
-    return Renderer(tokenizer, None if wanted == "auto" else ToolFormat(wanted))
+    return Renderer(
+        tokenizer,
+        None if wanted == "auto" else ToolFormat(wanted),
+        template_arguments=settings.model.template_arguments,
+        stop_ids=generation_stops(model) if model else (),
+    )
 
 
 def sampler_settings(settings: Settings) -> SamplerSettings:

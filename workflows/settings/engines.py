@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -23,6 +23,9 @@ class ModelSettings(Section):
     tool_format: str = "auto"
     """How tool calls are written and read: `auto`, what the model's tokenizer says, else hermes; or one of the names in
     [tool_formats.md](tool_formats.md)."""
+    template_arguments: dict[str, Any] = Field(default_factory=dict)
+    """Settings that the model's chat template reads, e.g. `{ enable_thinking = false }` or
+    `{ reasoning_effort = "low" }`."""
     lora_rank: int = Field(default=0, ge=0)
     """0 trains the full weights."""
     lora_alpha: int = Field(default=32, ge=1)
