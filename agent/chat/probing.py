@@ -17,7 +17,7 @@ from journeyman.agent.chat.forms import CLOSE_THOUGHT, OPEN_THOUGHT, Form, rows_
 from journeyman.agent.chat.shown import same_beginning
 from journeyman.agent.chat.template import ChatTemplate
 from journeyman.agent.chat.thoughts import Marks
-from journeyman.agent.chat.tool_calls import ToolFormat, format_of
+from journeyman.agent.chat.tool_calls import ToolFormat, format_of, write_calls
 from journeyman.agent.data import Json, Message, Tool, ToolCall
 from journeyman.agent.errors import SettingsError, TemplateRefusedError
 
@@ -161,19 +161,29 @@ class _Probe:
         alone = (self._text([_USER, action], form, [_TOOL]) or "").rpartition(last)[2]
         longer = (self._text([_USER, action, after], form, [_TOOL]) or "").partition(last)[2]
         both = alone[: same_beginning(alone, longer)]
-        closed = answer is None or answer.shown  # where answers end in what follows them, calls do too
-        for text, at, shown in ((both, -1, True), (alone, 0, True), (longer.removeprefix(alone), 0, False)):
-            found = self._added(text) if closed or not shown else []
+        marks = self._marks_within_calls() if action.tool_calls else ""
+        shown = answer is None or answer.shown  # where answers end in what follows them, calls do too
+        places = [(both, -1, True), (alone, 0, True)] if shown else []
+        places += [(longer.removeprefix(alone), 0, False)] if answer is None or not shown else []
+        for text, at, own in places:
+            found = [(i, token) for i, token in self._added(text) if token not in marks]
             if found:
-                return Ending(found[at], self._tokenizer.convert_ids_to_tokens(found[at]), shown)
+                return Ending(*found[at], own)
         if self._tokenizer.eos_token_id is None:
             name = self._tokenizer.name_or_path
             raise SettingsError(f"model {name!r} has no token that ends a turn: set eos_token in its tokenizer")
         return answer or Ending(int(self._tokenizer.eos_token_id), self._tokenizer.eos_token, shown=False)
 
-    def _added(self, text: str) -> list[int]:
-        ids = self._tokenizer(text, add_special_tokens=False).input_ids
-        return [i for i in ids if i in self._tokenizer.added_tokens_decoder]
+    def _added(self, text: str) -> list[tuple[int, str]]:
+        """The added tokens in the text."""
+        ids, known = self._tokenizer(text, add_special_tokens=False).input_ids, self._tokenizer.added_tokens_decoder
+        return [(i, known[i].content) for i in ids if i in known]
+
+    def _marks_within_calls(self) -> str:
+        """The text of a call but for its last token, which may end the turn, as it does in gpt-oss."""
+        text = write_calls([_CALL], self._read, [_TOOL])
+        added = self._added(text)
+        return text.removesuffix(added[-1][1]) if added else text
 
     def _marks(self, form: Form, answer: Ending) -> Marks:
         said = self._turn([_USER], _ANSWER, form) or ""

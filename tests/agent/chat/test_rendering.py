@@ -20,7 +20,7 @@ from journeyman.agent.data import (
     Trajectory,
     Turn,
 )
-from journeyman.agent.errors import SettingsError
+from journeyman.agent.errors import SettingsError, TemplateRefusedError
 from journeyman.agent.models import load_tokenizer, make_tiny
 
 MOVE = Tool(
@@ -164,11 +164,22 @@ def test_no_chat_template_is_an_error(tiny_folder):
         Renderer(tokenizer)
 
 
-def test_a_template_that_refuses_a_role_is_an_error(tiny_folder):
+def test_a_system_message_that_is_refused_begins_the_users(tiny_folder):
     template = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}" + CHATML
     renderer = with_template(tiny_folder, template)
-    with pytest.raises(SettingsError, match="refuses a conversation of system, user: no system role"):
-        renderer.conversation([Message("system", "s"), Message("user", "u")])
+    text = renderer.conversation([Message("system", "s"), Message("user", "u")])
+    assert text == "<|im_start|>user\ns\n\nu<|im_end|>\n<|im_start|>assistant\n"
+
+
+def test_what_a_template_refuses_or_hides_is_an_error(tiny_folder):
+    odd = "{% if m['content'] == 'odd' %}{{ raise_exception('not odd') }}{% endif %}"
+    hide = "{% if m['content'] != 'hidden' %}{{ m['content'] }}{% endif %}"
+    template = CHATML.replace("<|im_start|>{{ m['role'] }}", odd + "<|im_start|>{{ m['role'] }}")
+    renderer = with_template(tiny_folder, template.replace("{{ m['content'] }}", hide))
+    with pytest.raises(TemplateRefusedError, match="refuses a conversation of user: not odd"):
+        renderer.conversation([Message("user", "odd")])
+    with pytest.raises(TemplateRefusedError, match="leaves out a message of role tool: 'hidden'"):
+        renderer.conversation([Message("user", "u"), Message("assistant", "a"), Message("tool", "hidden")])
 
 
 def test_tiny_takes_the_positional_format(tiny):
