@@ -173,7 +173,7 @@ def test_a_system_message_that_is_refused_begins_the_users(tiny_folder):
 
 def test_what_a_template_refuses_or_hides_is_an_error(tiny_folder):
     odd = "{% if m['content'] == 'odd' %}{{ raise_exception('not odd') }}{% endif %}"
-    hide = "{% if m['content'] != 'hidden' %}{{ m['content'] }}{% endif %}"
+    hide = "{% if 'hidden' not in m['content'] %}{{ m['content'] }}{% endif %}"
     template = CHATML.replace("<|im_start|>{{ m['role'] }}", odd + "<|im_start|>{{ m['role'] }}")
     renderer = with_template(tiny_folder, template.replace("{{ m['content'] }}", hide))
     with pytest.raises(TemplateRefusedError, match="refuses a conversation of user: not odd"):

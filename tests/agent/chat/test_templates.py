@@ -4,7 +4,8 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers.pre_tokenizers import ByteLevel, Split
 from transformers import PreTrainedTokenizerFast
 
 from journeyman.agent.chat.renderer import Renderer
@@ -47,9 +48,10 @@ def template(name):
 def merged():
     """A byte-level tokenizer with merges, two line breaks among them."""
     core = Tokenizer(models.BPE())
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    words = Split(Regex(r"\p{L}+| ?[^\s\p{L}]+[\r\n]*|\s*[\r\n]+|\s+"), "isolated")  # much as Llama 3 and Qwen have it
+    core.pre_tokenizer = pre_tokenizers.Sequence([words, ByteLevel(add_prefix_space=False, use_regex=False)])
     core.decoder = decoders.ByteLevel()
-    letters = pre_tokenizers.ByteLevel.alphabet()
+    letters = ByteLevel.alphabet()
     told = ["assistant user system tool look at it\n\n", "Yes. Is it, then?\n\n", '{"name": "look"}\n'] * 20
     core.train_from_iterator(told, trainers.BpeTrainer(vocab_size=400, initial_alphabet=letters, show_progress=False))
     return core.to_str()
@@ -71,6 +73,8 @@ def family(merged):
     return renderer
 
 
+HERMES = '<tool_call>\n{"name": "look", "arguments": {"at": "it"}}\n</tool_call>'
+HARMONY = "<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"
 CASES = {
     "qwen2_5": ("Yes.<|im_end|>", '<tool_call>\n{"name": "look", "arguments": {"at": "it"}}\n</tool_call><|im_end|>'),
     "qwen3": (
@@ -78,8 +82,8 @@ CASES = {
         '<think>\n\n</think>\n\n<tool_call>\n{"name": "look", "arguments": {"at": "it"}}\n</tool_call><|im_end|>',
     ),
     "qwen3_5_think": (
-        "\n</think>\n\nYes.<|im_end|>",
-        "\n</think>\n\n<tool_call>\n<function=look>\n<parameter=at>\nit\n</parameter>\n</function>\n</tool_call><|im_end|>",
+        "\n\n</think>\n\nYes.<|im_end|>",  # its first line break is the prompt's: both are one token
+        "\n\n</think>\n\n<tool_call>\n<function=look>\n<parameter=at>\nit\n</parameter>\n</function>\n</tool_call><|im_end|>",
     ),
     "llama3_1": ("Yes.<|eot_id|>", '{"name": "look", "parameters": {"at": "it"}}<|eot_id|>'),
     "glm4moe": (
@@ -95,7 +99,7 @@ CASES = {
         "Yes.<end_of_turn>",
         '<tool_call>\n{"name": "look", "arguments": {"at": "it"}}\n</tool_call><end_of_turn>',
     ),
-    "phi3": ("Yes.<|end|>", '<tool_call>\n{"name": "look", "arguments": {"at": "it"}}\n</tool_call><|end|>'),
+    "phi3": ("Yes.<|end|>", f"{HERMES}<|end|>"),
 }
 """What an answer and a call are, after the prompt."""
 
@@ -148,8 +152,7 @@ def test_the_tokens_of_a_whole_episode_are_those_of_one_text(family, name):
         ("qwen3_5_think", f"{THOUGHT}\n</think>\n\nYes.<|im_end|>"),
         ("deepseek_r1_distill", f"{THOUGHT}\n</think>\n\nYes.<｜end▁of▁sentence｜>"),
         ("glm4moe", f"\n<think>{THOUGHT}</think>\nYes.<|user|>"),
-        ("gptoss", f"<|channel|>analysis<|message|>{THOUGHT}<|end|><|start|>assistant"
-         "<|channel|>final<|message|>Yes.<|return|>"),
+        ("gptoss", f"{HARMONY[0]}{THOUGHT}{HARMONY[1]}Yes.<|return|>"),
         ("qwen2_5", f"<think>\n{THOUGHT}\n</think>\n\nYes.<|im_end|>"),
     ],
 )  # fmt: skip
@@ -177,7 +180,7 @@ def test_settings_of_the_template_are_passed_on(family):
     assert quiet.conversation([ASKED]) == thinking.conversation([ASKED]) + "<think>\n\n</think>\n\n"
     thoughtful = Message("assistant", "Yes.", thought=THOUGHT)  # the prompt says that there is none
     assert quiet.decode(quiet.action_ids(thoughtful)) == "Yes.<|im_end|>"
-    with pytest.raises(SettingsError, match="reads no 'enable_thinkin'.*did you mean 'enable_thinking'"):
+    with pytest.raises(SettingsError, match=r"reads no 'enable_thinkin'.*did you mean 'enable_thinking'"):
         family("qwen3", template_arguments={"enable_thinkin": False})
 
 
