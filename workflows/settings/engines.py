@@ -21,8 +21,8 @@ class ModelSettings(Section):
     layers: int = Field(default=4, ge=1)
     """Depth of `tiny`."""
     tool_format: str = "auto"
-    """How tool calls are written and read: `auto`, what the model's tokenizer says, else hermes; or one of the names in
-    [tool_formats.md](tool_formats.md)."""
+    """How tool calls are written and read: `auto`, what the model's tokenizer says, else what its chat template writes,
+    else hermes; or one of the names in [tool_formats.md](tool_formats.md)."""
     template_arguments: dict[str, Any] = Field(default_factory=dict)
     """Settings that the model's chat template reads, e.g. `{ enable_thinking = false }` or
     `{ reasoning_effort = "low" }`."""

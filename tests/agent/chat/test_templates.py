@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-from tokenizers.pre_tokenizers import ByteLevel, Split
+from tokenizers.pre_tokenizers import ByteLevel
 from transformers import PreTrainedTokenizerFast
 
 from journeyman.agent.chat.renderer import Renderer
@@ -46,9 +46,9 @@ def template(name):
 
 @pytest.fixture(scope="module")
 def merged():
-    """A byte-level tokenizer with merges, two line breaks among them."""
+    """A byte-level tokenizer with merges, two line breaks among them, that cuts texts much as Llama 3 and Qwen do."""
     core = Tokenizer(models.BPE())
-    words = Split(Regex(r"\p{L}+| ?[^\s\p{L}]+[\r\n]*|\s*[\r\n]+|\s+"), "isolated")  # much as Llama 3 and Qwen have it
+    words = pre_tokenizers.Split(Regex(r"\p{L}+| ?[^\s\p{L}]+[\r\n]*|\s*[\r\n]+|\s+"), "isolated")
     core.pre_tokenizer = pre_tokenizers.Sequence([words, ByteLevel(add_prefix_space=False, use_regex=False)])
     core.decoder = decoders.ByteLevel()
     letters = ByteLevel.alphabet()
