@@ -145,10 +145,15 @@ def how(
     if texts is None:
         return "by hand"
     prompt, whole = texts
-    own = renderer.encode(whole)
-    ended = own[: len(before) + len(chosen)]  # without the end, where that is the first token of what follows
-    if len(ended) >= len(before) + len(chosen) - 1 and [*before, *chosen][: len(ended)] == list(ended):
+    last = next(message for message in reversed(told) if message.role == "assistant")
+    ending = renderer.traits.call if last.tool_calls else renderer.traits.answer
+    tokens = (
+        [*before, *chosen] if ending.shown else [*before, *chosen[:-1]]
+    )  # else what follows, or the tokenizer, has it
+    if renderer.encode(whole)[: len(tokens)] == tuple(tokens):
         return "own"
+    if tools and renderer.traits.form.calls == "written":
+        return "by hand"  # it writes calls in no format that can be read
     if renderer.traits.marks.opened_by(prompt) or renderer.traits.marks.closed_by(prompt):
         return "by hand"
     rewritten = not whole.startswith(prompt) and list(renderer.encode(prompt)) == list(before)
@@ -170,7 +175,7 @@ def of_template(
     for message in told:
         words += [message.thought, *(str(v) for call in message.tool_calls for v in call.arguments.values())]
         words += [message.content] if message.role == "assistant" else []
-    for arguments in (dict, json.dumps):
+    for arguments in (json.dumps, dict) if renderer.traits.form.calls == "text" else (dict, json.dumps):
         rows = [_row(message, arguments) for message in told[: last + 1]]
         try:
             apply = renderer.tokenizer.apply_chat_template

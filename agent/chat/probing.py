@@ -161,7 +161,9 @@ class _Probe:
         alone = (self._text([_USER, action], form, [_TOOL]) or "").rpartition(last)[2]
         longer = (self._text([_USER, action, after], form, [_TOOL]) or "").partition(last)[2]
         both = alone[: same_beginning(alone, longer)]
-        marks = self._marks_within_calls() if action.tool_calls else ""
+        header = (self._text([_USER, action], form, [_TOOL]) or "").rpartition(last)[0].rpartition(_ASKED)[2]
+        marks = "".join(token for _, token in self._added(header)[1:])  # the first may end the user's turn
+        marks += self._marks_within_calls() if action.tool_calls else ""
         shown = answer is None or answer.shown  # where answers end in what follows them, calls do too
         places = [(both, -1, True), (alone, 0, True)] if shown else []
         places += [(longer.removeprefix(alone), 0, False)] if answer is None or not shown else []

@@ -16,13 +16,13 @@ import numpy as np
 
 from journeyman.agent.chat.forms import Form, rows_of, written
 from journeyman.agent.chat.probing import Ending, find_traits
-from journeyman.agent.chat.shown import same_beginning, unseen
+from journeyman.agent.chat.shown import past_the_same, same_beginning, unseen
 from journeyman.agent.chat.template import ChatTemplate
 from journeyman.agent.chat.tool_calls import ToolFormat, around_calls, describe_tools, read_calls
 from journeyman.agent.data import Json, Message, Tool
 from journeyman.agent.errors import DataError, TemplateRefusedError
 
-_ALONE = (Message("user", "hi"),)
+_ALONE = (Message("user", "Are you 4b7e?"),)
 """What an action follows, where its text is looked at alone."""
 _ENDERS = ("<|endoftext|>", "<|end_of_text|>", "<|eom_id|>", "<|call|>", "<|return|>")
 """Special tokens that never stand within a turn."""
@@ -66,7 +66,9 @@ class Renderer:
         self.encode = lru_cache(maxsize=4096)(self._encode)  # the prompts of a group are the same text
         self.end_id = self.traits.answer.id
         """The token that ends an assistant's answer; one that ends a call may be another."""
-        special = {t.content: i for i, t in tokenizer.added_tokens_decoder.items() if t.special}
+        added = tokenizer.added_tokens_decoder
+        self._cuts = [token.content for token in added.values() if token.content.strip()]
+        special = {t.content: i for i, t in added.items() if t.special}
         eos = [] if tokenizer.eos_token_id is None else [int(tokenizer.eos_token_id)]
         known = [special[text] for text in _ENDERS if text in special]
         found = [self.end_id, self.traits.call.id, *eos, *map(int, stop_ids), *known]
@@ -178,10 +180,6 @@ class Renderer:
         same = same_beginning(head, whole)
         return head[:same], whole[same:]
 
-    @property
-    def _cuts(self) -> list[str]:
-        return [token.content for token in self.tokenizer.added_tokens_decoder.values() if token.content.strip()]
-
     def expect(self, messages: Sequence[Message], action: Message, tools: Sequence[Tool] = ()) -> Expected:
         """The action after the messages as the family's template has it.
 
@@ -197,23 +195,28 @@ class Renderer:
             found = self._finished(prompt, messages, said, tools, end)
             if found is not None and _squeezed(thought) in _squeezed(found.text):
                 return found
-            alone = self._finished(self.conversation(_ALONE, tools), _ALONE, said, tools, end)
-            if alone is not None and _squeezed(thought) in _squeezed(alone.text):
-                return Expected(prompt, alone.text, end)  # in its place the turn would have what came before rewritten
+            rest, alone = self._alone(said, tools, end)  # in its place the turn may have what came before rewritten
+            if not rest.strip() and _squeezed(thought) in _squeezed(alone):
+                return Expected(prompt, alone + end.text, end)
         return Expected(prompt, self._by_hand(prompt, action, tools, end), end)
 
     def _by_hand(self, prompt: str, action: Message, tools: Sequence[Tool], end: Ending) -> str:
         """The action's text with the marks of its thought, which the template leaves out."""
         marks = self.traits.marks
-        start, bare = self.conversation(_ALONE, tools), replace(action, thought="")
-        whole = self.conversation([*_ALONE, bare], tools, answer=False)
-        said = _without_end(whole[same_beginning(start, whole) :], end)
+        said = self._alone(replace(action, thought=""), tools, end)[1]
         opened = marks.opened_by(prompt)
         if marks.close.strip() in said:  # an empty thought
             said = said.partition(marks.close.strip())[2]
         if action.thought or opened:
             said = f"{'' if opened else marks.open.lstrip()}{action.thought}{marks.close}{said.lstrip()}"
         return said + end.text
+
+    def _alone(self, action: Message, tools: Sequence[Tool], end: Ending) -> tuple[str, str]:
+        """What the finished turn has not of the prompt, and what it says, where nothing but a question came before."""
+        prompt = self.conversation(_ALONE, tools).rpartition(_ALONE[0].content)[2]
+        whole = self.conversation([*_ALONE, action], tools, answer=False).rpartition(_ALONE[0].content)[2]
+        before, after = past_the_same(prompt, whole)
+        return before, _without_end(after, end)
 
     def _finished(
         self, prompt: str, messages: Sequence[Message], action: Message, tools: Sequence[Tool], end: Ending

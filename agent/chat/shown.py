@@ -31,6 +31,26 @@ def same_beginning(one: Sequence[object], other: Sequence[object]) -> int:
     return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
+def past_the_same(one: str, other: str) -> tuple[str, str]:
+    """What is left of both texts after what they begin with alike but for white space."""
+    i = j = at = to = 0
+    while True:
+        i, j = _skip(one, i), _skip(other, j)
+        if i >= len(one) or j >= len(other) or one[i] != other[j]:
+            break
+        i, j = i + 1, j + 1
+        at, to = i, j
+    same = same_beginning(one[at:i], other[to:])
+    return one[at + same :], other[to + same :]
+
+
+def _skip(text: str, at: int) -> int:
+    """The place of the next character that is no white space."""
+    while at < len(text) and text[at].isspace():
+        at += 1
+    return at
+
+
 def _forms(content: str) -> set[str]:
     quoted = [json.dumps(content, ensure_ascii=ascii_only)[1:-1] for ascii_only in (False, True)]
     escaped = [q.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026") for q in quoted]
