@@ -180,14 +180,16 @@ class Renderer:
         same = same_beginning(head, whole)
         return head[:same], whole[same:]
 
-    def expect(self, messages: Sequence[Message], action: Message, tools: Sequence[Tool] = ()) -> Expected:
-        """The action after the messages as the family's template has it.
+    def expect(
+        self, messages: Sequence[Message], action: Message, tools: Sequence[Tool] = (), prompt: str | None = None
+    ) -> Expected:
+        """The action after the messages, whose text is `prompt` where it is known, as the family's template has it.
 
         Where the template shows no such thought, or the prompt opens one that the finished turn has not, the thought's
         marks are written by hand; where the prompt has ended the thought already, it is left out.
         """
         action = self.write(action, tools) if self.traits.form.calls == "written" else action
-        prompt = self.conversation(messages, tools)
+        prompt = self.conversation(messages, tools) if prompt is None else prompt
         marks = self.traits.marks
         end = self.traits.call if action.tool_calls else self.traits.answer
         for thought in dict.fromkeys((action.thought, "")) if marks.closed_by(prompt) else (action.thought,):

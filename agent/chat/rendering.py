@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from journeyman.agent.chat.renderer import Expected, Renderer
+from journeyman.agent.chat.renderer import Renderer
 from journeyman.agent.data import Episode, Message, Segment, Tool, ToolCall, Trajectory
 
 
@@ -60,7 +60,7 @@ class Transcript:
     def _added(self, text: str, number: int, chosen: Sequence[int]) -> list[int] | None:
         """The tokens between the last action and the next; None where the template rewrites what was said."""
         before, action = self._messages[:number], self._messages[number]
-        expected = self._renderer.expect(before, action, self._tools)
+        expected = self._renderer.expect(before, action, self._tools, self._text)
         if chosen[-1:] != [expected.end.id] or not text.startswith(expected.prompt + expected.text):
             return None
         said = self._text[len(expected.prompt) :] + self._renderer.decode(chosen[:-1])
@@ -74,19 +74,18 @@ class Transcript:
 
         Where one of its tokens reaches over the end of the prompt, the prompt gives way.
         """
-        expected = self._renderer.expect(self._messages, action, self._tools)
+        expected = self._renderer.expect(self._messages, action, self._tools, self._text)
         head, chosen = self._renderer.split(expected)
-        self._give_way(head, expected)
+        self._give_way(head)
         return list(chosen)
 
-    def _give_way(self, head: Sequence[int], expected: Expected) -> None:
+    def _give_way(self, head: Sequence[int]) -> None:
         """Shortens what the next action follows to what ends with `head`, as far as nothing in it was chosen."""
         shown = self._completion or self._prompt
         mask = self._mask if self._completion else [False] * len(shown)
         for cut in range(8):
             kept = shown[: len(shown) - cut]
             if kept[len(kept) - len(head) :] == list(head):
-                self._text = expected.prompt if cut else self._text
                 del shown[len(kept) :], self._mask[len(self._completion) :]
                 return
             if cut == len(shown) or mask[len(shown) - cut - 1]:
