@@ -77,6 +77,13 @@ class ToolCall:
 
     name: str
     arguments: Mapping[str, Json]
+    id: str = field(default="", compare=False)
+    """What names it to its result, where the model or a file gave it one: two calls that ask the same are equal."""
+
+    def to_json(self) -> dict[str, Json]:
+        """The call as chat JSON, `id` only where it has one."""
+        row: dict[str, Json] = {"name": self.name, "arguments": dict(self.arguments)}
+        return {**row, "id": self.id} if self.id else row
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,19 +94,27 @@ class Message:
     content: str
     tool_calls: tuple[ToolCall, ...] = ()
     """The calls found in an assistant's `content` (which still holds their text as written)."""
+    thought: str = ""
+    """What an assistant thought before it said `content`, or between; no call in it is made."""
+    call_id: str = ""
+    """Of a tool's result: the `id` of the call that it answers; without one results answer the calls in their order."""
+    thought_tokens: int = field(default=0, compare=False)
+    """How many sampled tokens the thought took, its marks included."""
 
     def to_json(self) -> dict[str, Json]:
-        """The message as chat JSON, `tool_calls` only where there are some."""
+        """The message as chat JSON; what it has none of is left out, but for role and content."""
         row: dict[str, Json] = {"role": self.role, "content": self.content}
         if self.tool_calls:
-            row["tool_calls"] = [{"name": c.name, "arguments": dict(c.arguments)} for c in self.tool_calls]
-        return row
+            row["tool_calls"] = [call.to_json() for call in self.tool_calls]
+        more = {"reasoning_content": self.thought, "tool_call_id": self.call_id, "thought_tokens": self.thought_tokens}
+        return row | {name: value for name, value in more.items() if value}
 
     @classmethod
     def from_json(cls, row: Mapping[str, Json]) -> Message:
         """The inverse of `to_json`."""
-        calls = tuple(ToolCall(c["name"], c["arguments"]) for c in row.get("tool_calls", ()))
-        return cls(row["role"], row["content"], calls)
+        calls = tuple(ToolCall(c["name"], c["arguments"], c.get("id", "")) for c in row.get("tool_calls", ()))
+        thought, call_id = row.get("reasoning_content", ""), row.get("tool_call_id", "")
+        return cls(row["role"], row["content"], calls, thought, call_id, row.get("thought_tokens", 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,8 +227,13 @@ class Trajectory:
 
     @property
     def final_text(self) -> str:
-        """The last thing the agent said; empty where it said nothing."""
+        """The last thing the agent said, without what it thought; empty where it said nothing."""
         return self.turns[-1].action.content if self.turns else ""
+
+    @property
+    def thought_tokens(self) -> int:
+        """How many of the sampled tokens are thoughts."""
+        return sum(turn.action.thought_tokens for turn in self.turns)
 
     @property
     def messages(self) -> tuple[Message, ...]:

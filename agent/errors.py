@@ -5,6 +5,7 @@
     │   ├── SettingsError       a settings file or a value in it
     │   ├── UnknownNameError    a plugin, model, run or trajectory that is not there
     │   ├── DataError           a data file that is missing or malformed
+    │   │   └── TemplateRefusedError    a conversation that the model's chat template refuses or does not show whole
     │   ├── DamagedPolicyError  weights on disk that are not those that were saved
     │   └── SandboxError        commands cannot be run in a sandbox on this machine
     ├── StoreError          the database cannot do what was asked
@@ -49,6 +50,10 @@ class UnknownNameError(UsageError):
 
 class DataError(UsageError):
     """A data file is missing or malformed."""
+
+
+class TemplateRefusedError(DataError):
+    """The model's chat template refuses a conversation, or leaves out what the model is to see; it ends one episode."""
 
 
 class DamagedPolicyError(UsageError):

@@ -232,6 +232,17 @@ def load_tokenizer(path: str) -> Any:
     return tokenizer
 
 
+def generation_stops(path: str) -> tuple[int, ...]:
+    """The tokens that end what the model generates, by the generation configuration of a folder or hub name."""
+    from transformers import GenerationConfig
+
+    try:
+        found: Any = GenerationConfig.from_pretrained(path).eos_token_id
+    except OSError:  # it has none
+        return ()
+    return () if found is None else tuple(map(int, [found] if isinstance(found, int) else found))
+
+
 def load_causal_lm(policy: PolicyRef, *, dtype: torch.dtype, device: str, trainable: bool = False) -> Any:
     """The policy's model (a `peft` model where it has an adapter) in evaluation mode.
 

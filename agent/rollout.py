@@ -13,19 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from journeyman.agent.chance import keyed_seed
-from journeyman.agent.chat.rendering import Renderer, Transcript
+from journeyman.agent.chat.renderer import Renderer
+from journeyman.agent.chat.rendering import Transcript
 from journeyman.agent.data import (
     Message,
     SamplingParams,
     Source,
     StopReason,
     Task,
-    Tool,
     Trajectory,
     Turn,
 )
 from journeyman.agent.environments.boundary import BoundedEnvironment
-from journeyman.agent.errors import Outage
+from journeyman.agent.errors import Outage, TemplateRefusedError
 from journeyman.agent.protocols import Environment, Sampler
 
 T = TypeVar("T")
@@ -72,8 +72,8 @@ class _Choice(NamedTuple):
     """False for the context of an expert's demonstration."""
 
 
-_Chooser: TypeAlias = Callable[[int, list[int], Sequence[Tool]], Awaitable[_Choice | StopReason]]
-"""(turn, prompt ids, tools) -> the next action's tokens, or why there is none."""
+_Chooser: TypeAlias = Callable[[int, Transcript], Awaitable[_Choice | StopReason]]
+"""(turn, what came before) -> the next action's tokens, or why there is none."""
 
 
 async def rollout(
@@ -140,10 +140,11 @@ def replay(
     environment breaks twice: whether it is a success is for a verifier to say.
     """
 
-    async def choose(turn: int, prompt_ids: list[int], tools: Sequence[Tool]) -> _Choice | StopReason:  # noqa: ARG001
+    async def choose(turn: int, transcript: Transcript) -> _Choice | StopReason:
+        transcript.prompt_ids()
         if turn < len(context):
             return _Choice(context[turn], None, complete=True, trained=False)
-        return _Choice(renderer.action_ids(actions[turn - len(context)], tools), None, complete=True)
+        return _Choice(transcript.expert_ids(actions[turn - len(context)]), None, complete=True)
 
     async def play_whole() -> Trajectory:
         attempt, turns = Attempt(task, 0, 0), len(context) + len(actions)
@@ -178,9 +179,9 @@ class _Policy:
     seconds: float | None = None
     """From the first request to the last answer so far, waiting for others included; None before there is one."""
 
-    async def choose(self, turn: int, prompt_ids: list[int], tools: Sequence[Tool]) -> _Choice | StopReason:
+    async def choose(self, turn: int, transcript: Transcript) -> _Choice | StopReason:
         """The tokens that the policy samples, or LENGTH where there is no room for any."""
-        given = self.attempt.given
+        prompt_ids, given = transcript.prompt_ids(), self.attempt.given
         if turn + 1 < len(given):
             return _Choice(given[turn], None, complete=True, trained=False)
         begun = given[turn] if turn < len(given) else ()
@@ -211,8 +212,8 @@ async def _run_episode(
         prompt = await environment.begin(open_environment, attempt.task)
         transcript = Transcript(renderer, prompt, environment.tools)
         reason = await _take_turns(environment, transcript, choose, max_turns, turns)
-    except Outage as outage:
-        reason, error = StopReason.ERROR, str(outage)
+    except (Outage, TemplateRefusedError) as fault:
+        reason, error = StopReason.ERROR, str(fault)
     finally:
         await _to_its_end(environment.close())
     segments = transcript.segments() if transcript else ()
@@ -234,7 +235,7 @@ async def _take_turns(
 ) -> StopReason:
     """Appends the episode's turns to `turns`, so that an outage keeps those before it; returns why it ended."""
     for number in range(max_turns):
-        choice = await choose(number, transcript.prompt_ids(), environment.tools)
+        choice = await choose(number, transcript)
         if isinstance(choice, StopReason):
             return choice
         action = transcript.act(choice.ids, choice.logprobs, trained=choice.trained)

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from journeyman.agent.chat.tool_calls import CLOSE
+from journeyman.agent.chat.tool_calls import call_spans
 from journeyman.agent.data import Trajectory
 
 StepSplit: TypeAlias = Literal["newline", "blank_line", "turn", "tool_call"]
@@ -19,8 +19,8 @@ StepSplit: TypeAlias = Literal["newline", "blank_line", "turn", "tool_call"]
 _SEPARATORS = {
     "newline": re.compile(r"\n(?:\s*\n)?"),
     "blank_line": re.compile(r"\n\s*\n"),
-    "tool_call": re.compile(rf"{re.escape(CLOSE)}\s*"),
 }
+_BLANKS = re.compile(r"\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def split_steps(trajectory: Trajectory, by: StepSplit) -> list[StepSpan]:
 
 def split_text(text: str, by: StepSplit) -> list[tuple[int, int]]:
     """The steps of one turn's text as [start, end); they cover it without gaps, and a blank text has none."""
-    cuts = [] if by == "turn" else [match.end() for match in _SEPARATORS[by].finditer(text)]
+    cuts = _cuts(text, by)
     steps: list[tuple[int, int]] = []
     start = 0
     for end in (*cuts, len(text)):
@@ -57,3 +57,12 @@ def split_text(text: str, by: StepSplit) -> list[tuple[int, int]]:
     if steps:
         steps[-1] = (steps[-1][0], len(text))
     return steps
+
+
+def _cuts(text: str, by: StepSplit) -> list[int]:
+    """Where a step may end, in order; blanks after a call belong to its step."""
+    if by == "turn":
+        return []
+    if by == "tool_call":
+        return [match.end() for _, end in call_spans(text) if (match := _BLANKS.match(text, end))]
+    return [match.end() for match in _SEPARATORS[by].finditer(text)]

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
-from journeyman.agent.chat.rendering import Renderer
+from journeyman.agent.chat.renderer import Renderer
 from journeyman.agent.chat.tool_calls import ToolFormat
 from journeyman.agent.data import Message, Split, StopReason, Task, Trajectory
 from journeyman.agent.environments.calculator import calculate, format_number
@@ -51,7 +51,7 @@ def main() -> int:
     report, start = Report(), time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch:
         tokenizer = load_tokenizer(str(make_tiny(Path(scratch), seed=0, max_positions=100_000)))
-        renderers = [Renderer(tokenizer, tool_format) for tool_format in ToolFormat]
+        renderers = [Renderer(tokenizer, tool_format) for tool_format in (ToolFormat.HERMES, ToolFormat.POSITIONAL)]
         for name in ("train.jsonl", "test.jsonl"):
             file = str(Path(sys.argv[1]) / name)
             task_set = GSM8K(test=file)  # as test, for tasks in the order of the file

@@ -1,122 +1,30 @@
 """Messages <-> token ids and loss mask: tokens in, tokens out.
 
 A `Transcript` grows one episode. Chosen tokens go in as they were sampled and are never tokenised again; after each
-action only the text that the chat template adds (end of turn, observations, the next assistant header) is tokenised.
-Where the template rewrites what was said before, so that the longer conversation's text does not begin with the
-shorter one's, a new segment starts with the whole conversation rendered afresh as its prompt.
+action only the text that the chat template adds (observations, the next assistant header) is tokenised, together with
+the token that ended the turn, since that may strip what follows it. Where the template rewrites what was said before
+(it drops a thought, say), so that the longer conversation's text does not go on from the shorter one's, a new segment
+starts with the whole conversation rendered afresh as its prompt. White space and the spelling of calls are no
+rewriting: there the sampled tokens stand for the template's text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from journeyman.agent.chat.tool_calls import ToolFormat, describe_tools, read_calls, tool_schemas, write_call
-from journeyman.agent.data import Episode, Message, Segment, Tool, Trajectory
-from journeyman.agent.errors import DataError, SettingsError
-
-_PROBE = "probe-3f9c"  # text that no template contains
-_PROBE_TOOL = Tool(_PROBE, "", {"type": "object", "properties": {}})
-
-
-class Renderer:
-    """Turns chat messages into a model's tokens and back, by the chat template of its tokenizer.
-
-    Raises SettingsError where the tokenizer has no chat template or no token that ends a turn.
-    """
-
-    def __init__(self, tokenizer: Any, tool_format: ToolFormat | None = None) -> None:
-        """`tool_format` None takes the field `tool_format` of the tokenizer's configuration, else hermes."""
-        if getattr(tokenizer, "chat_template", None) is None:
-            raise SettingsError(f"model {tokenizer.name_or_path!r} has no chat template: take a chat or instruct model")
-        self.tokenizer = tokenizer
-        self.tool_format = ToolFormat(tool_format or tokenizer.init_kwargs.get("tool_format", ToolFormat.HERMES))
-        self.encode = lru_cache(maxsize=4096)(self._encode)  # the prompts of a group are the same text
-        self._template_takes_tools = _PROBE in self._apply([Message("user", "hi")], [_PROBE_TOOL])
-        self.end_id = self._find_end()
-        """The token that ends an assistant's turn; experts' actions end with it too."""
-        eos = tokenizer.eos_token_id
-        self.stop_ids: tuple[int, ...] = (self.end_id,) if eos in (None, self.end_id) else (self.end_id, eos)
-        """The tokens that end a completion, for `SamplingParams.stop_ids`."""
-
-    def _encode(self, text: str) -> tuple[int, ...]:
-        """The ids of `text`, special tokens in it recognised and none added. Results are cached."""
-        return tuple(self.tokenizer(text, add_special_tokens=False).input_ids)
-
-    def decode(self, ids: Iterable[int]) -> str:
-        """The text of `ids`, special tokens included."""
-        text: str = self.tokenizer.decode([int(i) for i in ids], clean_up_tokenization_spaces=False)
-        return text
-
-    def conversation(self, messages: Sequence[Message], tools: Sequence[Tool] = (), *, answer: bool = True) -> str:
-        """The template's text for the conversation; with `answer` it ends where the assistant speaks next.
-
-        Tools are described by the template (hermes format), or in a system message where it leaves them out; the
-        positional format has no description: the model knows it from demonstrations.
-        """
-        shown = list(tools) if self.tool_format is ToolFormat.HERMES else []
-        if shown and not self._template_takes_tools:
-            rest = list(messages)
-            system = [rest.pop(0).content] if rest and rest[0].role == "system" else []
-            messages, shown = [Message("system", "\n\n".join([*system, describe_tools(tools)])), *rest], []
-        return self._apply(messages, shown, answer=answer)
-
-    def parse(self, completion_ids: Sequence[int] | np.ndarray[Any, Any], tools: Sequence[Tool] = ()) -> Message:
-        """The assistant's message in a completion, the stop token at its end left out."""
-        stopped = len(completion_ids) > 0 and completion_ids[-1] in self.stop_ids
-        text = self.decode(completion_ids[:-1] if stopped else completion_ids)
-        return Message("assistant", text, read_calls(text, self.tool_format, tools))
-
-    def write(self, action: Message, tools: Sequence[Tool] = ()) -> Message:
-        """An expert's action with its calls written into its content, where they are not in it already.
-
-        Raises DataError for a call that the model's format cannot say, since no tool takes it.
-        """
-        if read_calls(action.content, self.tool_format, tools) == action.tool_calls:
-            return action
-        try:
-            calls = [write_call(call, self.tool_format, tools) for call in action.tool_calls]
-        except ValueError as error:
-            raise DataError(f"an expert's tool call cannot be written: {error}") from None
-        gap = "\n" if self.tool_format is ToolFormat.HERMES else ""
-        content = gap.join([*([action.content] if action.content else []), *calls])
-        return Message(action.role, content, action.tool_calls)
-
-    def action_ids(self, action: Message, tools: Sequence[Tool] = ()) -> tuple[int, ...]:
-        """The tokens of an expert's action, the end of the turn included."""
-        return (*self.encode(self.write(action, tools).content), self.end_id)
-
-    def _apply(self, messages: Sequence[Message], tools: Sequence[Tool], *, answer: bool = True) -> str:
-        from jinja2 import TemplateError
-
-        rows = [{"role": m.role, "content": m.content} for m in messages]
-        schemas = tool_schemas(tools) or None
-        try:
-            text: str = self.tokenizer.apply_chat_template(
-                rows, tools=schemas, tokenize=False, add_generation_prompt=answer
-            )
-        except TemplateError as error:
-            name, roles = self.tokenizer.name_or_path, ", ".join(m.role for m in messages)
-            why = f"the chat template of model {name!r} refuses a conversation of {roles}: {error}"
-            raise SettingsError(f"{why}; take a model whose template knows these roles") from error
-        return text
-
-    def _find_end(self) -> int:
-        text = self._apply([Message("user", "hi"), Message("assistant", _PROBE)], [], answer=False)
-        tail = self.encode(text[text.rindex(_PROBE) + len(_PROBE) :].lstrip())
-        if tail and tail[0] in self.tokenizer.added_tokens_decoder:
-            return tail[0]
-        if self.tokenizer.eos_token_id is None:
-            name = self.tokenizer.name_or_path
-            raise SettingsError(f"model {name!r} has no token that ends a turn: set eos_token in its tokenizer")
-        return int(self.tokenizer.eos_token_id)
+from journeyman.agent.chat.renderer import Renderer
+from journeyman.agent.data import Episode, Message, Segment, Tool, ToolCall, Trajectory
 
 
 class Transcript:
-    """One episode's tokens while it goes on: `prompt_ids`, then `act`, `observe` and `prompt_ids` again."""
+    """One episode's tokens while it goes on: `prompt_ids`, then `act`, `observe` and `prompt_ids` again.
+
+    What the template refuses raises TemplateRefusedError; what was said before it is kept.
+    """
 
     def __init__(self, renderer: Renderer, prompt: Sequence[Message], tools: Sequence[Tool] = ()) -> None:
         self._renderer, self._tools = renderer, tools
@@ -125,25 +33,63 @@ class Transcript:
         self._begin(renderer.conversation(prompt, tools))
 
     def _begin(self, text: str) -> None:
-        self._text = text  # of the open segment so far, as the template and the decoder gave it
+        self._text = text  # of the open segment up to its last action, as the template gave it
         self._prompt = list(self._renderer.encode(text))
         self._completion: list[int] = []
         self._mask: list[bool] = []
         self._logprobs: list[float] = []
         self._known = True  # whether every action of the segment came with log-probs
+        self._last: tuple[int, list[int]] | None = (
+            None  # the action that nothing follows yet: which message, its tokens
+        )
 
     def prompt_ids(self) -> list[int]:
         """What the policy is given for its next action: the whole history of the open segment."""
-        text = self._renderer.conversation(self._messages, self._tools)
-        if not text.startswith(self._text):
-            self._closed += self._open()
-            self._begin(text)
-        elif len(text) > len(self._text):
-            added = self._renderer.encode(text[len(self._text) :])
-            self._completion += added
-            self._mask += [False] * len(added)
-            self._text = text
+        if self._last is not None:
+            text = self._renderer.conversation(self._messages, self._tools)
+            added = self._added(text, *self._last)
+            if added is None:
+                self._closed += self._open()
+                self._begin(text)
+            else:
+                self._completion += added
+                self._mask += [False] * len(added)
+                self._text, self._last = text, None
         return self._prompt + self._completion
+
+    def _added(self, text: str, number: int, chosen: Sequence[int]) -> list[int] | None:
+        """The tokens between the last action and the next; None where the template rewrites what was said."""
+        before, action = self._messages[:number], self._messages[number]
+        expected = self._renderer.expect(before, action, self._tools, self._text)
+        if chosen[-1:] != [expected.end.id] or not text.startswith(expected.prompt + expected.text):
+            return None
+        said = self._text[len(expected.prompt) :] + self._renderer.decode(chosen[:-1])
+        if not self._renderer.same_action(said, expected.text.removesuffix(expected.end.text)):
+            return None
+        first, *added = self._renderer.encode(expected.end.text + text[len(expected.prompt) + len(expected.text) :])
+        return added if first == expected.end.id else None
+
+    def expert_ids(self, action: Message) -> list[int]:
+        """The tokens of an expert's next action, after `prompt_ids`: those of the family's own template.
+
+        Where one of its tokens reaches over the end of the prompt, the prompt gives way.
+        """
+        expected = self._renderer.expect(self._messages, action, self._tools, self._text)
+        head, chosen = self._renderer.split(expected)
+        self._give_way(head)
+        return list(chosen)
+
+    def _give_way(self, head: Sequence[int]) -> None:
+        """Shortens what the next action follows to what ends with `head`, as far as nothing in it was chosen."""
+        shown = self._completion or self._prompt
+        mask = self._mask if self._completion else [False] * len(shown)
+        for cut in range(8):
+            kept = shown[: len(shown) - cut]
+            if kept[len(kept) - len(head) :] == list(head):
+                del shown[len(kept) :], self._mask[len(self._completion) :]
+                return
+            if cut == len(shown) or mask[len(shown) - cut - 1]:
+                return
 
     def act(
         self, ids: Sequence[int] | np.ndarray[Any, Any], logprobs: Iterable[float] | None, *, trained: bool = True
@@ -155,17 +101,23 @@ class Transcript:
         chosen = [int(i) for i in ids]
         self._completion += chosen
         self._mask += [trained] * len(chosen)
-        self._text += self._renderer.decode(chosen)
+        self._last = len(self._messages), chosen
         if trained:
             self._known = self._known and logprobs is not None
             self._logprobs += [] if logprobs is None else [float(p) for p in logprobs]
-        message = self._renderer.parse(chosen, self._tools)
+        thinking = self._renderer.opens_thought(self._text)
+        message = self._renderer.parse(chosen, self._tools, thinking=thinking)
         self._messages.append(message)
         return message
 
     def observe(self, messages: Sequence[Message]) -> None:
         """Adds what the environment answered; it becomes tokens at the next `prompt_ids`."""
         self._messages += messages
+
+    @property
+    def began_anew(self) -> bool:
+        """Whether the template rewrote what was said, so that there is a segment before the open one."""
+        return bool(self._closed)
 
     def segments(self) -> tuple[Segment, ...]:
         """The segments so far; what came after the last trained action is in none of them."""
@@ -195,8 +147,7 @@ class Choice(NamedTuple):
 
 def render_episode(episode: Episode, renderer: Renderer, tools: Sequence[Tool] = ()) -> tuple[Segment, ...]:
     """The segments of an episode given as messages: every action's tokens trained, no behaviour log-probs."""
-    chosen = [Choice(renderer.action_ids(turn.action, tools)) for turn in episode.turns]
-    return _grow(episode, chosen, renderer, tools)
+    return _grow(episode, [None] * len(episode.turns), renderer, tools)
 
 
 def rerender(
@@ -212,7 +163,7 @@ def rerender(
     chosen = []
     for i, turn in enumerate(episode.turns, start=episode.start_turn):
         unchanged = turn.action.content == parent.turns[i].action.content
-        chosen.append(sampled[i] if unchanged else Choice(renderer.action_ids(turn.action, tools)))
+        chosen.append(sampled[i] if unchanged else None)
     return _grow(episode, chosen, renderer, tools)
 
 
@@ -233,10 +184,42 @@ def choices_of(trajectory: Trajectory) -> list[Choice]:
     return runs
 
 
-def _grow(episode: Episode, chosen: Sequence[Choice], renderer: Renderer, tools: Sequence[Tool]) -> tuple[Segment, ...]:
+def _grow(
+    episode: Episode, chosen: Sequence[Choice | None], renderer: Renderer, tools: Sequence[Tool]
+) -> tuple[Segment, ...]:
+    """The episode's segments; an action without a choice is the expert's, in the template's own tokens."""
     transcript = Transcript(renderer, episode.task.prompt, tools)
     for turn, choice in zip(episode.turns, chosen, strict=True):
         transcript.prompt_ids()
-        transcript.act(choice.ids, choice.logprobs)
+        if choice is None:
+            transcript.act(transcript.expert_ids(turn.action), None)
+        else:
+            transcript.act(choice.ids, choice.logprobs)
         transcript.observe(turn.observation)
     return transcript.segments()
+
+
+def rewritings(renderer: Renderer) -> list[str]:
+    """What the template rewrites in a longer conversation, so that each such turn is a segment of its own.
+
+    Any of: an answer, an answer with a thought, a call with its result.
+    """
+    tool = Tool("look", "Look.", {"type": "object", "properties": {"at": {"type": "string"}}, "required": ["at"]})
+    answer, call = Message("assistant", "seen"), Message("assistant", "", (ToolCall("look", {"at": "it"}),))
+    shown, result = Message("user", "go on"), Message("tool", "nothing")
+    cases = {
+        "an answer": (answer, shown),
+        "an answer with a thought": (replace(answer, thought="why not"), shown),
+        "a call": (call, result),
+        "a call with a thought": (replace(call, thought="why not"), result),
+    }
+    return [name for name, (action, then) in cases.items() if _begins_anew(renderer, action, then, tool)]
+
+
+def _begins_anew(renderer: Renderer, action: Message, then: Message, tool: Tool) -> bool:
+    transcript = Transcript(renderer, [Message("user", "hi")], [tool])
+    transcript.prompt_ids()
+    transcript.act(transcript.expert_ids(action), None)
+    transcript.observe([then])
+    transcript.prompt_ids()
+    return transcript.began_anew

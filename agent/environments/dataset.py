@@ -14,7 +14,8 @@ from string import Formatter
 
 from journeyman.agent.chance import keyed_rng
 from journeyman.agent.data import Json, Message, Observation, Split, Step, Task, Tool, as_messages, canonical_hash, said
-from journeyman.agent.environments.rows import chat_turns, hub_rows, jsonl_rows
+from journeyman.agent.environments.chats import chat_turns
+from journeyman.agent.environments.rows import hub_rows, jsonl_rows
 from journeyman.agent.errors import DataError, SettingsError, suggestion
 from journeyman.agent.protocols import Environment
 
@@ -125,7 +126,8 @@ class Dataset:
             prompt = (*system, Message("user", self._render(where, row)))
             actions = self.expert_actions(_column(where, row, self.solution, str)) if self.solution else ()
         else:
-            prompt, actions = chat_turns(_column(where, row, self.messages, list), where)
+            prompt, turns = chat_turns(_column(where, row, self.messages, list), where)
+            actions = tuple(turn.action for turn in turns)
         if len(actions) > self.max_turns:
             raise DataError(f"{where}: {len(actions)} assistant messages, but an episode has {self.max_turns} turns")
         payload = {"demonstration": [action.to_json() for action in actions]} if actions else {}

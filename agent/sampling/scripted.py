@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from journeyman.agent.chat.rendering import Renderer
+from journeyman.agent.chat.renderer import Renderer
 from journeyman.agent.data import Completion, PolicyRef, SamplingParams
 from journeyman.agent.errors import SamplerError
 

@@ -67,6 +67,7 @@ class CallPart(_Part):
 
     name: Said
     arguments: Table
+    id: Said = ""
 
 
 class MessagePart(_Part):
@@ -75,10 +76,14 @@ class MessagePart(_Part):
     role: Role
     content: Said
     tool_calls: list[CallPart] = []
+    reasoning_content: Said = ""
+    tool_call_id: Said = ""
+    thought_tokens: Count = 0
 
     def message(self) -> Message:
         """As data."""
-        return Message(self.role, self.content, tuple(ToolCall(c.name, c.arguments) for c in self.tool_calls))
+        calls = tuple(ToolCall(c.name, c.arguments, c.id) for c in self.tool_calls)
+        return Message(self.role, self.content, calls, self.reasoning_content, self.tool_call_id, self.thought_tokens)
 
 
 class ActionPart(MessagePart):

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from journeyman.agent.chance import keyed_seed
-from journeyman.agent.chat.rendering import Renderer, choices_of, render_episode
+from journeyman.agent.chat.renderer import Renderer
+from journeyman.agent.chat.rendering import choices_of, render_episode
 from journeyman.agent.data import (
     Episode,
     Message,

@@ -39,7 +39,8 @@ def test_every_line_with_text_is_a_step(text):
 @given(texts)
 def test_no_step_has_a_separator_inside(text):
     assert not [step for step in steps("blank_line", text) if "\n\n" in step]
-    assert not [step for step in steps("tool_call", text) if "</tool_call>" in step[: -len("</tool_call>")]]
+    calls = [step.partition("<tool_call>")[2] for step in steps("tool_call", text)]
+    assert not [call for call in calls if "</tool_call>" in call[: -len("</tool_call>")]]
     assert len(steps("turn", text)) == bool(text.strip())
 
 

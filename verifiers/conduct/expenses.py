@@ -90,7 +90,7 @@ class Cost:
     per_call: float = 0.0
     """Price of a tool call, well-formed or not."""
     name: ClassVar[str] = "cost"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     reads_expenses: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -129,7 +129,7 @@ class Repetition:
     limit: float = 0.5
     """From so large a share on the score is 1; above `budget`."""
     name: ClassVar[str] = "repetition"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def __post_init__(self) -> None:
         _check_range(self.budget, self.limit)

@@ -34,7 +34,7 @@ class ToolUse:
     answer: str | None = None
     """Text that marks the agent's answer, e.g. `####`: a call after it is to no purpose. None for no such mark."""
     name: ClassVar[str] = "tools"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
 
     def __post_init__(self) -> None:
         if self.budget is not None and self.budget < 0:

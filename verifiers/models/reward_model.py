@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
-from journeyman.agent.chat.rendering import Renderer
+from journeyman.agent.chat.renderer import Renderer
 from journeyman.agent.data import Status, Task, Trajectory, Verdict
-from journeyman.agent.errors import SettingsError
+from journeyman.agent.errors import SettingsError, TemplateRefusedError
 from journeyman.agent.sampling.settings import Device, Dtype
 from journeyman.verifiers.versions import version_with_models
 
@@ -69,7 +69,7 @@ class RewardModel:
                 continue
             try:
                 texts[i] = judge.read(task, trajectory)
-            except (SettingsError, ValueError) as error:  # a template that refuses a role, or too long a conversation
+            except (TemplateRefusedError, ValueError) as error:  # the template refuses it, or it is too long
                 verdicts[i] = Verdict(Status.ERROR, explanation=str(error))
         for i, raw in zip(texts, judge.rewards(list(texts.values()), self.batch_tokens), strict=True):
             verdicts[i] = self._verdict(raw)

@@ -25,7 +25,7 @@ from journeyman.workflows.session.session import Session, lend
 from journeyman.workflows.terminal import say_json
 
 if TYPE_CHECKING:
-    from journeyman.agent.chat.rendering import Renderer
+    from journeyman.agent.chat.renderer import Renderer
     from journeyman.agent.learning.heads.pairs import PairExample
 
 
@@ -125,7 +125,7 @@ def _examples(
 @contextmanager
 def _beginning(session: Session, options: RewardModelOptions) -> Iterator[tuple[str, Renderer]]:
     """Folder or name of the model to begin with, and what makes its tokens."""
-    from journeyman.agent.chat.rendering import Renderer
+    from journeyman.agent.chat.renderer import Renderer
     from journeyman.agent.models import load_tokenizer, resolve_model
 
     if options.model:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from journeyman.agent.asking import ask_expert
-from journeyman.agent.chat.rendering import Renderer
+from journeyman.agent.chat.renderer import Renderer
 from journeyman.agent.data import Json, Message, Observation, ScoreRecord, Split, Step, Task, Tool, Trajectory
 from journeyman.agent.errors import JourneymanError, Late, Outage
 from journeyman.agent.hosting import call_bounded, described

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from journeyman.agent.data import Split, Task, Tool
-from journeyman.agent.errors import Outage, SettingsError
+from journeyman.agent.errors import Outage, SettingsError, TemplateRefusedError
 from journeyman.agent.hosting import call_bounded
 from journeyman.agent.protocols import TaskSet
 from journeyman.workflows.session.engines import open_guards, open_task_set, renderer_of, step_seconds
 from journeyman.workflows.settings.settings import Settings
 
 if TYPE_CHECKING:
-    from journeyman.agent.chat.rendering import Renderer
+    from journeyman.agent.chat.renderer import Renderer
 
 _SAMPLE = 32  # tasks of each split
 
@@ -103,10 +103,21 @@ def _first(task_set: TaskSet, split: Split, seed: int, count: int) -> list[Task]
 
 
 def _prompts(asked: _Asked, renderer: Renderer) -> list[tuple[int, ...]]:
-    """The tokens of each prompt, tools and the assistant's header included; those that are no text are left out."""
+    """The tokens of each prompt, tools and the assistant's header included.
+
+    Those that are no text, or that the chat template refuses while it takes others, are left out.
+    """
     tools = _tools(asked) if asked.tasks else ()
     prompts = [task.prompt for task in asked.tasks if all(_is_text(m.content) for m in task.prompt)]
-    return [renderer.encode(renderer.conversation(prompt, tools)) for prompt in prompts]
+    found, refused = list[tuple[int, ...]](), None
+    for prompt in prompts:
+        try:
+            found.append(renderer.encode(renderer.conversation(prompt, tools)))
+        except TemplateRefusedError as error:  # attempts at it will record it
+            refused = error
+    if refused is not None and not found:
+        raise refused
+    return found
 
 
 def _is_text(content: str) -> bool:

@@ -21,7 +21,7 @@ from journeyman.workflows.settings.judgement import GuardSettings
 from journeyman.workflows.settings.settings import Settings
 
 if TYPE_CHECKING:
-    from journeyman.agent.chat.rendering import Renderer
+    from journeyman.agent.chat.renderer import Renderer
     from journeyman.agent.learning.learner import LearnerSettings
 
 
@@ -150,7 +150,8 @@ def open_renderer(settings: Settings) -> Renderer:
     """Messages to tokens and back, by the base model's tokenizer."""
     from journeyman.agent.models import load_tokenizer
 
-    return _renderer(settings, load_tokenizer(base_model(settings)))
+    base = base_model(settings)
+    return _renderer(settings, load_tokenizer(base), base)
 
 
 def renderer_of(settings: Settings) -> Renderer:
@@ -158,14 +159,22 @@ def renderer_of(settings: Settings) -> Renderer:
     from journeyman.agent.models import TINY, byte_tokenizer, load_tokenizer, resolve_model
 
     name = settings.model.name
-    return _renderer(settings, byte_tokenizer() if name == TINY else load_tokenizer(resolve_model(name)))
+    if name == TINY:
+        return _renderer(settings, byte_tokenizer(), None)
+    return _renderer(settings, load_tokenizer(resolve_model(name)), resolve_model(name))
 
 
-def _renderer(settings: Settings, tokenizer: Any) -> Renderer:
-    from journeyman.agent.chat.rendering import Renderer
+def _renderer(settings: Settings, tokenizer: Any, model: str | None) -> Renderer:
+    from journeyman.agent.chat.renderer import Renderer
+    from journeyman.agent.models import generation_stops
 
     wanted = settings.model.tool_format
-    return Renderer(tokenizer, None if wanted == "auto" else ToolFormat(wanted))
+    return Renderer(
+        tokenizer,
+        None if wanted == "auto" else ToolFormat(wanted),
+        template_arguments=settings.model.template_arguments,
+        stop_ids=generation_stops(model) if model else (),
+    )
 
 
 def sampler_settings(settings: Settings) -> SamplerSettings:

@@ -44,7 +44,7 @@ from journeyman.workflows.settings.loading import settings_of
 from journeyman.workflows.settings.settings import Settings
 
 if TYPE_CHECKING:
-    from journeyman.agent.chat.rendering import Renderer
+    from journeyman.agent.chat.renderer import Renderer
     from journeyman.agent.learning.learner import Learner
 
 T = TypeVar("T")
@@ -134,7 +134,13 @@ class Session:
     @cached_property
     def renderer(self) -> Renderer:
         """Messages to tokens, by the base model's tokenizer."""
-        return open_renderer(self.settings)
+        from journeyman.agent.chat.rendering import rewritings
+
+        renderer = open_renderer(self.settings)
+        if rewritten := rewritings(renderer):
+            what = f"the chat template of {self.settings.model.name!r} rewrites what was said before"
+            self.warn("segments", f"{what} ({', '.join(rewritten)}): there the next turn begins a segment of its own")
+        return renderer
 
     def limits(self, temperature: float) -> Limits:
         """Of one episode."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from journeyman.agent.chat.tool_calls import ToolFormat
+from journeyman.agent.errors import suggestion
 from journeyman.workflows.settings.section import Section
 
 
@@ -18,14 +20,26 @@ class ModelSettings(Section):
     """Width of `tiny`: an even number below 64, or a multiple of 32."""
     layers: int = Field(default=4, ge=1)
     """Depth of `tiny`."""
-    tool_format: Literal["auto", "hermes", "positional"] = "auto"
-    """How tool calls are written; `auto` is what the model's tokenizer says, else hermes."""
+    tool_format: str = "auto"
+    """How tool calls are written and read: `auto`, what the model's tokenizer says, else what its chat template writes,
+    else hermes; or one of the names in [tool_formats.md](tool_formats.md)."""
+    template_arguments: dict[str, Any] = Field(default_factory=dict)
+    """Settings that the model's chat template reads, e.g. `{ enable_thinking = false }` or
+    `{ reasoning_effort = "low" }`."""
     lora_rank: int = Field(default=0, ge=0)
     """0 trains the full weights."""
     lora_alpha: int = Field(default=32, ge=1)
     """Scale of the adapter, over its rank."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of weights and activations; `auto` is bfloat16 on a GPU, else float32."""
+
+    @field_validator("tool_format")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        if name != "auto" and name not in list(ToolFormat):
+            near = suggestion(name, ["auto", *(known.value for known in ToolFormat)])
+            raise ValueError(f"there is no tool format {name!r}: {near}")
+        return name
 
     @field_validator("hidden")
     @classmethod

@@ -18,7 +18,8 @@ class WarmStartSettings(Section):
     demonstrations: int = Field(default=500, ge=0)
     """At most so many; 0 begins with the base model."""
     file: str | None = None
-    """JSONL of chat messages to learn from, instead of the environment's expert."""
+    """JSONL of chats to learn from, instead of the environment's expert: `messages` (OpenAI's, Hugging Face's),
+    `prompt` with `completion`, or `conversations` (ShareGPT's); `tools` where the row has its own."""
     max_epochs: int = Field(default=60, ge=1)
     """Passes over the demonstrations."""
     check_every: int = Field(default=2, ge=1)

@@ -99,6 +99,8 @@ def _findings(session: Session, iteration: int) -> Iterator[AuditInfo]:
     yield from _lengths(session, number, attempts)
     repeated = [Repetition().verify(t.task, t.trajectory).raw or 0.0 for t in attempts]
     yield from _mean(number, "repetition", repeated)
+    if thoughts := [float(t.trajectory.thought_tokens) for t in attempts if t.trajectory.thought_tokens]:
+        yield AuditInfo(number, Split.VALIDATION, "thoughts", sum(thoughts) / len(attempts), len(attempts))
     yield from _failures(session, number, attempts)
     yield from _disagreement(session, number, attempts, Split.VALIDATION)
     yield from _disagreement(session, number, _training(session, iteration), Split.TRAIN)

@@ -12,7 +12,7 @@ from journeyman.agent.asking import ask_for_goals, ask_for_tools, ask_to_relabel
 from journeyman.agent.chance import keyed_rng
 from journeyman.agent.chat.rendering import rerender
 from journeyman.agent.data import Achieved, Json, Source, StopReason, Task, Tool, Trajectory
-from journeyman.agent.errors import Outage
+from journeyman.agent.errors import Outage, TemplateRefusedError
 from journeyman.agent.protocols import GoalEnvironment
 from journeyman.storage.replay.hindsight import GROUP_RELABELLER, Strategy, best_of_group, group_goals, propose
 from journeyman.storage.trajectories.rows import NewTrajectory
@@ -147,12 +147,17 @@ def _told(
         except Outage as fault:
             faults.setdefault(parent.id, fault)
             return
+        try:
+            segments = rerender(parent.trajectory, episode, session.renderer, failure.tools)
+        except TemplateRefusedError as fault:
+            faults.setdefault(parent.id, Outage(str(fault)))
+            return
         reached = any(a.goal == goal for a in failure.achieved)
         trajectory = Trajectory(
             episode.task.hash,
             Source.HINDSIGHT,
             episode.turns,
-            rerender(parent.trajectory, episode, session.renderer, failure.tools),
+            segments,
             StopReason.TERMINATED if reached else parent.trajectory.stop_reason,
             attempt=parent.trajectory.attempt,
         )

@@ -19,13 +19,14 @@ from journeyman.agent.data import (
     Status,
     StopReason,
     Task,
+    Tool,
     Trajectory,
-    Turn,
     canonical_hash,
     said,
 )
 from journeyman.agent.environments.rows import placed_demonstrations
 from journeyman.agent.errors import DataError, Outage
+from journeyman.agent.hosting import call_bounded
 from journeyman.agent.learning.learner import Learner, TrainingRow
 from journeyman.agent.learning.schedule import warmup_then_decay
 from journeyman.storage.runs.policies import NewPolicy, PolicyInfo, Use
@@ -156,21 +157,24 @@ def _demonstrate_again(session: Session, broken: Sequence[StoredTrajectory]) -> 
 
 
 def _read_file(session: Session, path: str) -> list[tuple[Task, Trajectory]]:
-    """Chat messages from a file; their prompts become training tasks, but for those of held-out tasks, left out."""
+    """Chats from a file, with all that the expert was shown; their prompts become training tasks.
+
+    Those of held-out tasks are left out. A row that names no tools has the environment's.
+    """
     store, run_id = session.store, session.run.id
     splits = (Split.VALIDATION, Split.TEST, Split.GUARD)
     held_out = [said(t.prompt) for split in splits for t in store.tasks.of(run_id, split, origin=None)]
-    environment = session.settings.environment["name"]
+    environment, tools = session.settings.environment["name"], _own_tools(session)
     shown: dict[str, tuple[Task, Trajectory]] = {}
     rows = list(islice(placed_demonstrations(path), session.settings.warm_start.demonstrations))
-    for where, (prompt, actions, answer) in rows:
-        task_hash = canonical_hash(environment, said(prompt))
-        if said(prompt) in held_out or task_hash in shown:
+    for where, row in rows:
+        task_hash = canonical_hash(environment, said(row.prompt))
+        if said(row.prompt) in held_out or task_hash in shown:
             continue
-        task = Task(environment, answer, prompt, Split.TRAIN, task_hash)
-        episode = Episode(task, tuple(Turn(action) for action in actions), 0)
+        task = Task(environment, row.answer, row.prompt, Split.TRAIN, task_hash)
+        episode = Episode(task, row.turns, 0)
         with _said_of(where):
-            segments = render_episode(episode, session.renderer)
+            segments = render_episode(episode, session.renderer, tools if row.tools is None else row.tools)
         shown[task_hash] = task, Trajectory(task_hash, Source.EXPERT, episode.turns, segments, StopReason.TERMINATED)
     if 2 * len(shown) <= len(rows):
         session.warn(
@@ -180,6 +184,20 @@ def _read_file(session: Session, path: str) -> list[tuple[Task, Trajectory]]:
         )
     session.store.tasks.add(session.run.id, [task for task, _ in shown.values()], origin="imported")
     return list(shown.values())
+
+
+def _own_tools(session: Session) -> Sequence[Tool]:
+    """The environment's tools, for rows that name none; nothing where it does not open."""
+    tasks = session.store.tasks.of(session.run.id, Split.TRAIN)[:1]
+    try:
+        return call_bounded(
+            "open",
+            lambda: tuple(tool for task in tasks for tool in session.open_environment(task).tools),
+            session.step_seconds,
+        )
+    except Outage as error:
+        session.warn("tools", f"demonstrations are shown without the environment's tools: {error}")
+        return ()
 
 
 @contextmanager

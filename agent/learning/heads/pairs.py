@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from journeyman.agent.chat.control_tokens import plain
-from journeyman.agent.chat.rendering import Renderer
+from journeyman.agent.chat.renderer import Renderer
 from journeyman.agent.data import Task, Trajectory
 from journeyman.agent.learning.heads.training import Losses, autocast, pad_right
 from journeyman.agent.learning.losses import bradley_terry_loss

@@ -1,14 +1,13 @@
 """Rendering: tokens in, tokens out; masks true exactly where a token was chosen."""
 
-import json
-
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from journeyman.agent.chat.rendering import Renderer, Transcript, choices_of, render_episode, rerender
-from journeyman.agent.chat.tool_calls import MAX_CALL_CHARS, ToolFormat, read_calls, write_call
+from journeyman.agent.chat.renderer import Renderer
+from journeyman.agent.chat.rendering import Transcript, choices_of, render_episode, rerender
+from journeyman.agent.chat.tool_calls import ToolFormat
 from journeyman.agent.data import (
     Episode,
     Message,
@@ -21,7 +20,7 @@ from journeyman.agent.data import (
     Trajectory,
     Turn,
 )
-from journeyman.agent.errors import SettingsError
+from journeyman.agent.errors import SettingsError, TemplateRefusedError
 from journeyman.agent.models import load_tokenizer, make_tiny
 
 MOVE = Tool(
@@ -165,11 +164,22 @@ def test_no_chat_template_is_an_error(tiny_folder):
         Renderer(tokenizer)
 
 
-def test_a_template_that_refuses_a_role_is_an_error(tiny_folder):
+def test_a_system_message_that_is_refused_begins_the_users(tiny_folder):
     template = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}" + CHATML
     renderer = with_template(tiny_folder, template)
-    with pytest.raises(SettingsError, match="refuses a conversation of system, user: no system role"):
-        renderer.conversation([Message("system", "s"), Message("user", "u")])
+    text = renderer.conversation([Message("system", "s"), Message("user", "u")])
+    assert text == "<|im_start|>user\ns\n\nu<|im_end|>\n<|im_start|>assistant\n"
+
+
+def test_what_a_template_refuses_or_hides_is_an_error(tiny_folder):
+    odd = "{% if m['content'] == 'odd' %}{{ raise_exception('not odd') }}{% endif %}"
+    hide = "{% if 'hidden' not in m['content'] %}{{ m['content'] }}{% endif %}"
+    template = CHATML.replace("<|im_start|>{{ m['role'] }}", odd + "<|im_start|>{{ m['role'] }}")
+    renderer = with_template(tiny_folder, template.replace("{{ m['content'] }}", hide))
+    with pytest.raises(TemplateRefusedError, match="refuses a conversation of user: not odd"):
+        renderer.conversation([Message("user", "odd")])
+    with pytest.raises(TemplateRefusedError, match="leaves out a message of role tool: 'hidden'"):
+        renderer.conversation([Message("user", "u"), Message("assistant", "a"), Message("tool", "hidden")])
 
 
 def test_tiny_takes_the_positional_format(tiny):
@@ -190,7 +200,7 @@ def test_tools_are_described_once(tiny_folder, tiny, chatml):
     assert text.count("system\n") == 1
 
 
-@pytest.mark.parametrize("tool_format", list(ToolFormat))
+@pytest.mark.parametrize("tool_format", [ToolFormat.HERMES, ToolFormat.POSITIONAL])
 def test_an_expert_writes_calls_once(tiny_folder, tool_format):
     renderer = Renderer(load_tokenizer(tiny_folder), tool_format)
     action = Message("assistant", "Up.", (ToolCall("move", {"direction": "up"}),))
@@ -199,78 +209,6 @@ def test_an_expert_writes_calls_once(tiny_folder, tool_format):
     assert written.content.count("<tool_call>") == 1
     assert renderer.write(written, [MOVE]) == written
     assert renderer.parse(renderer.action_ids(action, [MOVE]), [MOVE]) == written
-
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(max_size=20) | st.sampled_from(["</tool_call>", "<tool_call>", '")', "\\"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=6,
-)  # fmt: skip
-
-
-@given(st.lists(st.tuples(json_values, json_values), min_size=1, max_size=3), st.sampled_from(list(ToolFormat)))
-def test_calls_come_back(values, tool_format):
-    calls = tuple(ToolCall("move", {"direction": a, "cells": b}) for a, b in values)
-    text = "text".join(write_call(call, tool_format, [MOVE]) for call in calls)
-    assert read_calls(text, tool_format, [MOVE]) == calls
-
-
-pieces = st.sampled_from(
-    ["<tool_call>", "</tool_call>", "move(", '"up"', ",", ")", "[", "{", '{"name": "move", "arguments": {', "}}",
-     "1e999", "NaN", '"\\ud800"', "9" * 5000, "[" * 3000, "\n", "é"]
-)  # fmt: skip
-
-
-@settings(max_examples=300)
-@given(st.lists(pieces, max_size=12).map("".join), st.sampled_from(list(ToolFormat)))
-def test_reading_never_raises_and_gives_sound_calls(text, tool_format):
-    for call in read_calls(text, tool_format, [MOVE]):
-        json.dumps(dict(call.arguments), allow_nan=False, ensure_ascii=False).encode()
-        assert call.name != "move" or "direction" in call.arguments
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        "move()",  # an argument that is required is missing
-        'move("up", 1, 2)',
-        "move(up)",
-        'jump("up")',
-        'move("up"',
-        '__import__("os")',
-        'move("up").x',
-        "move(NaN)",
-        "move(1e999)",
-        'move("\\ud800")',
-        "move(" + "[" * 3000 + ")",
-        'move("' + "a" * MAX_CALL_CHARS + '")',
-    ],
-)
-def test_malformed_positional_calls_are_no_calls(body):
-    text = f'<tool_call>{body}</tool_call><tool_call>move("up")</tool_call>'
-    assert read_calls(text, ToolFormat.POSITIONAL, [MOVE]) == (ToolCall("move", {"direction": "up"}),)
-
-
-@pytest.mark.parametrize(
-    "body",
-    ["", "{}", "[]", '{"name": "move"}', '{"name": 1, "arguments": {}}', '{"name": "move", "arguments": []}',
-     '{"name": "move", "arguments": {}}', '{"name": "move", "arguments": {"direction": NaN}}'],
-)  # fmt: skip
-def test_malformed_hermes_calls_are_no_calls(body):
-    assert read_calls(f"<tool_call>{body}</tool_call>", ToolFormat.HERMES, [MOVE]) == ()
-
-
-def test_a_flood_of_markers_is_read_in_no_time():
-    assert read_calls("<tool_call>" * 200_000, ToolFormat.HERMES, [MOVE]) == ()
-    assert len(read_calls('<tool_call>move("up")</tool_call>' * 1000, ToolFormat.POSITIONAL, [MOVE])) == 16
-
-
-def test_a_call_that_the_format_cannot_say_is_an_error():
-    with pytest.raises(ValueError, match="no tool takes the call"):
-        write_call(ToolCall("jump", {}), ToolFormat.POSITIONAL, [MOVE])
-    with pytest.raises(ValueError, match="cannot leave out an argument"):
-        write_call(ToolCall("move", {"cells": 1}), ToolFormat.POSITIONAL, [MOVE])
 
 
 def test_an_episode_as_messages(tiny):

@@ -7,7 +7,6 @@ import sys
 import pytest
 
 from journeyman.agent.data import Message, Split, ToolCall
-from journeyman.agent.environments.rows import read_chat_demonstrations
 from journeyman.agent.errors import DataError, SettingsError
 from journeyman.agent.plugins import ENVIRONMENTS, load_plugin
 
@@ -111,31 +110,22 @@ def test_chat_rows_give_prompt_demonstration_and_optional_answer(tmp_path):
     assert task_set.demonstrate(second) is None
 
 
-def test_chat_demonstrations_keep_calls_of_both_forms(tmp_path):
-    openai = {"type": "function", "function": {"name": "calculator", "arguments": '{"expression": "6*7"}'}}
-    rows = [
-        {
-            "messages": [
-                {"role": "user", "content": "6 x 7?"},
-                {"role": "assistant", "content": None, "tool_calls": [openai]},
-                {"role": "tool", "content": "42"},
-                {"role": "assistant", "content": "", "tool_calls": [{"name": "stop", "arguments": {}}]},
-            ],
-            "answer": "42",
-        }
+def test_a_chat_column_of_several_turns_needs_an_environment_of_as_many(tmp_path):
+    call = {"type": "function", "function": {"name": "calculator", "arguments": '{"expression": "6*7"}'}}
+    messages = [
+        {"role": "user", "content": "6 x 7?"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "content": "42"},
+        {"role": "assistant", "content": "42"},
     ]
-    path = write(tmp_path / "chat.jsonl", rows)
-    ((prompt, actions, answer),) = read_chat_demonstrations(path)
-    assert prompt == (Message("user", "6 x 7?"),)
-    assert actions == (
-        Message("assistant", "", (ToolCall("calculator", {"expression": "6*7"}),)),
-        Message("assistant", "", (ToolCall("stop", {}),)),
-    )
-    assert answer == "42"
+    path = write(tmp_path / "chat.jsonl", [{"messages": messages, "answer": "42"}])
     with pytest.raises(DataError, match=r"chat.jsonl:1: 2 assistant messages, but an episode has 1 turns"):
         next(dataset(test=path, messages="messages").tasks(Split.TEST, 0))
     two_turns = load_plugin(ENVIRONMENTS, "gsm8k", {"test": path, "messages": "messages", "answer_pattern": ""})
-    assert two_turns.demonstrate(next(two_turns.tasks(Split.TEST, 0))) == actions
+    assert two_turns.demonstrate(next(two_turns.tasks(Split.TEST, 0))) == (
+        Message("assistant", "", (ToolCall("calculator", {"expression": "6*7"}),)),
+        Message("assistant", "42"),
+    )
 
 
 GOOD = '{"question": "q", "answer": "a"}'
@@ -162,40 +152,6 @@ def test_bad_rows_name_file_line_and_remedy(tmp_path, lines, options, message):
         dataset(test=path, **options).tasks(Split.TEST, 0)
 
 
-@pytest.mark.parametrize(
-    ("row", "message"),
-    [
-        ({"prompt": []}, r"chat.jsonl:1: no column 'messages'"),
-        ({"messages": []}, r"chat.jsonl:1: 'messages' must be a list of messages with at least one in it"),
-        ({"messages": ["hi"]}, r"chat.jsonl:1, message 1: a message must be a JSON object, got str"),
-        ({"messages": [{"role": "usr", "content": "x"}]}, r"message 1: role 'usr': did you mean 'user'\?"),
-        ({"messages": [{"role": "user", "content": 5}]}, r"message 1: 'content' must be text, got int"),
-        ({"messages": [{"role": "user", "content": "x"}]}, r"chat.jsonl:1: no message of role 'assistant'"),
-        ({"messages": [{"role": "assistant", "content": "x"}]}, r"the first message is the assistant's"),
-        (
-            {"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "tool_calls": [{"name": "f"}]}]},
-            r"message 2: a tool call must have a 'name' and an object of 'arguments'",
-        ),
-        (
-            {"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "tool_calls": "f()"}]},
-            r"message 2: 'tool_calls' must be a list, got str",
-        ),
-        (
-            {
-                "messages": [
-                    {"role": "user", "content": "x"},
-                    {"role": "assistant", "tool_calls": [{"name": "f", "arguments": "{"}]},
-                ]
-            },
-            r"message 2: arguments of 'f' are not JSON",
-        ),
-    ],
-)
-def test_malformed_chat_rows_name_file_line_and_message(tmp_path, row, message):
-    with pytest.raises(DataError, match=message):
-        read_chat_demonstrations(write(tmp_path / "chat.jsonl", [row]))
-
-
 def test_missing_files_name_the_nearest_one(tmp_path):
     write(tmp_path / "train.jsonl", [GOOD])
     with pytest.raises(
@@ -211,8 +167,6 @@ def test_missing_files_name_the_nearest_one(tmp_path):
         dataset(train=str(tmp_path / "latin.jsonl")).tasks(Split.TRAIN, 0)
     with pytest.raises(DataError, match=r"cannot read .*: Is a directory"):
         dataset(train=str(tmp_path)).tasks(Split.TRAIN, 0)
-    with pytest.raises(DataError, match=r"chat.jsonl: no rows"):
-        read_chat_demonstrations(write(tmp_path / "chat.jsonl", []))
 
 
 @pytest.mark.parametrize(

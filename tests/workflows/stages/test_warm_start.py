@@ -9,6 +9,7 @@ import pytest
 
 from journeyman.agent.data import Source, Split
 from journeyman.agent.errors import DataError
+from journeyman.agent.models import byte_tokenizer
 from journeyman.storage.store import ReplayStore
 from journeyman.workflows.session.runs import start_run
 from journeyman.workflows.settings.loading import parse_settings
@@ -64,6 +65,43 @@ def test_held_out_prompts_are_left_out_and_what_was_learned_from_is_kept(folder:
     assert len(experts) == learned_from
     (learned,) = store.trajectories.uses_of(experts["30 + 1?"].id)
     assert (learned[0], learned[1].reward, learned[1].advantage, learned[1].nll_weight) == (1, 1.0, None, 1.0)
+    store.close()
+
+
+def test_what_the_expert_was_shown_is_in_what_is_learned_from(folder: Path) -> None:
+    tool = {"name": "search", "description": "", "parameters": {"type": "object", "properties": {"q": {}}}}
+    messages = [
+        {"role": "user", "content": "30 + 1?"},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"function": {"name": "search", "arguments": '{"q": "30"}'}}],
+        },
+        {"role": "tool", "content": "thirty"},
+        {"role": "assistant", "content": "One more."},
+        {"role": "user", "content": "And then?"},
+        {"role": "assistant", "content": "31"},
+    ]
+    (folder / "shown.jsonl").write_text(json.dumps({"messages": messages, "tools": [tool], "answer": "31"}))
+    settings = settings_in(folder)
+    ref = start_run(settings)
+    prepare(ref)
+    warm_start(ref)
+    store = ReplayStore(settings.store.url)
+    (stored,) = store.trajectories.of(ref.run_id, source=Source.EXPERT)
+    assert [[m.content for m in turn.observation] for turn in stored.trajectory.turns] == [
+        ["thirty"],
+        ["And then?"],
+        [],
+    ]
+    (segment,) = stored.trajectory.segments
+    read = byte_tokenizer().decode
+    assert read(segment.completion_ids[~segment.loss_mask]) == (
+        "<|tool|>thirty<|end|><|assistant|><|user|>And then?<|end|><|assistant|>"
+    )
+    assert read(segment.completion_ids[segment.loss_mask]) == (
+        '<tool_call>search("30")</tool_call><|end|>One more.<|end|>31<|end|>'
+    )
     store.close()
 
 
