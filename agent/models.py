@@ -1,5 +1,7 @@
 """Makes the model `tiny`, checks model names, and loads models and tokenizers from a folder or a hub name.
 
+Models in GGUF files, `smollm2` among them, are in gguf_models.py.
+
 `tiny` is a Llama of about a million parameters over bytes. Every byte is one token, so printable ASCII characters
 and the newline are one token each, any other text is a few (its UTF-8 bytes), and all text comes back unchanged.
 """
@@ -11,12 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from journeyman.agent.data import PolicyRef
 from journeyman.agent.errors import SettingsError, UnknownNameError
+from journeyman.agent.gguf_models import SMOLLM2, gguf_config, gguf_file, gguf_tokenizer, is_gguf
 
 if TYPE_CHECKING:
     import torch
 
 TINY = "tiny"
 """The name that stands for a model made on the spot by `make_tiny`."""
+BUILT_IN = (TINY, SMOLLM2)
+"""Names that mean the same in every folder."""
 TINY_CONTEXT = 2048
 """Most tokens that it holds."""
 
@@ -100,17 +105,20 @@ def byte_tokenizer(max_positions: int = TINY_CONTEXT) -> Any:
 
 
 def resolve_model(name: str) -> str:
-    """Checks that `name` can be loaded and returns it: `tiny`, a folder with a config.json, or a hub name.
+    """Checks that `name` can be loaded and returns it: a built-in, a GGUF file, a folder with config.json, a hub name.
 
     Raises UnknownNameError with the remedy where it cannot: a folder without config.json, or a name that is neither
-    in the local hub cache nor to be had from the hub.
+    in the local hub cache nor to be had from the hub; SettingsError for what is there and cannot be read.
     """
     if name == TINY:
+        return name
+    if is_gguf(name):
+        gguf_file(name)
         return name
     folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
-            raise UnknownNameError("model", name, [TINY], "the folder holds no config.json: save the model into it")
+            raise UnknownNameError("model", name, BUILT_IN, "the folder holds no config.json: save the model into it")
         _check_folder(folder)
         return str(folder)
     from huggingface_hub import HfApi, try_to_load_from_cache
@@ -121,7 +129,7 @@ def resolve_model(name: str) -> str:
     except Exception as error:  # the hub's client raises errors of several libraries: all mean "not to be had"
         why = str(error).splitlines()[0]
         remedy = f"there is no such folder, and the hub cannot give it ({why}); give a folder that holds config.json"
-        raise UnknownNameError("model", name, [TINY], remedy) from None
+        raise UnknownNameError("model", name, BUILT_IN, remedy) from None
     return name
 
 
@@ -140,7 +148,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def context_limit(name: str) -> int | None:
-    """Most tokens that the model's positions reach: `tiny`, a folder or a hub name; None where it does not say.
+    """Most tokens that the model's positions reach, by its name in the settings; None where it does not say.
 
     Nor is it known of a model whose positions are stretched by a factor: engines differ in what they make of that.
     """
@@ -148,12 +156,20 @@ def context_limit(name: str) -> int | None:
         return TINY_CONTEXT
     from transformers import AutoConfig
 
-    config: Any = AutoConfig.from_pretrained(resolve_model(name)).get_text_config()
+    whole: Any = gguf_config(gguf_file(name)) if is_gguf(name) else AutoConfig.from_pretrained(resolve_model(name))
+    config = whole.get_text_config()
     stretched = [getattr(config, field, None) or {} for field in ("rope_scaling", "rope_parameters")]
     if any("factor" in rope for rope in stretched):
         return None
     found: int | None = getattr(config, "max_position_embeddings", None)
     return found
+
+
+def tokenizer_of(name: str) -> Any:
+    """The tokenizer of a model by its name in the settings; nothing is written."""
+    if name == TINY:
+        return byte_tokenizer()
+    return gguf_tokenizer(gguf_file(name)) if is_gguf(name) else load_tokenizer(resolve_model(name))
 
 
 def load_tokenizer(path: str) -> Any:

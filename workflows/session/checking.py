@@ -18,7 +18,7 @@ from journeyman.workflows.settings.settings import Settings
 
 def check(settings: Settings) -> None:
     """Raises the error that a run with these settings would meet later: unknown names, bad options, missing data."""
-    from journeyman.agent.models import TINY, resolve_model
+    from journeyman.agent.models import resolve_model
     from journeyman.agent.sampling.factory import resolve_kind
 
     _check_verifiers(settings)
@@ -28,8 +28,7 @@ def check(settings: Settings) -> None:
             raise DataError(f"setting 'warm_start.file': there is no file {settings.warm_start.file}")
         read_chat_demonstrations(settings.warm_start.file)
     resolve_kind(settings.sampler.kind)
-    if settings.model.name != TINY:
-        resolve_model(settings.model.name)
+    resolve_model(settings.model.name)
     check_contexts(settings)
 
 
