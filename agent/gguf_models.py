@@ -43,7 +43,7 @@ def gguf_file(name: str) -> Path:
         raise SettingsError(f"model {name!r}: there is no such file; give the path of a GGUF file")
     with file.open("rb") as opened:
         if opened.read(len(_MAGIC)) != _MAGIC:
-            raise SettingsError(f"model {name!r} is no GGUF file (it does not begin with {_MAGIC.decode()}): get it anew")
+            raise SettingsError(f"model {name!r} is no GGUF file: it does not begin with {_MAGIC.decode()}")
     try:
         metadata.version("gguf")
     except metadata.PackageNotFoundError:
@@ -99,6 +99,7 @@ def write_gguf(file: Path, folder: Path) -> None:
     """
     import torch
     from transformers import AutoModelForCausalLM
+
     tokenizer = gguf_tokenizer(file)
     with _alone(file) as place, redirect_stderr(StringIO()):  # a progress bar of the conversion's own
         read, found = AutoModelForCausalLM.from_pretrained(

@@ -22,18 +22,16 @@ from journeyman.agent.data import Achieved, Episode, Json, Message, Split, Task,
 from journeyman.agent.environments.dataset import SingleTurn
 from journeyman.agent.errors import DataError, SettingsError
 
-_TOPICS = (
-    "cat dog horse bird fox rabbit wolf bear mouse turtle girl boy farmer teacher king sailor baker painter doctor "
-    "singer driver gardener"
-).split()
-_QUALITIES = "quiet happy tired brave small gentle young clever hungry lucky proud kind".split()
-_PLACES = "garden river forest kitchen market school bridge harbor mountain village castle beach".split()
-_OPENINGS = "today now sometimes tonight here often".split()
-_VERBS = "waits sleeps sings walks rests plays works sits".split()
-_NEAR = "near behind beside by".split()
+_TOPICS = ("cat", "dog", "horse", "bird", "fox", "rabbit", "wolf", "bear", "mouse", "turtle", "girl", "boy", "farmer")
+_TOPICS += ("teacher", "king", "sailor", "baker", "painter", "doctor", "singer", "driver", "gardener")
+_QUALITIES = ("quiet", "happy", "tired", "brave", "small", "gentle", "young", "clever", "hungry", "lucky", "proud")
+_PLACES = ("garden", "river", "forest", "kitchen", "market", "school", "bridge", "harbor", "mountain", "village")
+_OPENINGS = ("today", "now", "sometimes", "tonight", "here", "often")
+_VERBS = ("waits", "sleeps", "sings", "walks", "rests", "plays", "works", "sits")
+_NEAR = ("near", "behind", "beside", "by")
 _ASIDES = ("with {} friend", "after {} storm", "before {} party", "under {} tree")
 """Three words each, for a sentence that has to be longer; `{}` is the article."""
-_HOW = "slowly happily calmly gladly".split()
+_HOW = ("slowly", "happily", "calmly", "gladly")
 _KINDS = ("words", "use", "starts_with", "ends_with", "avoid", "case")
 """What a task draws from without replacement; no two contradict each other."""
 _ALWAYS: Constraint = {"kind": "sentences", "count": 1}
