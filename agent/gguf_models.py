@@ -101,10 +101,9 @@ def write_gguf(file: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM
 
     tokenizer = gguf_tokenizer(file)
+    auto: Any = AutoModelForCausalLM
     with _alone(file) as place, redirect_stderr(StringIO()):  # a progress bar of the conversion's own
-        read, found = AutoModelForCausalLM.from_pretrained(
-            place, gguf_file=file.name, dtype=torch.float32, output_loading_info=True
-        )
+        read, found = auto.from_pretrained(place, gguf_file=file.name, dtype=torch.float32, output_loading_info=True)
         lost = [*found["missing_keys"], *found["mismatched_keys"]]
         if lost:
             raise ValueError(f"it has no value for {len(lost)} weights, {lost[0]} for one")
@@ -113,7 +112,7 @@ def write_gguf(file: Path, folder: Path) -> None:
         del config.quantization_config
     tokenizer.model_max_length = config.get_text_config().max_position_embeddings
     with torch.device("meta"):
-        plain: Any = AutoModelForCausalLM.from_config(config)
+        plain = auto.from_config(config)
     plain.load_state_dict(read.state_dict(), assign=True)
     plain.tie_weights()
     plain.generation_config = read.generation_config

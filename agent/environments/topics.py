@@ -22,8 +22,9 @@ from journeyman.agent.data import Achieved, Episode, Json, Message, Split, Task,
 from journeyman.agent.environments.dataset import SingleTurn
 from journeyman.agent.errors import DataError, SettingsError
 
-_TOPICS = ("cat", "dog", "horse", "bird", "fox", "rabbit", "wolf", "bear", "mouse", "turtle", "girl", "boy", "farmer")
-_TOPICS += ("teacher", "king", "sailor", "baker", "painter", "doctor", "singer", "driver", "gardener")
+_PEOPLE = ("girl", "boy", "farmer", "teacher", "king", "sailor", "baker", "painter", "doctor", "singer", "gardener")
+_ANIMALS = ("cat", "dog", "horse", "bird", "fox", "rabbit", "wolf", "bear", "mouse", "turtle")
+_TOPICS = (*_PEOPLE, *_ANIMALS)
 _QUALITIES = ("quiet", "happy", "tired", "brave", "small", "gentle", "young", "clever", "hungry", "lucky", "proud")
 _PLACES = ("garden", "river", "forest", "kitchen", "market", "school", "bridge", "harbor", "mountain", "village")
 _OPENINGS = ("today", "now", "sometimes", "tonight", "here", "often")

@@ -1,6 +1,6 @@
 """Multi-turn tool use with a real model: SmolLM2 solves word problems with a calculator, through ChatML.
 
-    python benchmarks/tool_use.py [--seed 0] [--iterations 2] [--out FOLDER] [--set NAME=VALUE ...]
+    python benchmarks/smollm2/tool_use.py [--seed 0] [--iterations 2] [--out FOLDER] [--set NAME=VALUE ...]
 
 It writes word problems of two calculations each as files like GSM8K's (the same stories, other numbers, no problem
 twice), has the environment `gsm8k` demonstrate some of them, a call of the calculator a turn, and runs the warm start

@@ -1,6 +1,6 @@
 """Tokens a second of sampler and learner with SmolLM2, and the share of the machine's FLOPs that each reaches.
 
-    python benchmarks/smollm2_speed.py [--repeats 3] [--groups 16]
+    python benchmarks/smollm2/speed.py [--repeats 3] [--groups 16]
 
 What the machine can do is measured in the same run: the float32 products of the model's own widths, 256 rows each, by
 torch on as many threads. A token costs two FLOPs for each weight of the layers forward, as many again backward to the

@@ -1,6 +1,6 @@
 """The demo with a real model, by seeds, against its warm start and against plain GRPO.
 
-    python benchmarks/demo_real.py --seeds 0 1 2 --plain 0 [--set NAME=VALUE ...]
+    python benchmarks/smollm2/demo.py --seeds 0 1 2 --plain 0 [--set NAME=VALUE ...]
 
 For each seed it runs `journeyman run examples/smollm2.toml` as `make demo-real` does, wall time taken from outside. For
 the seeds of `--plain` it runs it again without hindsight and without replay: GRPO on as many attempts at the same
