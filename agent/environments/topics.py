@@ -2,8 +2,8 @@
 
 A task has a topic and several constraints that can be checked (as IFEval's can); all must hold. The prompt is plain
 English, so that a model which speaks it has a chance at once. Hindsight tells a sentence for what it is: one of ten
-words, where nine were asked for, is a right answer to the same request for ten; one that ends with another word, to
-the request for that word.
+words, where eight at most were asked for, is a right answer to the same request for ten at most; one that ends with
+another word, to the request for that word.
 """
 
 from __future__ import annotations
@@ -33,10 +33,13 @@ _NEAR = ("near", "behind", "beside", "by")
 _ASIDES = ("with {} friend", "after {} storm", "before {} party", "under {} tree")
 """Three words each, for a sentence that has to be longer; `{}` is the article."""
 _HOW = ("slowly", "happily", "calmly", "gladly")
-_KINDS = ("words", "use", "starts_with", "ends_with", "avoid", "case")
+_KINDS = ("length", "use", "starts_with", "ends_with", "avoid", "case")
 """What a task draws from without replacement; no two contradict each other."""
 _ALWAYS: Constraint = {"kind": "sentences", "count": 1}
-_FEWEST_WORDS = 8  # article, quality, topic, verb, preposition, article, place, and an opening before them
+_SHORT = (8, 9)
+"""Highest numbers of words that a task asks for; the opening, an article, quality, topic, verb and place take 8."""
+_LONG = (11, 14)
+"""Lowest numbers of words that a task asks for, from and to."""
 _LONGEST_TOLD = 20
 """Words of a sentence that hindsight asks for at most."""
 
@@ -49,8 +52,6 @@ class Topics:
     """Constraints of a task beside its topic, at least."""
     most: Annotated[int, Field(le=len(_KINDS))] = 3
     """Constraints of a task beside its topic, at most."""
-    max_words: Annotated[int, Field(ge=_FEWEST_WORDS)] = 12
-    """The highest number of words that a task asks for; 8 is the lowest."""
     rubric: Mapping[str, float] = field(default_factory=lambda: {"constraints": 1.0})
     max_turns: ClassVar[int] = 1
 
@@ -79,8 +80,9 @@ class Topics:
 
     def _draw(self, rng: np.random.Generator) -> list[Constraint]:
         size = int(rng.integers(self.fewest, self.most + 1))
+        kind, (least, most) = (("max_words", _SHORT), ("min_words", _LONG))[rng.integers(2)]
         drawn: dict[str, Constraint] = {
-            "words": {"kind": "words", "count": int(rng.integers(_FEWEST_WORDS, self.max_words + 1))},
+            "length": {"kind": kind, "count": int(rng.integers(least, most + 1))},
             "use": {"kind": "use", "word": str(rng.choice(_QUALITIES))},
             "starts_with": {"kind": "starts_with", "word": str(rng.choice(_OPENINGS))},
             "ends_with": {"kind": "ends_with", "word": str(rng.choice(_PLACES))},
@@ -137,13 +139,15 @@ def write_sentence(goal: Sequence[Constraint], rng: np.random.Generator) -> str:
     place = asked["ends_with"]["word"] if "ends_with" in asked else str(rng.choice(_PLACES))
     begin = [*opening, article, *quality, _topic_of(goal), str(rng.choice(_VERBS))]
     end = [str(rng.choice(_NEAR)), article, place]
-    fewest = len(begin) + len(end)
-    missing = asked["words"]["count"] - fewest if "words" in asked else int(rng.integers(4))
-    asides, rest = divmod(max(missing, 0), 3)
+    own = len(begin) + len(end)
+    least, most = (asked[kind]["count"] if kind in asked else None for kind in ("min_words", "max_words"))
+    longest = 3 if most is None else max(most - own, 0)
+    missing = int(rng.integers(longest + 1)) if least is None else max(least - own, 0)
+    asides, rest = divmod(missing, 3)
     how = [str(rng.choice(_HOW))] if rest else []
     aside = [words.format(article) for words in rng.permutation(_ASIDES)[:asides]]
-    old = ["old"] if rest > 1 else []
-    text = " ".join([*begin, *how, *aside, *end[:-1], *old, end[-1]]) + "."
+    little = ["little"] if rest > 1 else []
+    text = " ".join([*begin, *how, *aside, *end[:-1], *little, end[-1]]) + "."
     return text if "case" in asked else text[0].upper() + text[1:]
 
 
@@ -158,7 +162,8 @@ def _topic_of(goal: Sequence[Constraint]) -> str:
 def _as_it_is(constraint: Constraint, words: Sequence[str]) -> Constraint:
     """The constraint with the number or the word that the sentence itself has."""
     own: Mapping[str, Json] = {
-        "words": {"count": len(words)},
+        "min_words": {"count": len(words)},
+        "max_words": {"count": len(words)},
         "starts_with": {"word": words[0]},
         "ends_with": {"word": words[-1]},
     }

@@ -20,7 +20,7 @@ NAME = "journeyman.agent.environments.topics:Topics"
 WORLD = Topics()
 FOX = {"kind": "use", "word": "fox"}
 ONE = {"kind": "sentences", "count": 1}
-GOAL = [FOX, ONE, {"kind": "words", "count": 9}, {"kind": "use", "word": "brave"}]
+GOAL = [FOX, ONE, {"kind": "max_words", "count": 9}, {"kind": "use", "word": "brave"}]
 
 
 def attempt(task: Task, text: str) -> Trajectory:
@@ -33,28 +33,29 @@ def told(goal: list, text: str) -> list:
 
 
 def test_the_plugin_is_a_task_set_of_goal_environments() -> None:
-    world = load_plugin(ENVIRONMENTS, NAME, {"fewest": 1, "most": 6, "max_words": 9}, (NAME,))
+    world = load_plugin(ENVIRONMENTS, NAME, {"fewest": 1, "most": 6}, (NAME,))
     assert isinstance(world, TaskSet)
     assert (world.max_turns, world.rubric) == (1, {"constraints": 1.0})
     tasks = list(islice(world.tasks(Split.TRAIN, 0), 200))
     assert all(isinstance(world.open(task), GoalEnvironment) for task in tasks)
     assert {len(task.goal) - 2 for task in tasks} == {1, 2, 3, 4, 5, 6}
-    assert {c["count"] for task in tasks for c in task.goal if c["kind"] == "words"} == {8, 9}
+    counts = {(c["kind"], c["count"]) for task in tasks for c in task.goal if "words" in c["kind"]}
+    assert counts == {*(("max_words", n) for n in (8, 9)), *(("min_words", n) for n in (11, 12, 13, 14))}
 
 
 def test_a_task_is_said_in_plain_words_and_one_answer_ends_it() -> None:
     task = topic_task(GOAL, Split.TEST)
     environment = WORLD.open(task)
     (message,) = asyncio.run(environment.start()).messages
-    assert message == Message("user", "Write one sentence about a fox. Use the word brave. Write exactly 9 words.")
+    assert message == Message("user", "Write one sentence about a fox. Write at most 9 words. Use the word brave.")
     assert asyncio.run(environment.step(Message("assistant", "A fox."))).terminated
     assert WORLD.demonstrate(task, [Message("assistant", "A fox.")]) is None
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**31), st.integers(1, 6), st.integers(0, 5), st.integers(8, 20))
-def test_the_expert_meets_every_task(seed: int, fewest: int, more: int, most: int) -> None:
-    world = Topics(fewest=fewest, most=min(fewest + more, 6), max_words=most)
+@given(st.integers(0, 2**31), st.integers(1, 6), st.integers(0, 5))
+def test_the_expert_meets_every_task(seed: int, fewest: int, more: int) -> None:
+    world = Topics(fewest=fewest, most=min(fewest + more, 6))
     for task in islice(world.tasks(Split.TRAIN, seed), 5):
         (action,) = world.demonstrate(task)
         assert satisfied(task.goal, action.content) == task.goal, action.content
@@ -64,14 +65,14 @@ def test_the_expert_meets_every_task(seed: int, fewest: int, more: int, most: in
 
 def test_of_what_it_cannot_say_the_expert_says_nothing() -> None:
     assert WORLD.demonstrate(topic_task([*GOAL, {"kind": "letters", "letter": "z", "count": 3}], Split.TRAIN)) is None
-    assert WORLD.demonstrate(topic_task([FOX, ONE, {"kind": "words", "count": 3}], Split.TRAIN)) is None
+    assert WORLD.demonstrate(topic_task([FOX, ONE, {"kind": "max_words", "count": 3}], Split.TRAIN)) is None
 
 
 def test_a_sentence_is_told_for_its_own_length_and_words() -> None:
-    asked = [FOX, ONE, {"kind": "words", "count": 9}, {"kind": "starts_with", "word": "now"}]
+    asked = [FOX, ONE, {"kind": "min_words", "count": 9}, {"kind": "starts_with", "word": "now"}]
     asked += [{"kind": "ends_with", "word": "river"}, {"kind": "use", "word": "proud"}]
     (goal,) = told(asked, "Here a fox waits by the lake.")
-    own = [FOX, ONE, {"kind": "words", "count": 7}, {"kind": "starts_with", "word": "here"}]
+    own = [FOX, ONE, {"kind": "min_words", "count": 7}, {"kind": "starts_with", "word": "here"}]
     task = topic_task([*own, {"kind": "ends_with", "word": "lake"}], Split.TRAIN)
     assert goal == task.goal
     parent = topic_task(asked, Split.TRAIN)
@@ -112,7 +113,7 @@ def test_demonstrations_differ_and_are_of_asked_length_or_short() -> None:
     tasks = list(islice(WORLD.tasks(Split.TRAIN, 0), 300))
     texts = [WORLD.demonstrate(task)[0].content for task in tasks]
     assert len(set(texts)) > 250
-    assert max(len(words_of(text)) for text in texts) <= 12
+    assert max(len(words_of(text)) for text in texts) <= 14
 
 
 def test_bad_goals_and_options_are_named() -> None:
