@@ -38,7 +38,7 @@ _KINDS = ("length", "use", "starts_with", "ends_with", "avoid", "case")
 _ALWAYS: Constraint = {"kind": "sentences", "count": 1}
 _SHORT = (8, 9)
 """Highest numbers of words that a task asks for; the opening, an article, quality, topic, verb and place take 8."""
-_LONG = (11, 14)
+_LONG = (10, 12)
 """Lowest numbers of words that a task asks for, from and to."""
 _LONGEST_TOLD = 20
 """Words of a sentence that hindsight asks for at most."""

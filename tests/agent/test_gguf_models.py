@@ -227,8 +227,10 @@ def test_smollm2_learns_a_call_from_a_demonstration_and_makes_it(smollm2, tmp_pa
     (segment,) = shown.segments
     learner = Learner(PolicyRef(0, smollm2), LearnerSettings(device="cpu", lora_rank=8, learning_rate=2e-3))
     row = TrainingRow(segment, 0.0, in_policy_loss=False, nll_weight=1.0)
-    losses = [learner.update([row], seed=step).stats["nll"] for step in range(8)]
-    assert losses[-1] < 0.1 < losses[0]
+    losses = [learner.update([row], seed=0).stats["nll"]]
+    while losses[-1] > 0.05 and len(losses) < 10:
+        losses.append(learner.update([row], seed=0).stats["nll"])
+    assert losses[-1] <= 0.05 < 0.5 < losses[0], losses
     policy = learner.save(tmp_path / "v1", 1)
     sampler = open_sampler("transformers", policy, SamplerSettings(context_tokens=512, device="cpu"))
     try:

@@ -40,7 +40,7 @@ def test_the_plugin_is_a_task_set_of_goal_environments() -> None:
     assert all(isinstance(world.open(task), GoalEnvironment) for task in tasks)
     assert {len(task.goal) - 2 for task in tasks} == {1, 2, 3, 4, 5, 6}
     counts = {(c["kind"], c["count"]) for task in tasks for c in task.goal if "words" in c["kind"]}
-    assert counts == {*(("max_words", n) for n in (8, 9)), *(("min_words", n) for n in (11, 12, 13, 14))}
+    assert counts == {*(("max_words", n) for n in (8, 9)), *(("min_words", n) for n in (10, 11, 12))}
 
 
 def test_a_task_is_said_in_plain_words_and_one_answer_ends_it() -> None:
@@ -113,7 +113,7 @@ def test_demonstrations_differ_and_are_of_asked_length_or_short() -> None:
     tasks = list(islice(WORLD.tasks(Split.TRAIN, 0), 300))
     texts = [WORLD.demonstrate(task)[0].content for task in tasks]
     assert len(set(texts)) > 250
-    assert max(len(words_of(text)) for text in texts) <= 14
+    assert max(len(words_of(text)) for text in texts) <= 12
 
 
 def test_bad_goals_and_options_are_named() -> None:
