@@ -1,4 +1,4 @@
-"""Topics: requests in plain English that can be met, an expert that meets them, and sentences told for what they are."""
+"""Topics: requests in plain English that can be met, an expert that meets them, sentences told for what they are."""
 
 import asyncio
 from itertools import islice
