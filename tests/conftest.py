@@ -28,6 +28,7 @@ TOGETHER = {
     "tests/workflows/stages/test_hindsight_groups.py": "hindsight groups",
     "tests/verifiers/isolation/test_misbehaviour.py": "misbehaviour",
     "tests/agent/learning/test_against_trl.py": "trl",
+    "tests/agent/test_gguf_models.py": "smollm2",
 }
 """Files whose tests share what takes seconds to set up: one of xdist's workers gets all tests of a group."""
 

@@ -20,6 +20,7 @@ from journeyman.agent.errors import UsageError
 from journeyman.storage.files.training_sets import Preference, preferences
 from journeyman.workflows.commands.training_heads import HeadOptions, full_weights, head_settings, new_folder, part_of
 from journeyman.workflows.console import Reporter
+from journeyman.workflows.session.engines import base_model
 from journeyman.workflows.session.runs import chosen_version, find_run
 from journeyman.workflows.session.session import Session, lend
 from journeyman.workflows.terminal import say_json
@@ -34,7 +35,7 @@ class RewardModelOptions(HeadOptions):
     """How an outcome reward model is trained."""
 
     model: str | None = None
-    """Folder or hub name to begin with; None is the run's policy."""
+    """What to begin with, named as in the setting `model.name`; None is the run's policy."""
     policy: str | None = None
     """Its version; None is the newest promoted one."""
     pairs: Literal["all", "labels", "rewards"] = "all"
@@ -126,10 +127,11 @@ def _examples(
 def _beginning(session: Session, options: RewardModelOptions) -> Iterator[tuple[str, Renderer]]:
     """Folder or name of the model to begin with, and what makes its tokens."""
     from journeyman.agent.chat.renderer import Renderer
-    from journeyman.agent.models import load_tokenizer, resolve_model
+    from journeyman.agent.models import load_tokenizer
 
     if options.model:
-        path = resolve_model(options.model)
+        named = session.settings.model.model_copy(update={"name": options.model})
+        path = base_model(session.settings.model_copy(update={"model": named}))
         yield path, Renderer(load_tokenizer(path))
         return
     with full_weights(session, chosen_version(session, options.policy)) as path:

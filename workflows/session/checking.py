@@ -19,7 +19,7 @@ from journeyman.workflows.settings.settings import Settings
 def check(settings: Settings) -> None:
     """Raises the error that a run with these settings would meet later: unknown names, bad options, missing data."""
     from journeyman.agent.base_models import check_base
-    from journeyman.agent.models import TINY, resolve_model
+    from journeyman.agent.models import is_folder, resolve_model
     from journeyman.agent.sampling.factory import resolve_kind
 
     _check_verifiers(settings)
@@ -29,8 +29,9 @@ def check(settings: Settings) -> None:
             raise DataError(f"setting 'warm_start.file': there is no file {settings.warm_start.file}")
         read_chat_demonstrations(settings.warm_start.file)
     resolve_kind(settings.sampler.kind)
-    if settings.model.name != TINY:
-        check_base(resolve_model(settings.model.name))
+    name = resolve_model(settings.model.name)
+    if is_folder(name):
+        check_base(name)
     check_contexts(settings)
 
 

@@ -45,7 +45,7 @@ def check_contexts(settings: Settings) -> None:
     prompts hold tokens that the model does not know.
     """
     from journeyman.agent.base_models import check_vocabulary
-    from journeyman.agent.models import TINY, check_length, context_limit, resolve_model
+    from journeyman.agent.models import check_length, context_limit, is_folder, resolve_model
 
     check_length(settings.model.name, settings.sampler.max_context)
     context, limit = settings.sampler.max_context, context_limit(settings.model.name)
@@ -80,8 +80,9 @@ def check_contexts(settings: Settings) -> None:
             longest,
             remedy,
         )
-    if settings.model.name != TINY:
-        check_vocabulary(resolve_model(settings.model.name), renderer.tokenizer, ids)
+    name = resolve_model(settings.model.name)
+    if is_folder(name):
+        check_vocabulary(name, renderer.tokenizer, ids)
 
 
 def _all_asked(settings: Settings) -> Iterator[_Asked]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -123,26 +124,36 @@ def verifier_pool(settings: Settings) -> VerifierPool:
 
 
 def base_model(settings: Settings) -> str:
-    """Folder or name of the model a run begins with; `tiny` is made on the spot, among the artifacts."""
+    """Folder or name of the model a run begins with; `tiny` and GGUF files are made into folders of the artifacts."""
+    from journeyman.agent.gguf_models import gguf_file, gguf_folder, is_gguf, write_gguf
+    from journeyman.agent.models import TINY, make_tiny, resolve_model
+
+    model, seed, artifacts = settings.model, settings.run.seed, Path(settings.store.artifacts)
+    if model.name == TINY:
+        heads = max(model.hidden // 32, 1)
+        make_own = partial(make_tiny, seed=seed, hidden=model.hidden, layers=model.layers, heads=heads)
+        return _made_once(artifacts / f"tiny-{model.hidden}x{model.layers}-seed{seed}", make_own)
+    if is_gguf(model.name):
+        file = gguf_file(model.name)
+        return _made_once(artifacts / gguf_folder(file), partial(write_gguf, file))
+    return resolve_model(model.name)
+
+
+def _made_once(folder: Path, make: Callable[[Path], object]) -> str:
+    """The folder, made where it is not there, and as it was made; runs may share their artifacts."""
     from journeyman.agent.learning.checkpoint import one_writer, whole_folder
     from journeyman.agent.manifests import check, seal, version_of
-    from journeyman.agent.models import make_tiny, resolve_model
 
-    model = settings.model
-    if model.name != "tiny":
-        return resolve_model(model.name)
-    folder = Path(settings.store.artifacts) / f"tiny-{model.hidden}x{model.layers}-seed{settings.run.seed}"
-    heads = max(model.hidden // 32, 1)
     if not folder.exists():
-        with one_writer(folder):  # runs may share their artifacts
+        with one_writer(folder):
             if not folder.exists():
-                with whole_folder(folder) as partial:
-                    make_tiny(partial, settings.run.seed, hidden=model.hidden, layers=model.layers, heads=heads)
-                    seal(partial, version_of(folder), parent=None, base=None)
+                with whole_folder(folder) as partly:
+                    make(partly)
+                    seal(partly, version_of(folder), parent=None, base=None)
     try:
         check(PolicyRef(0, str(folder)))
     except DamagedPolicyError as error:
-        raise error.with_remedy("delete the folder: it is made again from run.seed") from None
+        raise error.with_remedy("delete the folder: it is made again") from None
     return str(folder)
 
 
@@ -156,12 +167,10 @@ def open_renderer(settings: Settings) -> Renderer:
 
 def renderer_of(settings: Settings) -> Renderer:
     """The same before a run begins: nothing is written."""
-    from journeyman.agent.models import TINY, byte_tokenizer, load_tokenizer, resolve_model
+    from journeyman.agent.models import is_folder, tokenizer_of
 
     name = settings.model.name
-    if name == TINY:
-        return _renderer(settings, byte_tokenizer(), None)
-    return _renderer(settings, load_tokenizer(resolve_model(name)), resolve_model(name))
+    return _renderer(settings, tokenizer_of(name), name if is_folder(name) else None)
 
 
 def _renderer(settings: Settings, tokenizer: Any, model: str | None) -> Renderer:

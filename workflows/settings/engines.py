@@ -15,7 +15,7 @@ class ModelSettings(Section):
     """The model to begin with."""
 
     name: str = "tiny"
-    """`tiny`, a folder, or a Hugging Face name."""
+    """`tiny`, `smollm2` (SmolLM2-135M-Instruct), a folder, a GGUF file, or a Hugging Face name."""
     hidden: int = Field(default=128, ge=16)
     """Width of `tiny`: an even number below 64, or a multiple of 32."""
     layers: int = Field(default=4, ge=1)

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from journeyman.agent.data import Json
+from journeyman.agent.models import BUILT_IN
 from journeyman.storage.database import parse_url
 from journeyman.workflows.settings.attempts import (
     CurriculumSettings,
@@ -74,7 +75,7 @@ class Settings(Section):
             "environment": _anchored(self.environment, folder),
             "verifiers": {name: _anchored(options, folder) for name, options in self.verifiers.items()},
             "model": model.model_copy(
-                update={"name": model.name if model.name == "tiny" else _absolute(model.name, folder)}
+                update={"name": model.name if model.name in BUILT_IN else _absolute(model.name, folder)}
             ),
             "guard": tuple(g.model_copy(update={"environment": _anchored(g.environment, folder)}) for g in self.guard),
             "store": store.model_copy(update={"url": url, "artifacts": str(Path(folder, store.artifacts))}),

@@ -144,6 +144,8 @@ def test_files_and_models_of_verifiers_are_anchored(tmp_path: Path) -> None:
     (tmp_path / "prm" / "config.json").touch()
     (tmp_path / "data").mkdir()
     (tmp_path / "tiny").touch()
+    (tmp_path / "smollm2").touch()
+    (tmp_path / "data" / "own.gguf").touch()
     (tmp_path / "countdown").touch()
     verifiers = {
         "safety": {"file": "words.txt", "words": ["data", "poison"]},
@@ -157,8 +159,9 @@ def test_files_and_models_of_verifiers_are_anchored(tmp_path: Path) -> None:
         "judge": verifiers["judge"],
     }
     assert (settings.model.name, settings.environment["name"]) == ("tiny", "countdown")
-    of_folder = parse_settings({"model": {"name": "prm"}}, "here").anchored(str(tmp_path))
-    assert of_folder.model.name == f"{tmp_path}/prm"
+    named = {"prm": f"{tmp_path}/prm", "data/own.gguf": f"{tmp_path}/data/own.gguf", "smollm2": "smollm2"}
+    for name, anchored in named.items():
+        assert parse_settings({"model": {"name": name}}, "here").anchored(str(tmp_path)).model.name == anchored
 
 
 def test_a_run_knows_its_folders_wherever_it_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
