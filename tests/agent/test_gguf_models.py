@@ -20,7 +20,7 @@ from journeyman.agent.models import context_limit, load_causal_lm, load_tokenize
 from journeyman.agent.rollout import Attempt, Limits, replay, run_rollout
 from journeyman.agent.sampling.factory import open_sampler
 from journeyman.agent.sampling.settings import SamplerSettings
-from journeyman.workflows.session.engines import base_model, renderer_of
+from journeyman.workflows.session.engines import base_model, open_renderer, renderer_of
 from journeyman.workflows.settings.loading import parse_settings
 
 HEADS, KEY_HEADS = 4, 2
@@ -126,7 +126,7 @@ def test_what_the_check_reads_of_a_file_is_what_is_written(small, tmp_path):
     assert not (tmp_path / "artifacts").exists()
     assert before.encode(text) == tuple(load_tokenizer(base_model(settings)).encode(text))
     assert before.tokenizer.convert_ids_to_tokens(before.encode(text)) == ["a", "ĠĠ", "1", "2", "<|im_end|>"]
-    assert before.stop_ids == (2,)
+    assert before.stop_ids == open_renderer(settings).stop_ids == (2, 0)  # its end of turn, and <|endoftext|>
     assert context_limit(str(small[0])) == 128
 
 
