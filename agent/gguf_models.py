@@ -99,7 +99,9 @@ def write_gguf(file: Path, folder: Path) -> None:
     """
     import torch
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     tokenizer = gguf_tokenizer(file)
     auto: Any = AutoModelForCausalLM
     with _alone(file) as place, redirect_stderr(StringIO()):  # a progress bar of the conversion's own

@@ -40,7 +40,7 @@ class RewardModel:
     """`auto` is float32 on CPU and bfloat16 on CUDA."""
     batch_tokens: int = 16_384
     """Most tokens of one forward pass, padding included; a longer conversation is read alone."""
-    version: str = field(default="1", init=False)
+    version: str = field(default="2", init=False)
     name: ClassVar[str] = "reward_model"
 
     def __post_init__(self) -> None:
