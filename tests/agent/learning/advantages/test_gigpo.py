@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from journeyman.agent.learning.advantages.gigpo import gigpo_advantages
 from journeyman.agent.learning.advantages.group import group_advantages
 
-grid = st.integers(-64, 64).map(lambda n: n / 32)
+grid = st.integers(-8, 8).map(lambda n: n / 4)
 steps = st.lists(st.tuples(grid, st.sampled_from("stuv")), max_size=5)
 """The reward of each step, and the state it was taken in."""
 attempts = st.lists(st.tuples(steps, st.booleans(), st.integers(0, 2)), max_size=8)
 """Steps, whether the verifier failed, group."""
 scales = pytest.mark.parametrize("scale", ["group", "none"])
-close = {"rtol": 1e-11, "atol": 1e-11}
+close = {"rtol": 1e-12, "atol": 1e-12}
 
 
 def found_for(attempts, weight, discount, scale):
@@ -32,26 +32,22 @@ def normalised(value, peers, scale):
 
 
 def written_out(attempts, weight, discount, scale):
-    totals, gathered = {}, {}
+    def total(steps):
+        return math.fsum(reward for reward, _ in steps)
+
+    def from_there(steps, t):
+        return math.fsum(discount**k * reward for k, (reward, _) in enumerate(steps[t:]))
+
+    found = []
     for steps, failed, group in attempts:
-        if not failed:
-            totals.setdefault(group, []).append(math.fsum(reward for reward, _ in steps))
-    sums = [[math.fsum(discount**k * s[0] for k, s in enumerate(steps[t:])) for t in range(len(steps))]
-            for steps, _, _ in attempts]  # fmt: skip
-    for (steps, failed, group), row in zip(attempts, sums, strict=True):
-        for (_, anchor), value in zip(steps, row, strict=True):
-            if not failed:
-                gathered.setdefault((group, anchor), []).append(value)
-    return [
-        []
-        if failed
-        else [
-            normalised(math.fsum(reward for reward, _ in steps), totals[group], scale)
-            + weight * normalised(value, gathered[group, anchor], scale)
-            for (_, anchor), value in zip(steps, row, strict=True)
-        ]
-        for (steps, failed, group), row in zip(attempts, sums, strict=True)
-    ]
+        siblings = [other for other, failed_too, key in attempts if key == group and not failed_too]
+        row = []
+        for t, (_, anchor) in enumerate(() if failed else steps):
+            peers = [from_there(other, k) for other in siblings for k, (_, at) in enumerate(other) if at == anchor]
+            episode = normalised(total(steps), [total(other) for other in siblings], scale)
+            row.append(episode + weight * normalised(from_there(steps, t), peers, scale))
+        found.append(row)
+    return found
 
 
 @scales

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from journeyman.agent.learning.advantages.turns import turn_advantages
 
-grid = st.integers(-64, 64).map(lambda n: n / 32)
+grid = st.integers(-8, 8).map(lambda n: n / 4)
 attempts = st.lists(st.tuples(st.one_of(st.none(), st.lists(grid, max_size=5)), st.integers(0, 2)), max_size=10)
 scales = pytest.mark.parametrize("scale", ["group", "batch", "none"])
-close = {"rtol": 1e-11, "atol": 1e-11}
+close = {"rtol": 1e-12, "atol": 1e-12}
 
 
 def deviation(values):
