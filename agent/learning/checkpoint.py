@@ -32,7 +32,9 @@ CRITIC_OPTIMIZER_FILE = Path("learner") / "critic_optimizer.safetensors"
 class Trained(Protocol):
     """A module with its optimizer: the critic."""
 
-    optimizer: torch.optim.Optimizer
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """What moves its weights."""
 
     def named_parameters(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
         """Its weights."""

@@ -82,8 +82,9 @@ class Learner:
         folder = Path(policy.adapter or policy.path)
         load_optimizer(self.model, self.optimizer, folder)
         self.critic = self._critic(policy, folder)
-        named = self._named_reference
-        self._reference = named and Reference(named, policy, self.model, self._score)
+        self._reference: Reference | None = None
+        if self._named_reference is not None:
+            self._reference = Reference(self._named_reference, policy, self.model, self._score)
 
     def save(self, folder: Path, number: int, parent: str | None = None) -> PolicyRef:
         """Writes weights or adapter, tokenizer, optimizer state, critic, probe and manifest, all or nothing.
@@ -206,7 +207,7 @@ class Learner:
             if shared is not None:
                 value_loss, value_parts = shared.loss(hidden_NH, batch, rows, counts)
                 loss, parts = loss + self.settings.value_weight * value_loss, parts | value_parts
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             for name, value in (parts | {"entropy": entropy_RT.sum(), "tokens": batch.mask_RT.sum()}).items():
                 sums[name] += value.detach()
         if critic is not None and critic.own:

@@ -196,7 +196,7 @@ def most_uncertain(
         return list(rows)
     least = np.quantile(np.concatenate(list(entropies.values())), 1 - share) - _TIE
     return [
-        replace(row, policy=np.where(entropies[i] >= least, row.per_token(row.policy or 0.0), np.float32(0)))
+        replace(row, policy=np.where(entropies[i] >= least, row.weights(Stream.POLICY), np.float32(0)))
         if i in entropies
         else row
         for i, row in enumerate(rows)

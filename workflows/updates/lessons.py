@@ -60,9 +60,9 @@ class Lesson:
         """One for each segment."""
         stored, credit, attempt = self.stored, self.credit, self.attempt
         segments = stored.trajectory.segments
-        told = self.imitated if len(self.imitated) else [np.zeros(())] * len(segments)
+        told = self.imitated if len(self.imitated) else [np.zeros((), np.bool_)] * len(segments)
         rows = [
-            TrainingRow(segment, nll=np.asarray(self.nll_weight * one, np.float32))
+            TrainingRow(segment, nll=np.where(one, self.nll_weight, 0.0).astype(np.float32))
             for segment, one in zip(segments, told, strict=True)
         ]
         if credit is None or attempt is None:

@@ -17,6 +17,9 @@ from typing import ClassVar, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from journeyman.agent.learning.advantages.tokens import token_advantages, token_rewards
+from journeyman.agent.learning.advantages.tokens import turn_rewards as turn_sums
+
 
 class Need(StrEnum):
     """What must be computed or asked before an estimator can work."""
@@ -61,16 +64,29 @@ class Attempt:
         """One advantage for all its tokens."""
         return Credit(np.full(len(self.turns_N), advantage))
 
-    def with_token_rewards(self, *, turn_rewards: bool) -> NDArray[np.float64]:
+    def token_rewards(self, *, turn_rewards: bool) -> NDArray[np.float64]:
         """(N,) the reward at the last token, penalties at each; with `turn_rewards` the turns' own at their ends."""
         rewards_N = np.zeros(len(self.turns_N)) if self.penalties_N is None else self.penalties_N.copy()
-        if not len(rewards_N):
-            return rewards_N
-        rewards_N[-1] += self.reward or 0.0
-        if turn_rewards:
-            ends = np.flatnonzero(np.diff(self.turns_N, append=-1))
-            rewards_N[ends] += np.asarray(self.turn_rewards_U)[self.turns_N[ends]]
+        rewards_N[-1:] += self.reward or 0.0
+        if turn_rewards and len(rewards_N):
+            own = np.asarray(self.turn_rewards_U, np.float64)[np.unique(self.turns_N)]
+            rewards_N += token_rewards(own, self.turns_N)
         return rewards_N
+
+    def rewards_by_turn(self, *, turn_rewards: bool) -> NDArray[np.float64]:
+        """(U,) the sum of the same over each turn; turns without a trained token are left out here and below."""
+        return turn_sums(self.token_rewards(turn_rewards=turn_rewards), self.turns_N)
+
+    def states_by_turn(self) -> list[Hashable]:
+        """(U,) the state before each turn; an object of its own, which equals no other, where it is not known."""
+        known = self.states or ()
+        return [known[u] if u < len(known) else object() for u in np.unique(self.turns_N).tolist()]
+
+    def by_turn(self, advantages_U: NDArray[np.float64]) -> Credit:
+        """The advantage of each turn on its tokens; none where the attempt has no reward."""
+        if self.reward is None:
+            return self.everywhere(0.0)
+        return Credit(token_advantages(advantages_U, self.turns_N))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

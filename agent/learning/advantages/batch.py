@@ -6,13 +6,47 @@ Dimension letters: B attempts of the batch, M trained tokens of one attempt.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from journeyman.agent.learning.advantages.attempts import Attempt, Credit, Need
 from journeyman.agent.learning.advantages.group import STD_FLOOR, group_advantages
 from journeyman.agent.learning.advantages.returns import discounted_returns
 from journeyman.agent.learning.advantages.tokens import penalised_rewards
+
+
+@dataclass(frozen=True)
+class ReinforceEstimator:
+    """REINFORCE's: every token of an attempt has the attempt's reward over the mean of all."""
+
+    shift: float = 0.0
+    """Taken from that mean, so that more is pushed up than down: AsymRE's for attempts of older policies
+    (arXiv:2506.20520, which takes 0.1 of rewards 0 and 1)."""
+
+    needs: ClassVar[frozenset[Need]] = frozenset()
+
+    def credit(self, attempts: Sequence[Attempt]) -> list[Credit]:
+        """One for each attempt."""
+        advantages = batch_advantages([a.total for a in attempts])
+        return [a.everywhere(float(one) + self.shift) for a, one in zip(attempts, advantages, strict=True)]
+
+
+@dataclass(frozen=True)
+class ReinforcePlusPlusEstimator:
+    """REINFORCE++'s: each token has what came from it on, normalised over all tokens of the batch."""
+
+    discount: float = 1.0
+
+    needs: ClassVar[frozenset[Need]] = frozenset()
+
+    def credit(self, attempts: Sequence[Attempt]) -> list[Credit]:
+        """One for each attempt."""
+        returns = [discounted_returns(a.token_rewards(turn_rewards=False), self.discount) for a in attempts]
+        found = normalised_over_batch(returns, [a.reward is not None for a in attempts])
+        return [Credit(advantages_N) for advantages_N in found]
 
 
 def batch_advantages(rewards_B: Sequence[float | None]) -> NDArray[np.float64]:

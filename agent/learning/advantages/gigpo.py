@@ -7,17 +7,42 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from journeyman.agent.learning.advantages.attempts import Attempt, Credit, Need
 from journeyman.agent.learning.advantages.group import ScaleRewards, group_advantages
 from journeyman.agent.learning.advantages.ragged import ragged_advantages
 from journeyman.agent.learning.advantages.returns import discounted_returns
 
 
+@dataclass(frozen=True)
+class GigpoEstimator:
+    """GiGPO's: each turn's tokens have the attempt's advantage, and that of the turn among those from its state."""
+
+    step_weight: float = 1.0
+    discount: float = 0.95
+    scale_rewards: ScaleRewards = "group"
+    """What both are divided by: the standard deviation of the `group`, of the whole `batch`, or `none`."""
+    turn_rewards: bool = True
+    """Whether the environment's own rewards count beside the rubric's at the end."""
+
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.STATES})
+
+    def credit(self, attempts: Sequence[Attempt]) -> list[Credit]:
+        """One for each attempt; a turn whose state is not known has no siblings."""
+        rewards = [None if a.reward is None else a.rewards_by_turn(turn_rewards=self.turn_rewards) for a in attempts]
+        anchors = [a.states_by_turn() for a in attempts]
+        groups = [a.group for a in attempts]
+        found = gigpo_advantages(rewards, anchors, groups, self.step_weight, self.discount, self.scale_rewards)
+        return [a.by_turn(advantages_U) for a, advantages_U in zip(attempts, found, strict=True)]
+
+
 def gigpo_advantages(
-    rewards_BU: Sequence[Sequence[float] | None],
+    rewards_BU: Sequence[Sequence[float] | NDArray[np.float64] | None],
     anchors_BU: Sequence[Sequence[Hashable]],
     groups_B: Sequence[Hashable],
     step_weight: float = 1.0,

@@ -7,11 +7,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from journeyman.agent.learning.advantages.attempts import Attempt, Credit, Need
 from journeyman.agent.learning.advantages.group import group_advantages
+
+
+@dataclass(frozen=True)
+class RlooEstimator:
+    """RLOO's: every token of an attempt has the attempt's advantage over its siblings."""
+
+    needs: ClassVar[frozenset[Need]] = frozenset()
+
+    def credit(self, attempts: Sequence[Attempt]) -> list[Credit]:
+        """One for each attempt."""
+        advantages = leave_one_out_advantages([a.total for a in attempts], [a.group for a in attempts])
+        return [a.everywhere(float(one)) for a, one in zip(attempts, advantages, strict=True)]
 
 
 def leave_one_out_advantages(rewards_B: Sequence[float | None], groups_B: Sequence[Hashable]) -> NDArray[np.float64]:

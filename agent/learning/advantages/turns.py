@@ -6,17 +6,39 @@ Dimension letters: B attempts of all groups together, U turns of one attempt.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from journeyman.agent.learning.advantages.attempts import Attempt, Credit, Need
 from journeyman.agent.learning.advantages.group import ScaleRewards
 from journeyman.agent.learning.advantages.ragged import ragged_advantages
 from journeyman.agent.learning.advantages.returns import discounted_returns
 
 
+@dataclass(frozen=True)
+class TurnEstimator:
+    """Credit by turns: each turn's tokens have what came from the turn on, among all turns of the group."""
+
+    discount: float = 1.0
+    scale_rewards: ScaleRewards = "group"
+    """What advantages are divided by: the standard deviation of the `group`, of the whole `batch`, or `none`."""
+    turn_rewards: bool = True
+    """Whether the environment's own rewards count beside the rubric's at the end."""
+
+    needs: ClassVar[frozenset[Need]] = frozenset()
+
+    def credit(self, attempts: Sequence[Attempt]) -> list[Credit]:
+        """One for each attempt."""
+        rewards = [None if a.reward is None else a.rewards_by_turn(turn_rewards=self.turn_rewards) for a in attempts]
+        found = turn_advantages(rewards, [a.group for a in attempts], self.scale_rewards, self.discount)
+        return [a.by_turn(advantages_U) for a, advantages_U in zip(attempts, found, strict=True)]
+
+
 def turn_advantages(
-    rewards_BU: Sequence[Sequence[float] | None],
+    rewards_BU: Sequence[Sequence[float] | NDArray[np.float64] | None],
     groups_B: Sequence[Hashable],
     scale_rewards: ScaleRewards = "group",
     discount: float = 1.0,
