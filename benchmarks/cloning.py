@@ -1,8 +1,8 @@
 """Speed of behavioural cloning against TRL's SFTTrainer with packing, in one run: `python benchmarks/cloning.py`.
 
-Both train the same small Llama for one epoch on the same demonstrations of uneven lengths, in float32 on two threads, in
-turns: TRL packs them into rows of 1,024 tokens, the learner lays them out by itself. Both take about as many tokens a
-step. Prints tokens of demonstrations a second, medians, and the ratio.
+Both train the same small Llama for one epoch on the same demonstrations of uneven lengths, in float32 on two threads,
+in turns: TRL packs them into rows of 1,024 tokens, the learner lays them out by itself. Both take about as many tokens
+a step. Prints tokens of demonstrations a second, medians, and the ratio.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
     python benchmarks/vs_trl.py [--seeds 0 1 2] [--set NAME=VALUE ...]
 
-Both begin with the same warm start on the small Countdown of `algorithms.py`. The loop runs as `journeyman run` does, as
-it is meant to (hindsight and replay) and as plain GRPO without them; its wall time is that of the whole command, imports,
-validation and tests included. TRL has its own transformers generator and three learning rates, the best of which counts;
-its wall time is that of `train()` alone. Its policies are tested by the same sampler on the same tasks.
+Both begin with the same warm start on the small Countdown of `algorithms.py`. The loop runs as `journeyman run` does,
+as it is meant to (hindsight and replay) and as plain GRPO without them; its wall time is that of the whole command,
+imports, validation and tests included. TRL has its own transformers generator and three learning rates, the best of
+which counts; its wall time is that of `train()` alone. Its policies are tested by the same sampler on the same tasks.
 """
 
 from __future__ import annotations
