@@ -29,7 +29,7 @@ class Reference:
     def __init__(self, policy: PolicyRef, trained: PolicyRef, model: Any, score: Scorer, ranks: Ranks) -> None:
         """`model` and `score` are those of the policy that is trained, `trained`; they are used where bases are equal.
 
-        Else the reference is loaded as a model of its own. `score` must not lie over the ranks yet, since an adapter may
+        Else the reference is loaded as a model of its own. `score` must not lie over the ranks yet: an adapter may
         join its weights. Raises SettingsError where the vocabulary is another's.
         """
         self._model, self._score = model, score
