@@ -264,6 +264,7 @@ class Learner:
         score = self._score
         if own:
             score = self._scorer(causal(load_causal_lm(policy, dtype=torch.float32, device=self.device)))
+            score.lay_over(self.ranks)
         critic = Critic(score, self.settings, own=own)
         load_critic(critic, folder)
         return critic

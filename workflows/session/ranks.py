@@ -96,7 +96,7 @@ class _Rank:
         return next((line.strip() for line in reversed(lines) if line.strip()), "")[-_LAST_WORDS:]
 
 
-def learn_in_ranks(session: Session, count: int, program: str, arguments: Sequence[str]) -> None:
+def learn_in_ranks(reporter: Reporter, count: int, program: str, arguments: Sequence[str]) -> None:
     """Runs a Python `program` that calls `as_rank` in `count` processes, and shows what the first one says.
 
     Raises JourneymanError, once all have ended, where one of them fails or is killed: with its rank and last words.
@@ -109,7 +109,7 @@ def learn_in_ranks(session: Session, count: int, program: str, arguments: Sequen
             shown = 0
             while True:
                 codes = [rank.process.poll() for rank in ranks]  # before the last look at what was said
-                shown = _show(session, ranks[0], shown)
+                shown = _show(reporter, ranks[0], shown)
                 if fallen := [(code, rank) for rank, code in enumerate(codes) if code]:
                     raise JourneymanError(_obituary(ranks, *min(fallen, key=_was_first)))
                 if None not in codes:
@@ -147,15 +147,15 @@ def _free_port() -> int:
     return port
 
 
-def _show(session: Session, rank: _Rank, shown: int) -> int:
+def _show(reporter: Reporter, rank: _Rank, shown: int) -> int:
     """Shows the lines after the first `shown` ones, and gives how many there are."""
     lines = rank.said.read_text(encoding="utf-8").split("\n")[:-1]
     for line in lines[shown:]:
         of, text = json.loads(line)
         if of is None:
-            session.reporter.line(text)
+            reporter.line(text)
         else:
-            session.reporter.warn(of, text)
+            reporter.warn(of, text)
     return len(lines)
 
 

@@ -37,7 +37,7 @@ def finetune(ref: RunRef, iteration: int) -> Json:
         if number not in {p.number for p in store.policies.of(run_id)}:
             remember(store, run_id, session.rubric, iteration)
             if (processes := session.settings.learner.processes) > 1:
-                learn_in_ranks(session, processes, _AS_RANK, [ref.store_url, run_id, str(iteration)])
+                learn_in_ranks(session.reporter, processes, _AS_RANK, [ref.store_url, run_id, str(iteration)])
             else:
                 _train(session, iteration)
         candidate = store.policies.numbered(run_id, number)
