@@ -44,6 +44,7 @@ class Reporter:
         self._console = _Console(stderr=not stdout, quiet=quiet, highlight=False, width=wide)
         self.rows: list[Mapping[str, object]] = []
         """Rows of the table of iterations so far."""
+        self._warned_of: set[str] = set()
 
     @classmethod
     def of_a_part(cls) -> Reporter:
@@ -53,6 +54,12 @@ class Reporter:
     def line(self, text: str) -> None:
         """One line, whatever is in the text."""
         self._console.print(Text(visible(text)), soft_wrap=True)
+
+    def warn(self, of: str, text: str) -> None:
+        """A warning in one line, once for each `of`."""
+        if of not in self._warned_of:
+            self._warned_of.add(of)
+            self.line(f"  warning: {text}")
 
     def block(self, pieces: Sequence[tuple[str, bool]]) -> None:
         """A text of several lines, in pieces, each marked or not: bold on a terminal, between » and « elsewhere."""

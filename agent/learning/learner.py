@@ -18,8 +18,10 @@ from journeyman.agent.errors import JourneymanError, SettingsError
 from journeyman.agent.learning.checkpoint import load_critic, load_optimizer, save_policy
 from journeyman.agent.learning.critic import Critic
 from journeyman.agent.learning.figures import means, of_rows, peak_memory_mb
+from journeyman.agent.learning.layouts import Row
 from journeyman.agent.learning.objective import Fixed, objective
 from journeyman.agent.learning.probing import probe_of
+from journeyman.agent.learning.ranks import Ranks, together
 from journeyman.agent.learning.reach import adapter_reach
 from journeyman.agent.learning.reference import Reference
 from journeyman.agent.learning.rows import Denominators, TrainingRow, denominators, minibatches, most_uncertain
@@ -43,7 +45,10 @@ class Update:
 
 
 class Learner:
-    """A model, its optimizer, and the updates between them. Dropout is off: a ratio compares policies, not masks."""
+    """A model, its optimizer, and the updates between them. Dropout is off: a ratio compares policies, not masks.
+
+    In a process that has joined others (`join_ranks`) it is one learner together with theirs, which do the same.
+    """
 
     adapter_share: float | None = None
     """Share of the weights that the LoRA adapter reaches, in (0, 1]; None where the full weights are trained."""
@@ -59,6 +64,7 @@ class Learner:
         those that were saved.
         """
         self.settings = settings
+        self.ranks = Ranks.joined()
         self.device = settings.device
         if settings.device == "auto":
             self.device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -78,13 +84,14 @@ class Learner:
         if self.settings.lora_rank:
             self.adapter_share, self.reach = adapter_reach(self.model)
         self._score = self._scorer(causal(self.model))
+        self._reference: Reference | None = None
+        if self._named_reference is not None:
+            self._reference = Reference(self._named_reference, policy, self.model, self._score, self.ranks)
+        self._score.lay_over(self.ranks)
         self.optimizer = optimizer_of(self.model, self.settings)
         folder = Path(policy.adapter or policy.path)
         load_optimizer(self.model, self.optimizer, folder)
         self.critic = self._critic(policy, folder)
-        self._reference: Reference | None = None
-        if self._named_reference is not None:
-            self._reference = Reference(self._named_reference, policy, self.model, self._score)
 
     def save(self, folder: Path, number: int, parent: str | None = None) -> PolicyRef:
         """Writes weights or adapter, tokenizer, optimizer state, critic, probe and manifest, all or nothing.
@@ -92,8 +99,9 @@ class Learner:
         A learner that loads what is returned goes on, bit for bit, as this one does. `parent` is the version it was
         trained from, for the manifest; None is the base model.
         """
-        base, probe = self.policy.path, probe_of(self.model, self.tokenizer, self._dtype, self.settings.seed)
-        save_policy(self.model, self.tokenizer, self.optimizer, self.critic, probe, folder, parent=parent, base=base)
+        base, probe = self.policy.path, probe_of(self._score, self.tokenizer, self.settings.seed)
+        parts = (self.model, self.tokenizer, self.optimizer, self.critic, probe)
+        save_policy(*parts, folder, self.ranks, parent=parent, base=base)
         if self.settings.lora_rank:
             return PolicyRef(number, base, str(folder))
         return PolicyRef(number, str(folder))
@@ -164,7 +172,8 @@ class Learner:
             norms += [] if norm is None else [norm]
         seconds = time.perf_counter() - started
         tokens = epochs * sum(len(row.segment.prompt_ids) + len(row.segment.completion_ids) for row in rows)
-        stats = means({name: float(value) for name, value in sums.items()}, norms) | of_rows(rows)
+        total = self.ranks.summed({name: float(value) for name, value in sums.items()})
+        stats = means(total, norms) | of_rows(rows)
         stats |= {"rows": float(len(rows)), "seconds": seconds, "tokens_per_second": tokens / seconds}
         stats["peak_memory_mb"] = peak_memory_mb(self._score.device)
         if self.adapter_share is not None:
@@ -197,25 +206,26 @@ class Learner:
         critic = self.critic
         shared = critic if critic is not None and not critic.own else None
         moved = [i for i in part if rows[i].moves(values=shared is not None)]
-        self.optimizer.zero_grad()
-        batches = self._score.plan(segments, moved)
-        for batch_rows in batches:
-            batch, hidden_NH, logprobs_RT, entropy_RT = self._score.forward(
-                segments, batch_rows, entropy_moves=self.settings.entropy_weight > 0
-            )
-            loss, parts = objective(logprobs_RT, entropy_RT, batch, rows, fixed, self.settings, counts)
+
+        def begin() -> None:
+            self.optimizer.zero_grad()
             if shared is not None:
-                value_loss, value_parts = shared.loss(hidden_NH, batch, rows, counts)
-                loss, parts = loss + self.settings.value_weight * value_loss, parts | value_parts
-            loss.backward()  # type: ignore[no-untyped-call]
-            for name, value in (parts | {"entropy": entropy_RT.sum(), "tokens": batch.mask_RT.sum()}).items():
-                sums[name] += value.detach()
+                shared.optimizer.zero_grad()
+
+        def learn(batch_rows: Sequence[Row], weight: float) -> dict[str, Tensor]:
+            loss, parts = self._loss(rows, segments, batch_rows, counts, fixed)
+            (weight * loss).backward()  # type: ignore[no-untyped-call]
+            return parts
+
+        for parts in self._score.passes(segments, moved, learn, begin):
+            for name, value in parts.items():
+                sums[name] += value
         if critic is not None and critic.own:
             critic.learn(rows, part, counts, sums)
-        if not batches:
+        if not moved:
             return None
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        norm = float(torch.nn.utils.clip_grad_norm_(parameters, self.settings.max_grad_norm))
+        norm = float(together(torch.nn.utils.clip_grad_norm_(parameters, self.settings.max_grad_norm)))
         if not np.isfinite(norm):
             raise JourneymanError(
                 f"the gradient's norm is {norm}: lower the learning rate, or look at the rows' ratios"
@@ -224,6 +234,24 @@ class Learner:
         if shared is not None:
             shared.step()
         return norm
+
+    def _loss(
+        self,
+        rows: Sequence[TrainingRow],
+        segments: Sequence[Segment],
+        batch_rows: Sequence[Row],
+        counts: Denominators,
+        fixed: Fixed,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """A micro-batch's part of the step's loss (scalar), and sums for the statistics."""
+        batch, hidden_NH, logprobs_RT, entropy_RT = self._score.forward(
+            segments, batch_rows, entropy_moves=self.settings.entropy_weight > 0
+        )
+        loss, parts = objective(logprobs_RT, entropy_RT, batch, rows, fixed, self.settings, counts)
+        if self.critic is not None and not self.critic.own:
+            value_loss, value_parts = self.critic.loss(hidden_NH, batch, rows, counts)
+            loss, parts = loss + self.settings.value_weight * value_loss, parts | value_parts
+        return loss, parts | {"entropy": entropy_RT.sum().detach(), "tokens": batch.mask_RT.sum()}
 
     def _scorer(self, model: torch.nn.Module) -> Scorer:
         return Scorer(model, self._dtype, self.settings.temperature, self.settings.micro_batch_tokens)
@@ -236,6 +264,7 @@ class Learner:
         score = self._score
         if own:
             score = self._scorer(causal(load_causal_lm(policy, dtype=torch.float32, device=self.device)))
+            score.lay_over(self.ranks)
         critic = Critic(score, self.settings, own=own)
         load_critic(critic, folder)
         return critic

@@ -6,9 +6,10 @@ segment, N of all segments, M of one; V vocabulary, H hidden size.
 
 from __future__ import annotations
 
+import copy
 import logging
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +21,8 @@ from journeyman.agent.data import Segment
 from journeyman.agent.errors import UsageError
 from journeyman.agent.learning.halves import FOREIGN_ERRORS, Halves, close, probe_ids
 from journeyman.agent.learning.layouts import MicroBatch, Row, WorkModel, collate, plan
+from journeyman.agent.learning.memory import ran_out, smaller
+from journeyman.agent.learning.ranks import Inside, Ranks
 from journeyman.agent.models import length_scaling
 
 LOGIT_ELEMENTS = 2**25
@@ -35,6 +38,8 @@ REACHES = (
     "index_topk",
 )
 """What configurations call the number of tokens that some layers see at most."""
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -67,9 +72,23 @@ class Scorer:
         self.temperature = temperature
         self.halves = Halves(model)
         self.work = _count_work(self.halves)
+        self.ranks = Ranks()
+        self._inside: Inside = lambda compute: compute()
 
-    def plan(self, segments: Sequence[Segment], wanted: Iterable[int]) -> list[list[Row]]:
-        """Micro-batches of the `wanted` segments in the layout with the least work.
+    def lay_over(self, ranks: Ranks) -> None:
+        """From now on the model is laid over the ranks, and so are micro-batches; see `Ranks.lay_over`."""
+        self.ranks, self._inside = ranks, ranks.lay_over(self.model)
+
+    def at(self, temperature: float) -> Scorer:
+        """The same at another temperature."""
+        other = copy.copy(self)
+        other.temperature = temperature
+        return other
+
+    def plan(
+        self, segments: Sequence[Segment], wanted: Iterable[int], token_budget: int | None = None
+    ) -> list[list[Row]]:
+        """Micro-batches of the `wanted` segments in the layout with the least work; `token_budget` is the scorer's.
 
         Raises UsageError for one so long that the model would scale its positions otherwise, and its neighbours' too.
         """
@@ -81,21 +100,67 @@ class Scorer:
                 f"model scales its positions by the length of the text ({self._by_length.kind}): leave it out, or "
                 "shorten it"
             )
-        return plan(segments, wanted, self.work, self.token_budget)
+        return plan(segments, wanted, self.work, token_budget or self.token_budget)
+
+    def passes(
+        self,
+        segments: Sequence[Segment],
+        wanted: Iterable[int],
+        make: Callable[[Sequence[Row], float], T],
+        begin: Callable[[], object] = lambda: None,
+    ) -> list[T]:
+        """What `make` makes of this rank's micro-batches of the `wanted` segments; those of weight 0 are left out.
+
+        `make` is called with a micro-batch and what its loss is to be multiplied by (see `Ranks.deal`). Where it runs
+        out of memory all is begun again with micro-batches of half the size, `begin` first, down to single rows. Raises
+        JourneymanError where one of those is too long.
+        """
+        wanted, budget = list(wanted), self._budget(segments, wanted)
+        while True:
+            begin()
+            found, failed = [], None
+            for rows, weight in self.ranks.deal(self.plan(segments, wanted, budget), _tokens):
+                try:
+                    made = make(rows, weight)
+                except (RuntimeError, MemoryError) as error:
+                    if not ran_out(error):
+                        raise
+                    failed = rows
+                    break
+                found += [made] if weight else []
+            if failed is None:
+                return found
+            budget = smaller(failed, self.device, self.ranks)  # when the error is gone, and with it what it held
+
+    def _budget(self, segments: Sequence[Segment], wanted: Iterable[int]) -> int:
+        """So small that there is something for each rank."""
+        if self.ranks.count == 1:
+            return self.token_budget
+        tokens = sum(len(segments[i].prompt_ids) + len(segments[i].completion_ids) for i in wanted)
+        return min(self.token_budget, max(1, -(-tokens // self.ranks.count)))
 
     def hidden(self, segments: Sequence[Segment], rows: Sequence[Row]) -> tuple[MicroBatch, Tensor]:
         """One micro-batch, and the (N, H) last hidden states that predict its trained tokens."""
         batch = collate(segments, rows, self.device)
-        with self._casting():
-            hidden_BLH = self.halves.hidden(batch.ids_BL, batch.attend_B1LL, batch.positions_BL)
-        return batch, hidden_BLH.reshape(-1, hidden_BLH.shape[-1])[batch.predict_N]
+        (hidden_NH,) = self._inside(lambda: (self._hidden(batch),))
+        return batch, hidden_NH
 
     def forward(self, segments: Sequence[Segment], rows: Sequence[Row], *, entropy_moves: bool = False) -> Forward:
         """One micro-batch with its log-probs and its entropies, which have a gradient where `entropy_moves`."""
-        batch, hidden_NH = self.hidden(segments, rows)
+        batch = collate(segments, rows, self.device)
+
+        def compute() -> tuple[Tensor, Tensor, Tensor]:
+            hidden_NH = self._hidden(batch)
+            with self._casting():
+                scored = token_logprobs(self.halves, hidden_NH, batch, self.temperature, entropy_moves=entropy_moves)
+            return hidden_NH, *scored
+
+        return Forward(batch, *self._inside(compute))
+
+    def _hidden(self, batch: MicroBatch) -> Tensor:
         with self._casting():
-            scored = token_logprobs(self.halves, hidden_NH, batch, self.temperature, entropy_moves=entropy_moves)
-        return Forward(batch, hidden_NH, *scored)
+            hidden_BLH = self.halves.hidden(batch.ids_BL, batch.attend_B1LL, batch.positions_BL)
+        return hidden_BLH.reshape(-1, hidden_BLH.shape[-1])[batch.predict_N]
 
     def _casting(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
@@ -108,16 +173,34 @@ class Scorer:
         self, segments: Sequence[Segment], wanted: Iterable[int]
     ) -> tuple[dict[int, NDArray[np.float32]], dict[int, NDArray[np.float32]]]:
         """(M,) of each for every wanted segment's trained tokens, by index; no gradient."""
-        logprobs = dict.fromkeys(wanted, np.zeros(0, dtype=np.float32))
-        entropies = logprobs.copy()
+        wanted = list(wanted)
+
+        def score(rows: Sequence[Row], _weight: float) -> list[dict[int, NDArray[np.float32]]]:
+            batch, _, *values = self.forward(segments, rows)
+            return [by_segment(batch, value_RT) for value_RT in values]
+
         with torch.no_grad():
-            for rows in self.plan(segments, logprobs):
-                batch, _, *values = self.forward(segments, rows)
-                ends = batch.mask_RT.sum(-1).cumsum(0).long().tolist()
-                for result, value_RT in zip((logprobs, entropies), values, strict=True):
-                    flat_N = value_RT.flatten()[batch.slots_N].cpu().numpy()
-                    result.update(zip(batch.members, np.split(flat_N, ends[:-1]), strict=True))
-        return logprobs, entropies
+            found = self.passes(segments, wanted, score)
+        logprobs, entropies = ([one[k] for one in found] for k in range(2))
+        return self.gathered(wanted, logprobs), self.gathered(wanted, entropies)
+
+    def gathered(
+        self, wanted: Iterable[int], found: Sequence[dict[int, NDArray[np.float32]]]
+    ) -> dict[int, NDArray[np.float32]]:
+        """What all ranks have found of the wanted segments, by index; (0,) for those without a trained token."""
+        own = {i: values_M for one in found for i, values_M in one.items()}
+        return dict.fromkeys(wanted, np.zeros(0, dtype=np.float32)) | self.ranks.merged(own)
+
+
+def by_segment(batch: MicroBatch, values_RT: Tensor) -> dict[int, NDArray[np.float32]]:
+    """(M,) of each segment of a micro-batch, by index."""
+    flat_N = values_RT.flatten()[batch.slots_N].cpu().numpy()
+    ends = batch.mask_RT.sum(-1).cumsum(0).long().tolist()
+    return dict(zip(batch.members, np.split(flat_N, ends[:-1]), strict=True))
+
+
+def _tokens(rows: Sequence[Row]) -> int:
+    return sum(row.length for row in rows)
 
 
 def token_logprobs(

@@ -37,10 +37,20 @@ def check(settings: Settings) -> None:
             raise DataError(f"setting 'warm_start.file': there is no file {settings.warm_start.file}")
         read_chat_demonstrations(settings.warm_start.file)
     resolve_kind(settings.sampler.kind)
+    _check_processes(settings.learner.processes)
     name = resolve_model(settings.model.name)
     if is_folder(name):
         check_base(name)
     check_contexts(settings)
+
+
+def _check_processes(processes: int) -> None:
+    """Whether there is a GPU for each, where there are any."""
+    import torch
+
+    gpus = torch.cuda.device_count()
+    if processes > 1 and 0 < gpus < processes:
+        raise SettingsError(f"learner.processes is {processes}, and this machine has {gpus} GPUs: set it to that")
 
 
 def check_folders(settings: Settings) -> None:

@@ -82,13 +82,10 @@ class Session:
         self._learner: Learner | None = None
         self._said_reach = False
         self._learner_holds: str | None = None
-        self._warned_of: set[str] = set()
 
     def warn(self, of: str, text: str) -> None:
         """One line, once in the session for each `of`: what the user probably did not mean, and the remedy."""
-        if of not in self._warned_of:
-            self._warned_of.add(of)
-            self.reporter.line(f"  warning: {text}")
+        self.reporter.warn(of, text)
 
     @cached_property
     def task_set(self) -> TaskSet:

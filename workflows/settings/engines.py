@@ -62,6 +62,17 @@ class SamplerSettings(Section):
     """Share of a GPU's memory that vLLM takes; the learner needs the rest."""
 
 
+class LearningSettings(Section):
+    """The engine that learns."""
+
+    processes: int = Field(default=1, ge=1)
+    """That make an update together, each on a GPU of its own where there are some; weights, gradients and the
+    optimizer's state are laid over them (FSDP2). The warm start is made by one."""
+    micro_batch_tokens: int | None = Field(default=None, ge=1)
+    """Padded tokens of one forward pass; without it 2,048 on a CPU, 32,768 on a GPU. Where the memory does not hold it,
+    half of that is tried."""
+
+
 class OptimizerSettings(Section):
     """AdamW, for the warm start and for every update."""
 

@@ -20,7 +20,12 @@ from journeyman.workflows.settings.attempts import (
     RelabelSettings,
     TaskSettings,
 )
-from journeyman.workflows.settings.engines import ModelSettings, OptimizerSettings, SamplerSettings
+from journeyman.workflows.settings.engines import (
+    LearningSettings,
+    ModelSettings,
+    OptimizerSettings,
+    SamplerSettings,
+)
 from journeyman.workflows.settings.judgement import AuditSettings, EvaluateSettings, GuardSettings, VerificationSettings
 from journeyman.workflows.settings.places import RunSettings, StoreSettings
 from journeyman.workflows.settings.section import Section, Terms
@@ -52,6 +57,7 @@ class Settings(Section):
     tasks: TaskSettings = TaskSettings()
     model: ModelSettings = ModelSettings()
     sampler: SamplerSettings = SamplerSettings()
+    learner: LearningSettings = LearningSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     warm_start: WarmStartSettings = WarmStartSettings()
     generate: GenerateSettings = GenerateSettings()

@@ -21,10 +21,13 @@ from journeyman.storage.runs.policies import NewPolicy, Use
 from journeyman.workflows.attempts.attempts import attempts_of
 from journeyman.workflows.attempts.versions import candidate_number, parent_of, version_path
 from journeyman.workflows.session.oversights import warn_of_cut_off_attempts, warn_of_single_steps
+from journeyman.workflows.session.ranks import as_rank, learn_in_ranks
 from journeyman.workflows.session.session import RunRef, Session, borrow
 from journeyman.workflows.updates.closeness import kl_figures
 from journeyman.workflows.updates.lessons import Lesson, lessons
 from journeyman.workflows.updates.replay import draw, remember
+
+_AS_RANK = "import sys; from journeyman.workflows.stages.finetune import train_as_rank; train_as_rank(*sys.argv[1:])"
 
 
 def finetune(ref: RunRef, iteration: int) -> Json:
@@ -33,9 +36,17 @@ def finetune(ref: RunRef, iteration: int) -> Json:
         store, run_id, number = session.store, session.run.id, candidate_number(iteration)
         if number not in {p.number for p in store.policies.of(run_id)}:
             remember(store, run_id, session.rubric, iteration)
-            _train(session, iteration)
+            if (processes := session.settings.learner.processes) > 1:
+                learn_in_ranks(session.reporter, processes, _AS_RANK, [ref.store_url, run_id, str(iteration)])
+            else:
+                _train(session, iteration)
         candidate = store.policies.numbered(run_id, number)
         return {"policy": number, **candidate.stats}
+
+
+def train_as_rank(store_url: str, run_id: str, iteration: str) -> None:
+    """What each of the processes of `learner.processes` does; never returns."""
+    as_rank(RunRef(store_url, run_id), lambda session: _train(session, int(iteration)))
 
 
 def _train(session: Session, iteration: int) -> None:
@@ -61,6 +72,8 @@ def _train(session: Session, iteration: int) -> None:
     warn_of_single_steps(session, "finetune", len(rows), update.stats["steps"] / settings.epochs)
     path = version_path(session, number)
     learner.save(session.artifacts / path, number, parent.path)
+    if not learner.ranks.first:
+        return
     uses = _uses(session, found, parts, update.ratios)
     compared = [lesson.attempt for lesson in found if lesson.attempt is not None]
     stats: dict[str, Json] = dict(update.stats) | _of_groups(compared) | kl_figures(session, iteration, compared)
