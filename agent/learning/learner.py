@@ -18,6 +18,7 @@ from journeyman.agent.chance import keyed_seed
 from journeyman.agent.data import PolicyRef, Segment
 from journeyman.agent.errors import JourneymanError, SettingsError
 from journeyman.agent.learning.checkpoint import load_optimizer, save_policy
+from journeyman.agent.learning.halves import recompute_layers
 from journeyman.agent.learning.objective import (
     Denominators,
     Fixed,
@@ -230,6 +231,8 @@ class Learner:
             self.adapter_share, self.reach = adapter_reach(model)
         else:
             freeze_unread(model)
+        if self.settings.activation_checkpointing:
+            recompute_layers(model)
         for parameter in model.parameters():
             # loaded weights are views of the file; a copy frees it, and is aligned as a running learner's weights are
             parameter.data = parameter.data.clone()
