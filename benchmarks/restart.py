@@ -1,4 +1,4 @@
-"""An update killed (SIGKILL) at random moments, and gone on with: `python benchmarks/restart.py [--kills 20] [--set ...]`.
+"""Restart: an update that is killed at random moments, and resumed, ends in the same bits as one that nobody killed.
 
 examples/small.toml is run up to its first update, which has some fifty optimizer steps here. From there it goes on once
 unharmed, and again and again with its process killed somewhere in the update and `journeyman resume` after that. Prints

@@ -1,11 +1,12 @@
-"""Padding-free layouts: the prompt of a group is computed once where that is less work.
+"""Layouts of micro-batches: without padding, and with the prompt of a group computed once, where the model allows it.
 
-A shared row is [prompt | completion 1 | ... | completion G]: positions restart after the prompt for each completion,
-and a block mask hides the completions from one another. A plain row is a prompt with one completion, under ordinary
-causal attention. Rows are sorted by length and padded on the right into micro-batches.
+A flat micro-batch is one row of tokens: prompts, then the completions behind them (see `spans`), positions going on
+from the prompt for each completion. What a model computes for a token alone is so computed for no token twice, and
+attention in parts. A plain one has a row for each prompt with its completion, padded on the right, under ordinary
+causal attention.
 
 Dimension letters: R segments of a micro-batch, B rows of it, L tokens of its longest row, N trained tokens of all its
-segments, T of its longest segment, K choices of how many completions share a prompt.
+segments, T of its longest segment.
 """
 
 from __future__ import annotations
@@ -19,37 +20,40 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from journeyman.agent.data import Segment
+from journeyman.agent.learning.spans import Spans
 
 
 @dataclass(frozen=True, slots=True)
 class WorkModel:
-    """What a forward pass costs, e.g. `WorkModel(token=2e6, pair=2048, shares_prompts=True, window=None)`."""
+    """What a forward pass costs: `WorkModel(token=2e6, pair=2e3, logit=6e4, shares_prompts=True, window=None)`, say."""
 
     token: float
     """FLOPs of one token's matrix products."""
     pair: float
     """FLOPs of attention for one query and one key."""
+    logit: float
+    """FLOPs of one trained token's logits."""
     shares_prompts: bool
-    """Whether the model computes shared rows rightly (`scoring` finds out)."""
+    """Whether the model computes flat micro-batches rightly (`scoring` finds out)."""
     window: int | None
-    """Longest prompt plus completion that a shared row may hold: the reach of sliding attention, if there is any."""
+    """Longest prompt plus completion that is laid flat: the reach of sliding attention, if there is any."""
 
-    def of(self, rows: int, length: int, *, shared: bool) -> float:
-        """FLOPs of `rows` rows padded to `length`; causal attention skips the upper half, a block mask does not."""
-        return rows * length * (self.token + self.pair * length * (1.0 if shared else 0.5))
+    def of(self, prompt: int, completions: Iterable[int] = ()) -> float:
+        """FLOPs of a prompt of that many tokens and of completions of those lengths, each of which sees it."""
+        lengths = list(completions)
+        pairs = prompt * prompt / 2 + sum(length * (prompt + length / 2) for length in lengths)
+        return (prompt + sum(lengths)) * self.token + pairs * self.pair
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of a micro-batch: segments (by index) behind one prompt."""
+    """Segments (by index) behind one prompt."""
 
     members: tuple[int, ...]
     length: int
-
-    @property
-    def shared(self) -> bool:
-        """Whether it needs a block mask."""
-        return len(self.members) > 1
+    """Tokens of the prompt and of all that is needed of the completions."""
+    flat: bool
+    """Whether it is laid side by side with others of its micro-batch, not below them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,8 +65,8 @@ class MicroBatch:
     ids_BL: Tensor
     positions_BL: Tensor | None
     """None where they just count up."""
-    attend_B1LL: Tensor | None
-    """True where a query (third axis) sees a key (fourth); None for ordinary causal attention."""
+    spans: Spans | None
+    """Who sees whom in the one row of a flat micro-batch; None for ordinary causal attention."""
     predict_N: Tensor
     """Flat positions (row x L + column) whose outputs predict a trained token."""
     targets_N: Tensor
@@ -73,30 +77,45 @@ class MicroBatch:
 
 
 def plan(segments: Sequence[Segment], wanted: Iterable[int], work: WorkModel, token_budget: int) -> list[list[Row]]:
-    """Micro-batches that hold the `wanted` segments once each, in the layout that needs the least work.
+    """Micro-batches that hold the `wanted` segments once each, flat where the model computes these rightly.
 
-    `token_budget` bounds rows x longest row of a micro-batch; a single segment above it gets one of its own.
+    `token_budget` bounds the tokens of a micro-batch, padding included; a single segment above it gets one of its own.
     Segments without a trained token are left out. Raises ValueError for an empty prompt.
     """
-    reach = {i: _reach(segments[i]) for i in wanted}
-    groups: dict[bytes, list[int]] = {}
-    for i, tokens in reach.items():
-        if tokens >= 0:
-            groups.setdefault(segments[i].prompt_ids.tobytes(), []).append(i)
-    plain = [Row((i,), len(segments[i].prompt_ids) + reach[i]) for members in groups.values() for i in members]
-    layouts = [_batched(plain, token_budget)]
-    if work.shares_prompts and len(groups) < len(plain):
-        shared: list[Row] = []
-        for members in groups.values():
-            shared += _split(len(segments[members[0]].prompt_ids), members, reach, work, token_budget)
-        layouts.append(_batched([r for r in shared if r.shared], token_budget))
-        layouts[-1] += _batched([r for r in shared if not r.shared], token_budget)
-    return min(layouts, key=lambda batches: total_work(batches, work))
+    flat: list[Row] = []
+    plain: list[Row] = []
+    for members, reach in _groups(segments, wanted):
+        prompt = len(segments[members[0]].prompt_ids)
+        near = [i for i in members if work.shares_prompts and prompt + reach[i] <= (work.window or np.inf)]
+        flat += _split(prompt, near, reach, token_budget)
+        plain += [Row((i,), prompt + reach[i], flat=False) for i in members if i not in near]
+    return _filled(flat, token_budget) + _padded(plain, token_budget)
 
 
-def total_work(batches: Sequence[Sequence[Row]], work: WorkModel) -> float:
-    """FLOPs of a forward pass over the micro-batches, padding included."""
-    return sum(work.of(len(rows), max(r.length for r in rows), shared=rows[0].shared) for rows in batches)
+def needed_work(segments: Sequence[Segment], wanted: Iterable[int], work: WorkModel) -> float:
+    """FLOPs of a forward pass over the `wanted` segments, without padding and whatever their micro-batches.
+
+    A prompt that the model can share is counted once. A step of an optimizer needs three times as many, since a
+    backward pass has two products for each of the forward pass (only one for weights that are not trained: with an
+    adapter some two times as many); what is computed anew to save memory is not needed.
+    """
+    total = 0.0
+    for members, reach in _groups(segments, wanted):
+        prompt = len(segments[members[0]].prompt_ids)
+        lengths = [reach[i] for i in members]
+        shared = work.shares_prompts and prompt + max(lengths) <= (work.window or np.inf)
+        total += work.of(prompt, lengths) if shared else sum(work.of(prompt + length) for length in lengths)
+        total += work.logit * sum(int(np.count_nonzero(segments[i].loss_mask)) for i in members)
+    return total
+
+
+def _groups(segments: Sequence[Segment], wanted: Iterable[int]) -> list[tuple[list[int], dict[int, int]]]:
+    """Segments of equal prompts that train a token, and how much of each one's completion is needed."""
+    groups: dict[bytes, dict[int, int]] = {}
+    for i in wanted:
+        if (reach := _reach(segments[i])) >= 0:
+            groups.setdefault(segments[i].prompt_ids.tobytes(), {})[i] = reach
+    return [(list(group), group) for group in groups.values()]
 
 
 def _reach(segment: Segment) -> int:
@@ -107,26 +126,36 @@ def _reach(segment: Segment) -> int:
     return int(trained[-1]) if len(trained) else -1
 
 
-def _split(prompt: int, members: list[int], reach: dict[int, int], work: WorkModel, token_budget: int) -> list[Row]:
-    """Rows of one group: as many completions behind each copy of the prompt as makes the least work."""
+def _split(prompt: int, members: list[int], reach: dict[int, int], token_budget: int) -> list[Row]:
+    """Flat rows of one group: as few copies of its prompt as the budget allows."""
+    if not members:
+        return []
     members = sorted(members, key=lambda i: reach[i])
-    mean = sum(reach[i] for i in members) / len(members)
-    if work.window is not None and prompt + reach[members[-1]] > work.window:
-        return [Row((i,), prompt + reach[i]) for i in members]
-    size_K = np.arange(1, len(members) + 1)
-    size_K = size_K[: max(1, np.count_nonzero(prompt + size_K * mean <= token_budget))]
-    length_K = prompt + size_K * mean
-    attention_K = work.pair * length_K * np.where(size_K > 1, 1.0, 0.5)
-    size = int(size_K[np.argmin(np.ceil(len(members) / size_K) * length_K * (work.token + attention_K))])
-    for count in range(-(-len(members) // size), len(members) + 1):
+    least = -(-sum(reach[i] for i in members) // max(1, token_budget - prompt))
+    for count in range(min(max(1, least), len(members)), len(members) + 1):
         chunks = [tuple(members[k::count]) for k in range(count)]  # sorted and dealt out: rows of about equal length
-        rows = [Row(chunk, prompt + sum(reach[i] for i in chunk)) for chunk in chunks]
+        rows = [Row(chunk, prompt + sum(reach[i] for i in chunk), flat=True) for chunk in chunks]
         if max(row.length for row in rows) <= token_budget:
             break
     return rows
 
 
-def _batched(rows: list[Row], token_budget: int) -> list[list[Row]]:
+def _filled(rows: list[Row], token_budget: int) -> list[list[Row]]:
+    """Flat micro-batches: each row goes into the first that has room."""
+    batches: list[list[Row]] = []
+    room: list[int] = []
+    for row in sorted(rows, key=lambda r: -r.length):
+        place = next((k for k, left in enumerate(room) if row.length <= left), len(room))
+        if place == len(room):
+            batches.append([])
+            room.append(token_budget)
+        batches[place].append(row)
+        room[place] -= row.length
+    return batches
+
+
+def _padded(rows: list[Row], token_budget: int) -> list[list[Row]]:
+    """Plain micro-batches of rows of about one length."""
     batches: list[list[Row]] = []
     for row in sorted(rows, key=lambda r: -r.length):
         if batches and (len(batches[-1]) + 1) * batches[-1][0].length <= token_budget:
@@ -139,37 +168,21 @@ def _batched(rows: list[Row], token_budget: int) -> list[list[Row]]:
 def collate(segments: Sequence[Segment], rows: Sequence[Row], device: torch.device) -> MicroBatch:
     """The tensors of one micro-batch of `plan`."""
     members = tuple(i for row in rows for i in row.members)
-    length = max(row.length for row in rows)
     trained = [np.flatnonzero(segments[i].loss_mask) for i in members]
     width = max(len(t) for t in trained)
-    ids_BL = np.zeros((len(rows), length), dtype=np.int64)
-    positions_BL = np.zeros((len(rows), length), dtype=np.int64)
-    span_BL = np.full((len(rows), length), -1, dtype=np.int64)  # 0 the prompt, 1.. the completions, -1 padding
-    predict: list[NDArray[np.intp]] = []
-    slot = 0
-    for b, row in enumerate(rows):
-        prompt_ids = segments[row.members[0]].prompt_ids
-        start = prompt = len(prompt_ids)
-        ids_BL[b, :prompt] = prompt_ids
-        positions_BL[b, :prompt] = np.arange(prompt)
-        span_BL[b, :prompt] = 0
-        for number, i in enumerate(row.members, start=1):
-            columns = trained[slot]
-            stop = start + int(columns[-1])
-            ids_BL[b, start:stop] = segments[i].completion_ids[: columns[-1]]
-            positions_BL[b, start:stop] = np.arange(prompt, prompt + int(columns[-1]))
-            span_BL[b, start:stop] = number
-            predict.append(b * length + np.where(columns == 0, prompt - 1, start + columns - 1))
-            start, slot = stop, slot + 1
-    shared = any(row.shared for row in rows)
+    laid = _flat(segments, rows) if rows[0].flat else _plain(segments, rows)
+    predict = [
+        np.where(columns == 0, last, start + columns - 1)
+        for columns, last, start in zip(trained, laid.last_R, laid.start_R, strict=True)
+    ]
     slots = [r * width + np.arange(len(t)) for r, t in enumerate(trained)]
     mask_RT = np.arange(width) < np.array([len(t) for t in trained])[:, None]
     targets = [segments[i].completion_ids[t] for i, t in zip(members, trained, strict=True)]
     return MicroBatch(
         members,
-        torch.from_numpy(ids_BL).to(device),
-        torch.from_numpy(positions_BL).to(device) if shared else None,
-        _block_mask(torch.from_numpy(span_BL).to(device)) if shared else None,
+        torch.from_numpy(laid.ids_BL).to(device),
+        None if laid.positions_BL is None else torch.from_numpy(laid.positions_BL).to(device),
+        None if laid.lengths is None else Spans.of(*laid.lengths, device),
         torch.from_numpy(np.concatenate(predict)).to(device),
         torch.from_numpy(np.concatenate(targets).astype(np.int64)).to(device),
         torch.from_numpy(np.concatenate(slots)).to(device),
@@ -177,8 +190,52 @@ def collate(segments: Sequence[Segment], rows: Sequence[Row], device: torch.devi
     )
 
 
-def _block_mask(span_BL: Tensor) -> Tensor:
-    """(B, 1, L, L): a token sees what came before it in the prompt and in its own completion."""
-    keys_B1L, queries_BL1 = span_BL[:, None, :], span_BL[:, :, None]
-    visible_BLL = (keys_B1L == 0) | (keys_B1L == queries_BL1)
-    return visible_BLL.tril()[:, None]
+@dataclass(slots=True, eq=False)
+class _Laid:
+    """Where the tokens of a micro-batch lie."""
+
+    ids_BL: NDArray[np.int64]
+    positions_BL: NDArray[np.int64] | None
+    lengths: tuple[list[int], list[list[int]]] | None
+    """Of the prompts, and of the completions behind each, in a flat one."""
+    last_R: list[int]
+    """Flat position of the last token of each segment's prompt."""
+    start_R: list[int]
+    """That of the first token of its completion."""
+
+
+def _plain(segments: Sequence[Segment], rows: Sequence[Row]) -> _Laid:
+    """A row for each segment, padded with token 0."""
+    length = max(row.length for row in rows)
+    ids_BL = np.zeros((len(rows), length), dtype=np.int64)
+    last = []
+    for b, row in enumerate(rows):
+        segment = segments[row.members[0]]
+        ids_BL[b, : row.length] = np.concatenate([segment.prompt_ids, segment.completion_ids])[: row.length]
+        last.append(b * length + len(segment.prompt_ids) - 1)
+    return _Laid(ids_BL, None, None, last, [place + 1 for place in last])
+
+
+def _flat(segments: Sequence[Segment], rows: Sequence[Row]) -> _Laid:
+    """All prompts, then all completions; one without siblings is part of its prompt."""
+    heads: list[NDArray[np.int32]] = []
+    tails: list[list[NDArray[np.int32]]] = []
+    for row in rows:
+        prompt_ids = segments[row.members[0]].prompt_ids
+        needed = [segments[i].completion_ids[: _reach(segments[i])] for i in row.members]
+        alone = len(needed) == 1
+        heads.append(np.concatenate([prompt_ids, *needed]) if alone else prompt_ids)
+        tails.append([] if alone else needed)
+    lengths = [len(head) for head in heads], [[len(ids) for ids in group] for group in tails]
+    last: list[int] = []
+    start: list[int] = []
+    places = [np.arange(length) for length in lengths[0]]
+    first, after = 0, sum(lengths[0])
+    for row, head, group in zip(rows, *lengths, strict=True):
+        prompt = len(segments[row.members[0]].prompt_ids)
+        last += [first + prompt - 1] * len(row.members)
+        start += (after + np.cumsum([0, *group[:-1]])).tolist() if group else [first + prompt]
+        places += [np.arange(prompt, prompt + length) for length in group]
+        first, after = first + head, after + sum(group)
+    ids = np.concatenate([*heads, *(ids for group in tails for ids in group)]).astype(np.int64)
+    return _Laid(ids[None], np.concatenate(places)[None], lengths, last, start)

@@ -17,7 +17,7 @@ from journeyman.agent.data import PolicyRef, Segment
 from journeyman.agent.errors import JourneymanError, SettingsError
 from journeyman.agent.learning.checkpoint import load_critic, load_optimizer, save_policy
 from journeyman.agent.learning.critic import Critic
-from journeyman.agent.learning.figures import means, of_rows, peak_memory_mb
+from journeyman.agent.learning.figures import means, of_rows, peak_flops, peak_memory_mb
 from journeyman.agent.learning.layouts import Row
 from journeyman.agent.learning.objective import Fixed, objective
 from journeyman.agent.learning.probing import probe_of
@@ -143,7 +143,8 @@ class Learner:
         a gradient (all weights 0) cost nothing, but stay in the denominators; a step of only such rows is not made.
 
         The statistics are over the update: `steps`, `rows`, `tokens_per_second` (prompts and completions, as if none
-        were shared), `seconds` and `peak_memory_mb` (of the process so far); means over steps: `loss`, `grad_norm`;
+        were shared), `seconds`, `peak_memory_mb` (of the process so far) and `flops_utilisation` (what the steps' forward and
+        backward passes need, as a share of what the device makes of large products); means over steps: `loss`, `grad_norm`;
         over trained tokens that had a gradient: `entropy`; where there are such rows, over tokens in the policy loss:
         `policy_loss` (a mean over steps), `ratio` (to pi_prox), `raw_correction` and `correction` (before and after
         truncating or masking), `effective_samples`, `clip_fraction`, `approx_kl` (to pi_prox), `advantage_mean`,
@@ -176,9 +177,19 @@ class Learner:
         stats = means(total, norms) | of_rows(rows)
         stats |= {"rows": float(len(rows)), "seconds": seconds, "tokens_per_second": tokens / seconds}
         stats["peak_memory_mb"] = peak_memory_mb(self._score.device)
+        stats["flops_utilisation"] = self._flops(rows, [part for part, _ in steps]) / seconds / self._peak()
         if self.adapter_share is not None:
             stats["adapter_share"] = self.adapter_share
         return Update(stats, _ratios(rows, fixed))
+
+    def _flops(self, rows: Sequence[TrainingRow], steps: Sequence[Sequence[int]]) -> float:
+        """What the steps need of the model, forwards and backwards; with an adapter few weights have a gradient."""
+        segments, times = [row.predicted for row in rows], 2.0 if self.settings.lora_rank else 3.0
+        return times * sum(self._score.flops(segments, [i for i in step if rows[i].moves()]) for step in steps)
+
+    def _peak(self) -> float:
+        """Floating-point operations a second that all ranks' devices could make."""
+        return self.ranks.count * peak_flops(self._score.device, self._dtype)
 
     def _begin(self, rows: Sequence[TrainingRow], *, several: bool) -> tuple[Sequence[TrainingRow], Fixed]:
         """The rows, without the advantages of tokens that are no choices, and what stays fixed during the update."""

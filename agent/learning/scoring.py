@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -20,7 +21,7 @@ from torch.utils.checkpoint import checkpoint
 from journeyman.agent.data import Segment
 from journeyman.agent.errors import UsageError
 from journeyman.agent.learning.halves import FOREIGN_ERRORS, Halves, close, probe_ids
-from journeyman.agent.learning.layouts import MicroBatch, Row, WorkModel, collate, plan
+from journeyman.agent.learning.layouts import MicroBatch, Row, WorkModel, collate, needed_work, plan
 from journeyman.agent.learning.memory import ran_out, smaller
 from journeyman.agent.learning.ranks import Inside, Ranks
 from journeyman.agent.models import length_scaling
@@ -40,6 +41,9 @@ REACHES = (
 """What configurations call the number of tokens that some layers see at most."""
 
 T = TypeVar("T")
+
+EXPERTS = re.compile(r"(^|\.)experts?(\.|$)")
+"""Names of weights that only some tokens are multiplied by."""
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +66,7 @@ class Scorer:
         """`model` stays where it is; `token_budget` bounds a forward pass (None: 2,048 on a CPU, 32,768 on a GPU).
 
         Probes find out whether the model's halves make what the whole does (UsageError where not), and whether it
-        computes shared rows rightly (where not, none are made).
+        computes flat micro-batches rightly (where not, none are made).
         """
         self.model = model
         self.device: torch.device = model.device
@@ -88,7 +92,9 @@ class Scorer:
     def plan(
         self, segments: Sequence[Segment], wanted: Iterable[int], token_budget: int | None = None
     ) -> list[list[Row]]:
-        """Micro-batches of the `wanted` segments in the layout with the least work; `token_budget` is the scorer's.
+        """Micro-batches of the `wanted` segments, without padding and with shared prompts where the model allows it.
+
+        `token_budget` bounds their tokens, the scorer's own without it.
 
         Raises UsageError for one so long that the model would scale its positions otherwise, and its neighbours' too.
         """
@@ -101,6 +107,13 @@ class Scorer:
                 "shorten it"
             )
         return plan(segments, wanted, self.work, token_budget or self.token_budget)
+
+    def flops(self, segments: Sequence[Segment], wanted: Iterable[int]) -> float:
+        """What a forward pass over the `wanted` segments needs, in floating-point operations (see `needed_work`).
+
+        Over seconds and the machine's peak, three times as many for each step are its model-FLOPs utilisation.
+        """
+        return needed_work(segments, wanted, self.work)
 
     def passes(
         self,
@@ -159,7 +172,7 @@ class Scorer:
 
     def _hidden(self, batch: MicroBatch) -> Tensor:
         with self._casting():
-            hidden_BLH = self.halves.hidden(batch.ids_BL, batch.attend_B1LL, batch.positions_BL)
+            hidden_BLH = self.halves.hidden(batch.ids_BL, batch.positions_BL, batch.spans)
         return hidden_BLH.reshape(-1, hidden_BLH.shape[-1])[batch.predict_N]
 
     def _casting(self) -> torch.autocast:
@@ -230,18 +243,38 @@ def token_logprobs(
 
 
 def _count_work(halves: Halves) -> WorkModel:
-    """Costs from the model's shape: two FLOPs for a weight and token, four for a query, key and head dimension."""
+    """Costs from the model's shape: two FLOPs for a weight and token, four for a query, key and head dimension.
+
+    Of experts those count that a token is sent to, and of a multi-modal model the text's half.
+    """
     model = halves.model
     config = model.config.get_text_config()
     tables = {id(m.weight) for m in (model.get_input_embeddings(), model.get_output_embeddings()) if m is not None}
-    token = 2.0 * sum(p.numel() for p in model.parameters() if id(p) not in tables)
-    if not _probe_sharing(halves):
-        logger.info("%s takes no block mask: prompts are computed once for each completion", type(model).__name__)
-        return WorkModel(token, 0.0, shares_prompts=False, window=None)  # one layout: nothing to weigh pairs against
+    half = (model.get_decoder() or model).named_parameters()
+    named = [(name, p.numel()) for name, p in half if p.ndim > 1 and id(p) not in tables]
+    experts = sum(count for name, count in named if EXPERTS.search(name))
+    weights = sum(count for _, count in named) - experts * (1 - _share_of_experts(config))
+    hidden = model.get_input_embeddings().weight.shape[-1]
     heads, head_dim = _stated(config, "num_attention_heads"), _stated(config, "head_dim")
-    width = heads * head_dim if heads and head_dim else config.hidden_size
-    window = min(filter(None, (_stated(config, name) for name in REACHES)), default=None)
-    return WorkModel(token, 4.0 * config.num_hidden_layers * width, shares_prompts=True, window=window)
+    width = heads * head_dim if heads and head_dim else hidden
+    shares = _probe_spans(halves)
+    if not shares:
+        logger.info("%s takes no spans: prompts are computed once for each completion", type(model).__name__)
+    return WorkModel(
+        token=2.0 * weights,
+        pair=4.0 * (_stated(config, "num_hidden_layers") or 0) * width,
+        logit=2.0 * halves.vocabulary * hidden,
+        shares_prompts=shares,
+        window=min(filter(None, (_stated(config, name) for name in REACHES)), default=None),
+    )
+
+
+def _share_of_experts(config: Any) -> float:
+    """How many of a layer's experts a token is sent to, in (0, 1]; 1 where there are none."""
+    total = next(
+        filter(None, (_stated(config, n) for n in ("num_experts", "num_local_experts", "n_routed_experts"))), 1
+    )
+    return min(1.0, (_stated(config, "num_experts_per_tok") or total) / total)
 
 
 def _stated(config: Any, name: str) -> int | None:
@@ -250,20 +283,20 @@ def _stated(config: Any, name: str) -> int | None:
     return found
 
 
-def _probe_sharing(halves: Halves) -> bool:
-    """Whether two completions behind one prompt get the hidden states that each gets alone."""
+def _probe_spans(halves: Halves) -> bool:
+    """Whether completions behind their prompts, two groups side by side, get the hidden states that each gets alone."""
     model = halves.model
     if getattr(model.config, "_attn_implementation", None) != "sdpa":
         return False
     ids = probe_ids(model, 12).cpu().numpy().astype(np.int32)
     trained = np.ones(5, dtype=bool)
-    segments = [Segment(ids[:4], ids[a : a + 5], trained, None) for a in (4, 7)]
-    shared = collate(segments, [Row((0, 1), 12)], model.device)
-    alone = collate(segments, [Row((1,), 8)], model.device)
+    segments = [Segment(ids[a : a + 4], ids[b : b + 5], trained, None) for a, b in ((0, 4), (0, 7), (3, 2), (3, 6))]
+    flat = collate(segments, [Row((0, 1), 12, flat=True), Row((2, 3), 12, flat=True)], model.device)
+    plain = collate(segments, [Row((i,), 8, flat=False) for i in range(4)], model.device)
     with torch.no_grad():
         try:
-            together = halves.hidden(shared.ids_BL, shared.attend_B1LL, shared.positions_BL)
-        except FOREIGN_ERRORS as error:  # it was not made for such masks or positions
-            logger.debug("a block mask fails: %s", error)
+            together = halves.hidden(flat.ids_BL, flat.positions_BL, flat.spans)[0]
+        except FOREIGN_ERRORS as error:  # its attention is its own, or it was not made for such positions
+            logger.debug("spans fail: %s", error)
             return False
-        return close(halves.hidden(alone.ids_BL)[0], together[0, [*range(4), *range(8, 12)]])
+        return close(halves.hidden(plain.ids_BL).flatten(0, 1)[plain.predict_N], together[flat.predict_N])

@@ -45,6 +45,8 @@ class LearnerSettings:
     """Of the distribution that is learned: the one that was sampled at."""
     micro_batch_tokens: int | None = None
     """Padded tokens of one forward pass; None is 2,048 on a CPU (its caches are small), 32,768 on a GPU."""
+    activation_checkpointing: bool = False
+    """Keeps what goes into each layer, and computes the rest anew in the backward pass: less memory, more time."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of the matrix products and of weights that are not trained; trained weights are float32 always."""
     device: str = "auto"

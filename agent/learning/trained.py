@@ -9,6 +9,7 @@ import torch
 from journeyman.agent.chance import keyed_seed
 from journeyman.agent.data import PolicyRef
 from journeyman.agent.errors import SettingsError
+from journeyman.agent.learning.halves import recompute_layers
 from journeyman.agent.learning.reach import adapter_targets, freeze_unread
 from journeyman.agent.learning.settings import LearnerSettings
 from journeyman.agent.models import load_causal_lm
@@ -29,6 +30,8 @@ def trainable_model(policy: PolicyRef, settings: LearnerSettings, dtype: torch.d
         raise SettingsError(f"lora_rank is {rank}, but the adapter in {policy.adapter} has rank {found}: set that")
     if not rank:
         freeze_unread(model)
+    if settings.activation_checkpointing:
+        recompute_layers(model)
     for parameter in model.parameters():
         # loaded weights are views of the file; a copy frees it, and is aligned as a running learner's weights are
         parameter.data = parameter.data.clone()

@@ -1,15 +1,19 @@
 """Layouts: every trained token once, least work, and the same log-probs and gradient as one segment at a time."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from memory import Alive
+from torch.utils.flop_counter import FlopCounterMode
 
 from journeyman.agent.data import Segment
 from journeyman.agent.learning import scoring
-from journeyman.agent.learning.layouts import WorkModel, plan, total_work
+from journeyman.agent.learning.layouts import WorkModel, needed_work, plan
 from journeyman.agent.learning.scoring import Scorer
 
 SHAPE = {
@@ -67,7 +71,7 @@ def test_log_probs_equal_those_of_each_segment_alone(name, segments_of):
     expected = list(one_by_one(model, segments, 0.8))
     for i, logprobs in enumerate(expected):
         np.testing.assert_allclose(found[i], logprobs.detach().numpy(), atol=2e-5)
-    shares = any(row.shared for batch in scorer.plan(segments, range(len(segments))) for row in batch)
+    shares = any(row.flat for batch in scorer.plan(segments, range(len(segments))) for row in batch)
     assert shares == (name != "Mamba")
 
 
@@ -108,28 +112,37 @@ def test_entropy_is_that_of_the_distribution(llama, segments_of):
     torch.testing.assert_close(entropy[0][batch.mask_RT[0] > 0], expected, atol=1e-5, rtol=1e-5)
 
 
+def work_model(**changes):
+    return WorkModel(**({"token": 7e6, "pair": 4096.0, "logit": 1e4, "shares_prompts": True, "window": None} | changes))
+
+
 @settings(deadline=None)
-@given(
-    seed=st.integers(0, 2**32 - 1),
-    token=st.floats(1, 1e6),
-    pair=st.floats(0, 1e4),
-    budget=st.integers(1, 200),
-    window=st.none() | st.integers(1, 20),
-)
-def test_plans_hold_each_segment_once_within_the_budget_and_never_more_work(
-    segments_of, seed, token, pair, budget, window
+@given(seed=st.integers(0, 2**32 - 1), budget=st.integers(1, 200), window=st.none() | st.integers(1, 20))
+def test_plans_hold_each_segment_once_within_the_budget_and_prompts_as_seldom_as_they_can(
+    segments_of, seed, budget, window
 ):
     segments = segments_of(seed, groups=6)
-    work = WorkModel(token, pair, shares_prompts=True, window=window)
-    batches = plan(segments, range(len(segments)), work, budget)
+    batches = plan(segments, range(len(segments)), work_model(window=window), budget)
     members = [i for rows in batches for row in rows for i in row.members]
     assert sorted(members) == [i for i, s in enumerate(segments) if s.loss_mask.any()]
-    plain = plan(segments, range(len(segments)), WorkModel(token, pair, shares_prompts=False, window=None), budget)
-    assert total_work(batches, work) <= total_work(plain, work)
     for rows in batches:
-        assert len(rows) == 1 or len(rows) * max(row.length for row in rows) <= budget
+        flat = {row.flat for row in rows}
+        assert len(flat) == 1
+        lengths = [row.length for row in rows]
+        assert (
+            len(members) == 1
+            or sum(map(len, (row.members for row in rows))) == 1
+            or (sum(lengths) if flat == {True} else len(rows) * max(lengths)) <= budget
+        )
         for row in rows:
             assert len({segments[i].prompt_ids.tobytes() for i in row.members}) == 1
+            for i in row.members:
+                needed = len(segments[i].prompt_ids) + int(np.flatnonzero(segments[i].loss_mask)[-1])
+                assert row.flat == (window is None or needed <= window)
+                assert needed <= row.length
+    if window is None and budget == 200:  # everything of one group fits into one row
+        prompts = [segments[row.members[0]].prompt_ids.tobytes() for rows in batches for row in rows]
+        assert len(prompts) == len(set(prompts))
 
 
 def group(prompt, completion, size):
@@ -137,14 +150,11 @@ def group(prompt, completion, size):
     return [Segment(*ids, np.ones(completion, dtype=bool), None) for _ in range(size)]
 
 
-def test_the_layout_follows_the_work():
-    work = WorkModel(token=7e6, pair=4096, shares_prompts=True, window=None)
-
-    def sizes(prompt, completion):
-        return {len(row.members) for rows in plan(group(prompt, completion, 8), range(8), work, 4096) for row in rows}
-
-    assert sizes(512, 64) == {8}
-    assert sizes(2, 400) == {1}  # attention between the completions would cost more than a second prompt
+def test_a_group_over_the_budget_has_as_few_copies_of_its_prompt_as_fit():
+    rows = [row for batch in plan(group(100, 51, 8), range(8), work_model(), 250) for row in batch]
+    assert [(len(row.members), row.length) for row in rows] == [(3, 250), (3, 250), (2, 200)]
+    (alone,) = plan(group(100, 51, 1), [0], work_model(), 50)  # no budget splits a segment
+    assert [(row.members, row.length) for row in alone] == [((0,), 150)]
 
 
 @given(
@@ -154,12 +164,52 @@ def test_the_layout_follows_the_work():
 def test_completions_of_unequal_lengths_behind_one_prompt_stay_within_the_budget(completions, budget):
     prompt = np.arange(10, dtype=np.int32)
     segments = [Segment(prompt, np.arange(n, dtype=np.int32), np.ones(n, dtype=bool), None) for n in completions]
-    work = WorkModel(token=1e9, pair=1.0, shares_prompts=True, window=None)
-    for rows in plan(segments, range(len(segments)), work, budget):
-        assert len(rows) * max(row.length for row in rows) <= budget
+    for rows in plan(segments, range(len(segments)), work_model(), budget):
+        assert sum(row.length for row in rows) <= budget
+
+
+def test_what_is_needed_is_counted_without_padding_and_shared_prompts_once():
+    segments = [*group(100, 11, 4), *group(50, 1, 1)]
+    segments[3].loss_mask[5:] = False  # the completion is needed up to its last trained token
+    work = work_model(token=10.0, pair=1.0, logit=1000.0)
+    alone = 100 * 100 / 2
+    behind = 3 * (10 * 100 + 10 * 10 / 2) + (4 * 100 + 4 * 4 / 2)
+    expected = 10.0 * (100 + 3 * 10 + 4) + alone + behind + 10.0 * 50 + 50 * 50 / 2 + 1000.0 * (3 * 11 + 5 + 1)
+    assert needed_work(segments, range(5), work) == expected
+    each = sum(10.0 * n + n * n / 2 for n in (110, 110, 110, 104, 50)) + 1000.0 * (3 * 11 + 5 + 1)
+    assert needed_work(segments, range(5), work_model(token=10.0, pair=1.0, logit=1000.0, shares_prompts=False)) == each
+    assert needed_work(segments, range(5), work_model(token=10.0, pair=1.0, logit=1000.0, window=105)) == each
 
 
 def test_an_empty_prompt_is_refused():
-    work = WorkModel(1, 1, shares_prompts=True, window=None)
     with pytest.raises(ValueError, match="empty prompt"):
-        plan(group(0, 3, 1), [0], work, 64)
+        plan(group(0, 3, 1), [0], work_model(), 64)
+
+
+@pytest.mark.parametrize("name", ["Llama", "Qwen3"])
+def test_flops_are_those_that_a_profiler_counts(name, segments_of):
+    model, segments = model_of(name), segments_of(4, groups=3)
+    scorer = Scorer(model, torch.float32, 1.0)
+    (rows,) = scorer.plan(segments, range(len(segments)))
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        scorer.forward(segments, rows)
+    matrices = sum(n for kind, n in counter.get_flop_counts()["Global"].items() if "attention" not in str(kind))
+    without = replace(scorer.work, pair=0.0)
+    assert needed_work(segments, range(len(segments)), without) == matrices
+    assert scorer.flops(segments, range(len(segments))) > matrices
+
+
+def test_no_tensor_holds_the_logits_of_all_tokens(policy, segments_of, monkeypatch):
+    monkeypatch.setattr(scoring, "LOGIT_ELEMENTS", 2**17)
+    config = transformers.LlamaConfig(**(SHAPE | {"vocab_size": 20_000}))
+    model = transformers.AutoModelForCausalLM.from_config(config)
+    chance = np.random.default_rng(0)
+    ids = chance.integers(0, 20_000, (4, 128)).astype(np.int32)
+    segments = [Segment(ids[0, :8], row, np.ones(128, dtype=bool), None) for row in ids]
+    scorer = Scorer(model, torch.float32, 1.0)
+    (rows,) = scorer.plan(segments, range(4))
+    with Alive() as alive:
+        scorer.forward(segments, rows).logprobs_RT.sum().backward()
+    weights = 20_000 * SHAPE["hidden_size"] * 4  # the embeddings' gradient has their size
+    assert alive.largest <= max(2**17 * 4, weights)
+    assert alive.peak <= 4 * 128 * 20_000 * 4 / 3
