@@ -1,5 +1,7 @@
 """Restart: an update that is killed at random moments, and resumed, ends in the same bits as one that nobody killed.
 
+    python benchmarks/restart.py [--kills 20] [--set NAME=VALUE ...]
+
 examples/small.toml is run up to its first update, which has some fifty optimizer steps here. From there it goes on once
 unharmed, and again and again with its process killed somewhere in the update and `journeyman resume` after that. Prints
 for each kill when it came, what of the version was on the disk by then, and whether all its files (weights, optimizer

@@ -143,14 +143,14 @@ class Learner:
         a gradient (all weights 0) cost nothing, but stay in the denominators; a step of only such rows is not made.
 
         The statistics are over the update: `steps`, `rows`, `tokens_per_second` (prompts and completions, as if none
-        were shared), `seconds`, `peak_memory_mb` (of the process so far) and `flops_utilisation` (what the steps' forward and
-        backward passes need, as a share of what the device makes of large products); means over steps: `loss`, `grad_norm`;
-        over trained tokens that had a gradient: `entropy`; where there are such rows, over tokens in the policy loss:
-        `policy_loss` (a mean over steps), `ratio` (to pi_prox), `raw_correction` and `correction` (before and after
-        truncating or masking), `effective_samples`, `clip_fraction`, `approx_kl` (to pi_prox), `advantage_mean`,
-        `advantage_std` and `advantage_max`; with a reference `kl`; over positives `nll`; over observations
-        `observation_nll`; with a critic `value_loss`, `value_clip_fraction` and `explained_variance`; with an adapter
-        `adapter_share` (of the weights).
+        were shared), `seconds`, `peak_memory_mb` (of the process so far) and `flops_utilisation` (what the steps'
+        forward and backward passes need, as a share of what the device makes of large products); means over steps:
+        `loss`, `grad_norm`; over trained tokens that had a gradient: `entropy`; where there are such rows, over tokens
+        in the policy loss: `policy_loss` (a mean over steps), `ratio` (to pi_prox), `raw_correction` and `correction`
+        (before and after truncating or masking), `effective_samples`, `clip_fraction`, `approx_kl` (to pi_prox),
+        `advantage_mean`, `advantage_std` and `advantage_max`; with a reference `kl`; over positives `nll`; over
+        observations `observation_nll`; with a critic `value_loss`, `value_clip_fraction` and `explained_variance`; with
+        an adapter `adapter_share` (of the weights).
 
         Raises ValueError for rows that cannot be learned from as they say, JourneymanError where a gradient is not
         finite (that step is not made) or where one row is more than the memory holds.
