@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import tempfile
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from journeyman.verifiers.rubric import Rubric, Term, criterion
 from journeyman.workflows.session.contexts import check_contexts
 from journeyman.workflows.session.engines import open_guards, open_held_out, open_rubric, open_task_set, step_seconds
 from journeyman.workflows.settings.settings import Settings
+from journeyman.workflows.settings.track import TrackSettings
 
 
 def check(settings: Settings) -> None:
@@ -22,6 +24,7 @@ def check(settings: Settings) -> None:
     from journeyman.agent.models import is_folder, resolve_model
     from journeyman.agent.sampling.factory import resolve_kind
 
+    _check_trackers(settings.track)
     _check_verifiers(settings)
     _check_tasks(settings)
     if settings.warm_start.file:
@@ -44,6 +47,23 @@ def check_folders(settings: Settings) -> None:
                 pass
         except OSError as error:
             raise SettingsError(f"{setting}: {folder} cannot be written: {error.strerror}") from error
+
+
+def _check_trackers(settings: TrackSettings) -> None:
+    """Whether the trackers' packages are there, and wandb has its key, for which it would ask amid the run."""
+    for name in settings.to:
+        try:
+            package = importlib.import_module(name)
+        except ImportError as error:
+            raise SettingsError(
+                f"setting 'track.to': {name} takes its package, which cannot be imported ({error}): "
+                f"pip install 'journeyman[{name}]'"
+            ) from None
+        online = name == "wandb" and package.setup().settings.mode in ("online", "shared")
+        if online and not package.login(prompt=False, verify=False):
+            raise SettingsError(
+                "setting 'track.to': wandb has no key: set WANDB_API_KEY, run `wandb login`, or set WANDB_MODE=offline"
+            )
 
 
 def _check_verifiers(settings: Settings) -> None:

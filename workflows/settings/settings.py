@@ -24,6 +24,7 @@ from journeyman.workflows.settings.engines import ModelSettings, OptimizerSettin
 from journeyman.workflows.settings.judgement import AuditSettings, EvaluateSettings, GuardSettings, VerificationSettings
 from journeyman.workflows.settings.places import RunSettings, StoreSettings
 from journeyman.workflows.settings.section import Section, Terms
+from journeyman.workflows.settings.track import TrackSettings
 from journeyman.workflows.settings.updates import FinetuneSettings, ReplaySettings, WarmStartSettings
 
 
@@ -54,6 +55,7 @@ class Settings(Section):
     finetune: FinetuneSettings = FinetuneSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     audit: AuditSettings = AuditSettings()
+    track: TrackSettings = TrackSettings()
     guard: tuple[GuardSettings, ...] = ()
 
     @field_validator("guard")
@@ -86,6 +88,7 @@ class Settings(Section):
                 }
             ),
             "warm_start": start.model_copy(update={"file": file}),
+            "track": self.track.anchored(folder),
         }
         return self.model_copy(update=changes)
 
