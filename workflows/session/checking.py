@@ -24,7 +24,7 @@ def check(settings: Settings) -> None:
     from journeyman.agent.models import is_folder, resolve_model
     from journeyman.agent.sampling.factory import resolve_kind
 
-    _check_trackers(settings.track)
+    check_trackers(settings.track)
     _check_verifiers(settings)
     _check_tasks(settings)
     if settings.warm_start.file:
@@ -38,19 +38,8 @@ def check(settings: Settings) -> None:
     check_contexts(settings)
 
 
-def check_folders(settings: Settings) -> None:
-    """Makes the folders of weights and of summaries; raises SettingsError where nothing can be written there."""
-    for setting, folder in (("store.artifacts", settings.store.artifacts), ("run.output", settings.run.output)):
-        try:
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                pass
-        except OSError as error:
-            raise SettingsError(f"{setting}: {folder} cannot be written: {error.strerror}") from error
-
-
-def _check_trackers(settings: TrackSettings) -> None:
-    """Whether the trackers' packages are there, and wandb has its key, for which it would ask amid the run."""
+def check_trackers(settings: TrackSettings) -> None:
+    """Raises SettingsError where a tracker's package is missing, or wandb's key, which it would ask for amid the run."""
     for name in settings.to:
         try:
             package = importlib.import_module(name)
@@ -64,6 +53,17 @@ def _check_trackers(settings: TrackSettings) -> None:
             raise SettingsError(
                 "setting 'track.to': wandb has no key: set WANDB_API_KEY, run `wandb login`, or set WANDB_MODE=offline"
             )
+
+
+def check_folders(settings: Settings) -> None:
+    """Makes the folders of weights and of summaries; raises SettingsError where nothing can be written there."""
+    for setting, folder in (("store.artifacts", settings.store.artifacts), ("run.output", settings.run.output)):
+        try:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise SettingsError(f"{setting}: {folder} cannot be written: {error.strerror}") from error
 
 
 def _check_verifiers(settings: Settings) -> None:

@@ -28,7 +28,7 @@ SECONDS = 60.0
 @contextmanager
 def tracking(session: Session) -> Iterator[Callable[[int], None]]:
     """Gives the function that sends all iterations up to one that is over, as far as the trackers do not have them."""
-    sender = _Sender(session)
+    sender = Sender(session)
     finished = False
     try:
         yield sender.send
@@ -37,7 +37,7 @@ def tracking(session: Session) -> Iterator[Callable[[int], None]]:
         sender.close(finished=finished)
 
 
-class _Sender:
+class Sender:
     """The trackers of one run, each opened when there is something to send, and again after it has failed."""
 
     def __init__(self, session: Session) -> None:
@@ -45,25 +45,33 @@ class _Sender:
         self._open: dict[str, tuple[Tracker, dict[str, int]]] = {}
 
     def send(self, iteration: int) -> None:
-        """Sends the iterations up to this one, each number once."""
+        """Sends the iterations up to this one to every tracker; one that fails is warned of."""
         for name in self._session.settings.track.to:
             try:
-                self._send(name, iteration)
+                self.send_to(name, iteration)
             except Outage as error:
-                self._open.pop(name, None)
                 self._warn(name, error)
 
-    def _send(self, name: str, last: int) -> None:
+    def send_to(self, name: str, iteration: int) -> None:
+        """The same to one tracker; raises Outage where that fails, and opens it anew the next time."""
         store, run_id = self._session.store, self._session.run.id
+        try:
+            tracker, held = self._opened(name)
+            for step in range(max(held.values(), default=0), iteration + 1):
+                numbers = {n: v for n, v in figures(store, run_id, step).items() if step > held.get(n, -1)}
+                if numbers:
+                    _bounded(name, partial(tracker.log, step, numbers))
+                    held.update(dict.fromkeys(numbers, step))
+        except Outage:
+            self._open.pop(name, None)
+            raise
+
+    def _opened(self, name: str) -> tuple[Tracker, dict[str, int]]:
+        """The tracker, and by number the last step at which it has it."""
         if name not in self._open:
             tracker = TRACKERS[name]()
             self._open[name] = tracker, dict(_bounded(name, partial(tracker.open, self._subject())))
-        tracker, held = self._open[name]
-        for step in range(max(held.values(), default=0), last + 1):
-            numbers = {n: v for n, v in figures(store, run_id, step).items() if step > held.get(n, -1)}
-            if numbers:
-                _bounded(name, partial(tracker.log, step, numbers))
-                held.update(dict.fromkeys(numbers, step))
+        return self._open[name]
 
     def close(self, *, finished: bool) -> None:
         """Ends the trackers' runs."""
