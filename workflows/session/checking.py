@@ -39,7 +39,7 @@ def check(settings: Settings) -> None:
 
 
 def check_trackers(settings: TrackSettings) -> None:
-    """Raises SettingsError where a tracker's package is missing, or wandb's key, which it would ask for amid the run."""
+    """Raises SettingsError where a tracker's package is missing, or wandb's key: it would ask for that amid the run."""
     for name in settings.to:
         try:
             package = importlib.import_module(name)
