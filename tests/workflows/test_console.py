@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from journeyman.workflows.console import Reporter, as_text
@@ -23,43 +25,25 @@ ROW = {
 }
 
 
-@pytest.mark.parametrize(
-    ("columns", "said"),
-    [
-        (
-            160,
-            [
-                "iteration  policy  attempts  broken  relabels  validation pass@1  pass@8      kl  clipped  entropy  "
-                "grad norm  tokens/s  promoted",
-                "       12     v13      2048       0       512              0.421   0.531  2.5e-4    0.031    1.250  "
-                "    0.750     12345       yes",
-            ],
-        ),
-        (
-            120,
-            [
-                "iteration policy attempts broken relabels validation pass@1 pass@8     kl clipped entropy grad norm "
-                "tokens/s promoted",
-                "       12    v13     2048      0      512             0.421  0.531 2.5e-4   0.031   1.250     0.750 "
-                "   12345      yes",
-            ],
-        ),
-        (
-            80,
-            [
-                "iteration policy attempts broken relabels validation pass@1 pass@8     kl",
-                "          clipped entropy grad norm tokens/s promoted",
-                "       12    v13     2048      0      512             0.421  0.531 2.5e-4",
-                "            0.031   1.250     0.750    12345      yes",
-            ],
-        ),
-    ],
-)
-def test_rows_fold(monkeypatch, capsys, columns: int, said: list[str]) -> None:
+NARROW = [
+    "iteration policy attempts broken relabels validation pass@1 pass@8     kl",
+    "          clipped entropy grad norm tokens/s promoted",
+    "       12    v13     2048      0      512             0.421  0.531 2.5e-4",
+    "            0.031   1.250     0.750    12345      yes",
+]
+
+
+@pytest.mark.parametrize(("columns", "width", "lines"), [(160, 128, 2), (120, 116, 2), (115, 106, 4), (80, 73, 4)])
+def test_rows_fold(monkeypatch, capsys, columns: int, width: int, lines: int) -> None:
     monkeypatch.setattr("journeyman.workflows.console.PLAIN_WIDTH", columns)
     Reporter().iteration(ROW)
-    assert capsys.readouterr().err.splitlines() == said
-    assert max(map(len, said)) <= columns
+    said = capsys.readouterr().err.splitlines()
+    assert (max(map(len, said)), len(said)) == (width, lines)
+    for head, row in zip(said[: lines // 2], said[lines // 2 :], strict=True):
+        ends = [found.end() for found in re.finditer("|".join(ROW), head)]
+        assert ends == [found.end() for found in re.finditer(r"\S+", row)]
+    if columns == 80:
+        assert said == NARROW
 
 
 def test_a_long_text_moves_nothing_but_itself(monkeypatch, capsys) -> None:
