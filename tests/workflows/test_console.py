@@ -33,7 +33,7 @@ NARROW = [
 ]
 
 
-@pytest.mark.parametrize(("columns", "width", "lines"), [(160, 128, 2), (120, 116, 2), (115, 106, 4), (80, 73, 4)])
+@pytest.mark.parametrize(("columns", "width", "lines"), [(160, 129, 2), (120, 117, 2), (115, 108, 4), (80, 73, 4)])
 def test_rows_fold(monkeypatch, capsys, columns: int, width: int, lines: int) -> None:
     monkeypatch.setattr("journeyman.workflows.console.PLAIN_WIDTH", columns)
     Reporter().iteration(ROW)

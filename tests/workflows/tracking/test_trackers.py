@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from journeyman.agent.data import Split
+from journeyman.storage.store import ReplayStore
 from journeyman.workflows.tracking.figures import figures
 from journeyman.workflows.tracking.sending import tracking
 
@@ -99,8 +101,8 @@ def read(request, tmp_path, monkeypatch, session, track) -> Callable[[], tuple[F
     return lambda: tracker.read(session.run.own_name)
 
 
-def expected(session, last: int) -> Found:
-    rows = [figures(session.store, session.run.id, step) for step in range(last + 1)]
+def expected(store: ReplayStore, run_id: str, last: int) -> Found:
+    rows = [figures(store, run_id, step) for step in range(last + 1)]
     return [(name, step, pytest.approx(value)) for step, row in enumerate(rows) for name, value in row.items()]
 
 
@@ -118,10 +120,48 @@ def test_all_numbers_are_there_once_after_a_resumption(session, read, go_on, mea
         measure(Split.TEST, 2, 0.375, number=2)
         track(2)
     found, settings = read()
-    wanted = expected(session, 2)
+    wanted = expected(session.store, session.run.id, 2)
     assert Counter((name, step) for name, step, _ in found) == Counter((name, step) for name, step, _ in wanted)
     assert sorted(found) == sorted(wanted, key=lambda row: row[:2])
     assert settings["run"]["name"] == "watched"
     assert settings["verifiers"]["pattern"]["pattern"] == "https://***@host/x"
     assert str(settings["generate"]["max_tokens"]) == "64"
     assert session.said == []
+
+
+DIES_WHILE_SENDING = """
+import os, signal, sys
+from journeyman.workflows.cli import main
+from journeyman.workflows.tracking.trackers import TensorBoard
+
+log = TensorBoard.log
+
+def dies(self, step, numbers):
+    if step == 1:
+        log(self, step, dict(list(numbers.items())[:5]))
+        os.kill(os.getpid(), signal.SIGKILL)
+    log(self, step, numbers)
+
+TensorBoard.log = dies
+sys.exit(main())
+"""
+
+
+@pytest.mark.slow  # a small run
+def test_a_run_that_is_killed_while_it_sends_goes_on_in_the_same_tracker_runs(cli, small, monkeypatch) -> None:
+    board, project = (kind(cli.folder, monkeypatch) for kind in (TensorBoardFiles, TrackioDatabase))
+    track = f'track={{to = ["trackio", "tensorboard"], project = "words", folder = "{board.settings["folder"]}"}}'
+    command = ["run", small, "--engine", "none", "--set", track, "--set", "run.iterations=1"]
+    environment = {"TRACKIO_DIR": str(cli.folder / "trackio")}
+    cli(*command, script=DIES_WHILE_SENDING, code=-signal.SIGKILL, **environment)
+    cli("resume", "--engine", "none", **environment)
+    store = ReplayStore(f"sqlite:///{cli.folder}/runs/journeyman.db")
+    run = store.runs.newest()
+    for tracker in (board, project):
+        found, settings = tracker.read(run.own_name)
+        wanted = expected(store, run.id, 1)
+        assert sorted(found) == sorted(wanted, key=lambda row: row[:2])
+        assert settings["run"]["name"] == "small"
+    names = {name for name, _, _ in found}
+    assert {"test/pass_at_1", "learner/grad_norm", "policy/handover_gap", "train/pass_at_1"} <= names
+    store.close()
