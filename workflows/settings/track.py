@@ -30,7 +30,7 @@ class TrackSettings(Section):
     @field_validator("to", mode="before")
     @classmethod
     def _one_is_a_list(cls, to: Any) -> Any:
-        return [to] if isinstance(to, str) else to
+        return (to,) if isinstance(to, str) else tuple(to) if isinstance(to, list) else to
 
     @field_validator("to")
     @classmethod

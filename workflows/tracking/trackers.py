@@ -10,10 +10,12 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from journeyman.agent.data import Json
 from journeyman.workflows.settings.track import TrackSettings
+from journeyman.workflows.tracking.offline import rows_on_disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,10 @@ class Wandb:
             settings=wandb.Settings(console="off"),
         )
         self._run.define_metric("*", step_metric="iteration")
-        held = self._run.summary
+        if self._run.offline:
+            rows = rows_on_disk(Path(self._run.settings.sync_dir).parent, run.id)
+            return {name: int(row["iteration"]) for row in rows for name in row}
+        held = self._run.summary  # a server gives it back
         return dict.fromkeys(held.keys(), held.get("iteration", -1))
 
     def log(self, step: int, numbers: Mapping[str, float]) -> None:

@@ -14,6 +14,7 @@ import pytest
 from journeyman.agent.data import Split
 from journeyman.storage.store import ReplayStore
 from journeyman.workflows.tracking.figures import figures
+from journeyman.workflows.tracking.offline import records
 from journeyman.workflows.tracking.sending import tracking
 
 Found = list[tuple[str, int, float]]
@@ -60,6 +61,7 @@ class MlflowServer:
     def __init__(self, folder: Path, monkeypatch) -> None:
         pytest.importorskip("mlflow", reason="takes the extra mlflow")
         monkeypatch.chdir(folder)  # where mlflow makes a folder for artifacts
+        monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
         self.settings = {"project": "words", "uri": self.uri.format(folder)}
 
     def read(self, name: str) -> tuple[Found, dict]:
@@ -84,9 +86,34 @@ class MlflowFolder(MlflowServer):
     uri = "{}/mlruns"
 
 
+class WandbOffline:
+    """Several folders of files, one for each process, with the same run's id."""
+
+    def __init__(self, folder: Path, monkeypatch) -> None:
+        pytest.importorskip("wandb", reason="takes the extra wandb")
+        monkeypatch.setenv("WANDB_MODE", "offline")
+        monkeypatch.setenv("WANDB_DIR", str(folder))
+        self.settings = {"project": "words"}
+        self.folder = folder / "wandb"
+
+    def read(self, name: str) -> tuple[Found, dict]:
+        from wandb.proto.wandb_internal_pb2 import Record
+
+        found, settings = [], {}
+        for file in sorted(self.folder.glob("offline-run-*/*.wandb")):
+            for record in map(Record.FromString, records(file.read_bytes())):
+                row = {"/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
+                found += [(n, row["iteration"], v) for n, v in row.items() if n != "iteration" and n[0] != "_"]
+                if record.run.display_name:
+                    assert (record.run.display_name, record.run.project) == (name, "words")
+                    settings = {item.key: json.loads(item.value_json) for item in record.run.config.update}
+        return found, settings
+
+
 KINDS = {
     "tensorboard": ("tensorboard", TensorBoardFiles),
     "trackio": ("trackio", TrackioDatabase),
+    "wandb, offline": ("wandb", WandbOffline),
     "mlflow, SQLite": ("mlflow", MlflowServer),
     "mlflow, files": ("mlflow", MlflowFolder),
 }
@@ -151,7 +178,8 @@ sys.exit(main())
 def test_a_run_that_is_killed_while_it_sends_goes_on_in_the_same_tracker_runs(cli, small, monkeypatch) -> None:
     board, project = (kind(cli.folder, monkeypatch) for kind in (TensorBoardFiles, TrackioDatabase))
     track = f'track={{to = ["trackio", "tensorboard"], project = "words", folder = "{board.settings["folder"]}"}}'
-    command = ["run", small, "--engine", "none", "--set", track, "--set", "run.iterations=1"]
+    short = ["run.iterations=1", "warm_start.max_epochs=2", "warm_start.check_every=2", "evaluate.attempts=1"]
+    command = ["run", small, "--engine", "none", *(part for setting in (track, *short) for part in ("--set", setting))]
     environment = {"TRACKIO_DIR": str(cli.folder / "trackio")}
     cli(*command, script=DIES_WHILE_SENDING, code=-signal.SIGKILL, **environment)
     cli("resume", "--engine", "none", **environment)
