@@ -108,7 +108,7 @@ def _trl_inputs(rows: list[TrainingRow], count: int) -> dict[str, Any]:
         "prompt_mask": torch.ones_like(prompts),
         "completion_ids": completions,
         "completion_mask": torch.ones_like(completions),
-        "advantages": torch.tensor([row.advantage for row in rows]),
+        "advantages": torch.tensor([row.policy for row in rows]),
         "num_items_in_batch": torch.tensor(float(count * completions.shape[1])),
     }
 

@@ -27,6 +27,8 @@ FOREIGN_ERRORS = (AssertionError, AttributeError, LookupError, RuntimeError, Typ
 class Halves:
     """The two halves of one Hugging Face causal language model, which stays as it is."""
 
+    hidden_size: int
+    """Of its last hidden states."""
     vocabulary: int
     """How many logits there are for each position."""
 
@@ -76,6 +78,7 @@ class Halves:
         whole_LV = self.model(input_ids=ids_BL, use_cache=False).logits[0]
         self.vocabulary = int(whole_LV.shape[-1])
         hidden_LH = self.hidden(ids_BL)[0]
+        self.hidden_size = int(hidden_LH.shape[-1])
         some = torch.tensor([7, 0, 10], device=ids_BL.device)  # out of order: they may not depend on one another
         if not close(whole_LV[some], self.logits(hidden_LH[some])):
             return "its logits are not made of its last hidden states alone"

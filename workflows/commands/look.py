@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 
 from journeyman.agent.data import Json, Split
-from journeyman.agent.plugins import ENVIRONMENTS, VERIFIERS, installed
+from journeyman.agent.plugins import ENVIRONMENTS, ESTIMATORS, VERIFIERS, installed
 from journeyman.storage.runs.runs import RunInfo
 from journeyman.storage.store import ReplayStore
 from journeyman.workflows.console import Reporter
@@ -54,7 +54,7 @@ def plugins(options: argparse.Namespace) -> None:
     """`journeyman plugins`."""
     rows = [
         {"kind": group.rsplit(".", 1)[1], "name": info.name, "object": info.target, "from": info.distribution}
-        for group in (ENVIRONMENTS, VERIFIERS)
+        for group in (ENVIRONMENTS, VERIFIERS, ESTIMATORS)
         for info in installed(group).values()
     ]
     if options.json:
@@ -118,9 +118,9 @@ def _version_rows(store: ReplayStore, run: RunInfo) -> list[dict[str, Json]]:
 
 def _update_rows(store: ReplayStore, run: RunInfo) -> list[dict[str, Json]]:
     """A row for each version that an update made, with a chosen few of its statistics; empty columns are left out."""
-    rows = [(p, {"loss": p.stats.get("loss")} | learned(p)) for p in store.policies.of(run.id) if p.kind == "finetune"]
-    columns = [c for c in ("loss", *LEARNED) if any(row[c] is not None for _, row in rows)]
-    return [{"policy": f"v{p.number}"} | {column: row[column] for column in columns} for p, row in rows]
+    rows = {p.number: learned(p) for p in store.policies.of(run.id) if p.kind == "finetune"}
+    columns = [column for column in LEARNED if any(row[column] is not None for row in rows.values())]
+    return [{"policy": f"v{number}"} | {column: row[column] for column in columns} for number, row in rows.items()]
 
 
 def _watched_rows(store: ReplayStore, run: RunInfo) -> list[dict[str, Json]]:

@@ -18,11 +18,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LEARNED = {
+    "loss": "loss",
     "kl": "approx_kl",
     "kl to v1": "kl",
     "clipped": "clip_fraction",
     "entropy": "entropy",
     "grad norm": "grad_norm",
+    "no contrast": "groups_without_contrast",
+    "explained": "explained_variance",
     "tokens/s": "tokens_per_second",
 }
 """A chosen few of what an update says of itself, by the column that shows it; docs/tracking.md says what they mean."""
@@ -85,10 +88,11 @@ def learned(policy: PolicyInfo) -> dict[str, Json]:
 
 
 def _learned_columns(session: Session, policy: PolicyInfo) -> dict[str, Json]:
-    """Those that the run's updates have by its settings."""
-    settings = session.settings.finetune
-    weights = {"kl": settings.policy_weight, "clipped": settings.policy_weight, "kl to v1": settings.kl_weight}
-    return {column: value for column, value in learned(policy).items() if weights.get(column, 1.0)}
+    """Those that the run's table has room for, as far as its updates have them by its settings."""
+    policy_loss, kl = session.settings.finetune.policy_weight > 0, session.settings.kl.weight > 0
+    shown = {"kl": policy_loss, "kl to v1": kl, "clipped": policy_loss, "entropy": True, "grad norm": True}
+    found = learned(policy)
+    return {column: found[column] for column, there in (shown | {"tokens/s": True}).items() if there}
 
 
 def _guarded(session: Session, number: int) -> list[EvaluationInfo]:

@@ -88,7 +88,7 @@ def test_gradient_equals_that_of_each_segment_alone(llama, segments_of, chunked,
     def packed():
         scorer, pieces = Scorer(model, torch.float32, 1.0, token_budget=40), {}
         for rows in scorer.plan(segments, range(len(segments))):
-            batch, logprobs, _ = scorer.forward(segments, rows)
+            batch, _, logprobs, _ = scorer.forward(segments, rows)
             pieces |= {i: logprobs[r][batch.mask_RT[r] > 0] for r, i in enumerate(batch.members)}
         return [pieces[i] for i in sorted(pieces)]
 
@@ -100,7 +100,7 @@ def test_entropy_is_that_of_the_distribution(llama, segments_of):
     model, segments = llama(), segments_of(1, groups=1)
     scorer = Scorer(model, torch.float32, 1.3)
     (rows,) = scorer.plan(segments, [0])
-    batch, _, entropy = scorer.forward(segments, rows)
+    batch, _, _, entropy = scorer.forward(segments, rows)
     ids = torch.tensor(np.concatenate([segments[0].prompt_ids, segments[0].completion_ids]), dtype=torch.long)
     probabilities = (model(input_ids=ids[None]).logits[0] / 1.3).softmax(-1)
     all_entropies = torch.distributions.Categorical(probabilities).entropy()[len(segments[0].prompt_ids) - 1 : -1]
