@@ -179,6 +179,13 @@ def test_a_run_that_is_killed_while_it_sends_goes_on_in_the_same_tracker_runs(cl
     board, project = (kind(cli.folder, monkeypatch) for kind in (TensorBoardFiles, TrackioDatabase))
     track = f'track={{to = ["trackio", "tensorboard"], project = "words", folder = "{board.settings["folder"]}"}}'
     short = ["run.iterations=1", "warm_start.max_epochs=2", "warm_start.check_every=2", "evaluate.attempts=1"]
+    short += [
+        "warm_start.demonstrations=16",
+        "tasks.validation=4",
+        "tasks.test=4",
+        "generate.tasks=4",
+        "replay.groups=8",
+    ]
     command = ["run", small, "--engine", "none", *(part for setting in (track, *short) for part in ("--set", setting))]
     environment = {"TRACKIO_DIR": str(cli.folder / "trackio")}
     cli(*command, script=DIES_WHILE_SENDING, code=-signal.SIGKILL, **environment)
