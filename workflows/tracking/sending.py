@@ -71,6 +71,7 @@ class Sender:
         if name not in self._open:
             tracker = TRACKERS[name]()
             self._open[name] = tracker, dict(_bounded(name, partial(tracker.open, self._subject())))
+            self._session.reporter.line(f"  numbers go to {name} as {self._session.run.own_name}")
         return self._open[name]
 
     def close(self, *, finished: bool) -> None:

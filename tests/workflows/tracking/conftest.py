@@ -16,10 +16,14 @@ SECRET = "https://ann:secret@host/x"
 
 @pytest.fixture
 def session(watched, monkeypatch) -> Session:
-    """A run whose warm start is not evaluated yet; it has no trackers, and what it says is in `session.said`."""
+    """A run of a warm start only, without trackers; its warnings are in `session.said`, other lines in `session.lines`."""
     found = watched.open(verifiers={"pattern": {"pattern": SECRET}})
-    found.said = []
-    monkeypatch.setattr(found.reporter, "line", found.said.append)
+    found.lines, found.said = [], []
+
+    def line(text: str) -> None:
+        (found.said if text.startswith("  warning: ") else found.lines).append(text)
+
+    monkeypatch.setattr(found.reporter, "line", line)
     return found
 
 

@@ -72,7 +72,7 @@ def test_a_run_from_its_first_iteration_to_its_test(session, fake, go_on, measur
     assert [step for step, _ in fake.rows] == [0, 1, 1]
     assert list(fake.rows[2][1]) == ["test/pass_at_1", "test/pass_at_k", "test/mean_reward"]
     assert capsys.readouterr().out == ""  # where `--json` prints
-    assert session.said == []
+    assert (session.said, session.lines) == ([], [f"  numbers go to trackio as {session.run.own_name}"])
 
 
 def test_the_tracker_is_told_what_run_it_is_and_no_secret(session, fake, go_on) -> None:
