@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import tempfile
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from journeyman.workflows.session.engines import (
     step_seconds,
 )
 from journeyman.workflows.settings.settings import Settings
+from journeyman.workflows.settings.track import TrackSettings
 
 
 def check(settings: Settings) -> None:
@@ -29,6 +31,7 @@ def check(settings: Settings) -> None:
     from journeyman.agent.models import is_folder, resolve_model
     from journeyman.agent.sampling.factory import resolve_kind
 
+    check_trackers(settings.track)
     _check_verifiers(settings)
     open_estimator(settings)
     _check_tasks(settings)
@@ -51,6 +54,23 @@ def _check_processes(processes: int) -> None:
     gpus = torch.cuda.device_count()
     if processes > 1 and 0 < gpus < processes:
         raise SettingsError(f"learner.processes is {processes}, and this machine has {gpus} GPUs: set it to that")
+
+
+def check_trackers(settings: TrackSettings) -> None:
+    """Raises SettingsError where a tracker's package is missing, or wandb's key: it would ask for that amid the run."""
+    for name in settings.to:
+        try:
+            package = importlib.import_module(name)
+        except ImportError as error:
+            raise SettingsError(
+                f"setting 'track.to': {name} takes its package, which cannot be imported ({error}): "
+                f"pip install 'journeyman[{name}]'"
+            ) from None
+        online = name == "wandb" and package.setup().settings.mode in ("online", "shared")
+        if online and not package.login(prompt=False, verify=False):
+            raise SettingsError(
+                "setting 'track.to': wandb has no key: set WANDB_API_KEY, run `wandb login`, or set WANDB_MODE=offline"
+            )
 
 
 def check_folders(settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -60,6 +61,15 @@ def settings_of(run: RunInfo) -> Settings:
             "import it anew with --settings FILE.toml"
         )
     return parse_settings(run.settings, f"run {run.id}")
+
+
+def settings_with(run: RunInfo, overrides: Sequence[str], tables: Sequence[str], hint: str) -> Settings:
+    """Those of the stored run with what `--set` says of these tables; raises UsageError with the hint for others."""
+    for override in overrides:
+        if override.partition(".")[0].strip() not in tables:
+            raise UsageError(f"--set {shown(override)}: {hint}")
+    values = overridden(copy.deepcopy(dict(run.settings)), overrides, check_setting)
+    return parse_settings(values, f"run {run.id} with --set")
 
 
 def overridden(

@@ -29,6 +29,7 @@ from journeyman.workflows.settings.engines import (
 from journeyman.workflows.settings.judgement import AuditSettings, EvaluateSettings, GuardSettings, VerificationSettings
 from journeyman.workflows.settings.places import RunSettings, StoreSettings
 from journeyman.workflows.settings.section import Section, Terms
+from journeyman.workflows.settings.track import TrackSettings
 from journeyman.workflows.settings.updates import (
     CriticSettings,
     FinetuneSettings,
@@ -74,6 +75,7 @@ class Settings(Section):
     kl: KlSettings = KlSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     audit: AuditSettings = AuditSettings()
+    track: TrackSettings = TrackSettings()
     guard: tuple[GuardSettings, ...] = ()
 
     @field_validator("guard")
@@ -106,6 +108,7 @@ class Settings(Section):
                 }
             ),
             "warm_start": start.model_copy(update={"file": file}),
+            "track": self.track.anchored(folder),
         }
         return self.model_copy(update=changes)
 
