@@ -12,6 +12,8 @@ import torch
 
 from journeyman.agent.learning.rows import TrainingRow
 
+OF_THE_MACHINE = frozenset({"seconds", "tokens_per_second", "peak_memory_mb", "flops_utilisation"})
+"""Statistics that the same update on the same rows need not have again."""
 _PER_TOKEN = {
     "policy_tokens": ("ratio", "raw_correction", "correction", "clip_fraction", "approx_kl"),
     "kl_tokens": ("kl",),

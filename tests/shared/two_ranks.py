@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from journeyman.agent.data import PolicyRef
+from journeyman.agent.learning.figures import OF_THE_MACHINE
 from journeyman.agent.learning.learner import Learner, LearnerSettings, TrainingRow
 from journeyman.agent.learning.ranks import Ranks, join_ranks, together
 
@@ -57,7 +58,7 @@ def learn(case: Case) -> Outcome:
     if case.saved is not None:
         learner.save(case.saved, 1)
     held = sum(getattr(p, "_local_tensor", p).numel() for p in learner.model.parameters())
-    stats = {name: value for name, value in update.stats.items() if "second" not in name and "memory" not in name}
+    stats = {name: value for name, value in update.stats.items() if name not in OF_THE_MACHINE}
     flat = torch.cat([w.flatten() for w in weights]).numpy()
     return Outcome(stats, flat, before, known(learner, case), held)
 
