@@ -145,7 +145,7 @@ def value_objective(
     loss_RT, clipped_RT = losses.value_loss(values_RT, targets_RT, old_RT, settings.value_clip)
     loss = (loss_RT * mask_RT).sum() / max(counts[Stream.VALUE].mean_tokens, 1.0)
     sums = {
-        "value_loss": loss,
+        "value_loss": (loss_RT * mask_RT).sum(),
         "value_tokens": mask_RT.sum(),
         "value_clip_fraction": (clipped_RT * mask_RT).sum(),
     }

@@ -97,6 +97,11 @@ class Scorer:
             scored = token_logprobs(self.halves, hidden_NH, batch, self.temperature, entropy_moves=entropy_moves)
         return Forward(batch, hidden_NH, *scored)
 
+    def logits(self, hidden_NH: Tensor) -> Tensor:
+        """(N, V) float32 logits over the temperature, of last hidden states."""
+        with self._casting():
+            return self.halves.logits(hidden_NH).float() / self.temperature
+
     def _casting(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
