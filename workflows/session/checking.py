@@ -13,6 +13,7 @@ from journeyman.agent.protocols import StepVerifier
 from journeyman.verifiers.rubric import Rubric, Term, criterion
 from journeyman.workflows.session.contexts import check_contexts
 from journeyman.workflows.session.engines import (
+    learner_settings,
     open_estimator,
     open_guards,
     open_held_out,
@@ -31,6 +32,7 @@ def check(settings: Settings) -> None:
 
     _check_verifiers(settings)
     open_estimator(settings)
+    learner_settings(settings)
     _check_tasks(settings)
     if settings.warm_start.file:
         if not Path(settings.warm_start.file).is_file():
