@@ -305,7 +305,7 @@ class Learner:
         if self.critic is not None and not self.critic.own:
             value_loss, value_parts = self.critic.loss(hidden_NH, batch, rows, counts)
             loss, parts = loss + self.settings.value_weight * value_loss, parts | value_parts
-        return loss, parts | {"entropy": entropy_RT.sum().detach(), "tokens": batch.mask_RT.sum()}
+        return loss, parts
 
     def _parameters(self) -> list[torch.nn.Parameter]:
         return [p for group in self.optimizer.param_groups for p in group["params"]]

@@ -49,7 +49,9 @@ def paper_gae(reward, values):
     rewards[-1] = reward
     following = np.append(values[1:], 0.0)
     errors = rewards + GAMMA * following - values
-    return np.array([sum((GAMMA * LAM) ** k * errors[t + k] for k in range(len(errors) - t)) for t in range(len(errors))])
+    return np.array(
+        [sum((GAMMA * LAM) ** k * errors[t + k] for k in range(len(errors) - t)) for t in range(len(errors))]
+    )
 
 
 def rows_of(learner, segments):
@@ -59,10 +61,10 @@ def rows_of(learner, segments):
         Attempt(i, float(r), np.zeros(len(values[i]), np.intp), (0.0,), values_N=values[i].astype(np.float64))
         for i, r in enumerate(rewards_of(segments))
     ]
-    credits = GaeEstimator(GAMMA, LAM, normalise=False).credit(attempts)
+    made = GaeEstimator(GAMMA, LAM, normalise=False).credit(attempts)
     return [
         TrainingRow(s, c.advantages_N.astype(np.float32), value=c.returns_N.astype(np.float32), foreseen=values[i])
-        for i, (s, c) in enumerate(zip(segments, credits, strict=True))
+        for i, (s, c) in enumerate(zip(segments, made, strict=True))
     ]
 
 
