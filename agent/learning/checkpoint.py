@@ -129,7 +129,7 @@ def load_critic(critic: Trained, folder: Path) -> None:
         return
     tensors, own = load_file(path), dict(critic.named_parameters())
     if {name: value.shape for name, value in tensors.items()} != {name: p.shape for name, p in own.items()}:
-        raise UsageError(f"{path} is a critic of another kind: set `finetune.critic` to what it was trained with")
+        raise UsageError(f"{path} is a critic of another kind: set critic.kind to what it was trained with")
     with torch.no_grad():
         for name, parameter in own.items():
             parameter.copy_(part_like(tensors[name], parameter))

@@ -10,6 +10,7 @@ import copy
 import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -87,6 +88,12 @@ class Scorer:
         """The same at another temperature."""
         other = copy.copy(self)
         other.temperature = temperature
+        return other
+
+    def plainly(self) -> Scorer:
+        """The same without flat micro-batches: their attention has no second derivatives."""
+        other = copy.copy(self)
+        other.work = replace(self.work, shares_prompts=False)
         return other
 
     def plan(
@@ -174,6 +181,11 @@ class Scorer:
         with self._casting():
             hidden_BLH = self.halves.hidden(batch.ids_BL, batch.positions_BL, batch.spans)
         return hidden_BLH.reshape(-1, hidden_BLH.shape[-1])[batch.predict_N]
+
+    def logits(self, hidden_NH: Tensor) -> Tensor:
+        """(N, V) float32 logits over the temperature, of last hidden states."""
+        with self._casting():
+            return self.halves.logits(hidden_NH).float() / self.temperature
 
     def _casting(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)

@@ -14,6 +14,7 @@ from journeyman.agent.protocols import StepVerifier
 from journeyman.verifiers.rubric import Rubric, Term, criterion
 from journeyman.workflows.session.contexts import check_contexts
 from journeyman.workflows.session.engines import (
+    learner_settings,
     open_estimator,
     open_guards,
     open_held_out,
@@ -34,6 +35,7 @@ def check(settings: Settings) -> None:
     check_trackers(settings.track)
     _check_verifiers(settings)
     open_estimator(settings)
+    learner_settings(settings)
     _check_tasks(settings)
     if settings.warm_start.file:
         if not Path(settings.warm_start.file).is_file():

@@ -69,7 +69,8 @@ def _train(session: Session, iteration: int) -> None:
         seed=keyed_seed(session.settings.run.seed, "finetune", iteration),
         learning_rate=partial(warmup_then_decay, settings.learning_rate, warmup),
     )
-    warn_of_single_steps(session, "finetune", len(rows), update.stats["steps"] / settings.epochs)
+    if session.settings.optimizer.kind == "adamw":
+        warn_of_single_steps(session, "finetune", len(rows), update.stats["steps"] / settings.epochs)
     path = version_path(session, number)
     learner.save(session.artifacts / path, number, parent.path)
     if not learner.ranks.first:
