@@ -1,4 +1,4 @@
-"""An update killed (SIGKILL) at random moments, and gone on with: `python benchmarks/restart.py [--kills 20] [--set ...]`.
+"""An update killed (SIGKILL) at random moments, and resumed: `python benchmarks/restart.py [--kills 20] [--set ...]`.
 
 examples/small.toml is run up to its first update, which has some fifty optimizer steps here. From there it goes on once
 unharmed, and again and again with its process killed somewhere in the update and `journeyman resume` after that. Prints
