@@ -1,6 +1,4 @@
-"""Restart: an update that is killed at random moments, and resumed, ends in the same bits as one that nobody killed.
-
-    python benchmarks/restart.py [--kills 20] [--set NAME=VALUE ...]
+"""An update killed (SIGKILL) at random moments, and resumed: `python benchmarks/restart.py [--kills 20] [--set ...]`.
 
 examples/small.toml is run up to its first update, which has some fifty optimizer steps here. From there it goes on once
 unharmed, and again and again with its process killed somewhere in the update and `journeyman resume` after that. Prints

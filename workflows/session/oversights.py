@@ -64,9 +64,12 @@ def warn_of_single_steps(
     batch = getattr(session.settings, section).batch
     what = {"warm_start": "an epoch of the warm start", "finetune": "a pass of an update over its rows"}[section]
     if steps_of_a_pass == 0:
+        why = f"none of its {rows} rows has an advantage or is imitated, since no attempt did better than its siblings"
+        if not rows:
+            why = "there is no row to learn from, neither of attempts nor of what is drawn from the store"
         text = (
-            f"{what} made no optimizer step: none of its {rows} rows has an advantage or is imitated, since no attempt "
-            "did better than its siblings: give easier tasks, more demonstrations, or partial scores"
+            f"{what} made no optimizer step, and the weights stay as they were: {why}; give easier tasks, more "
+            "demonstrations, or partial scores"
         )
     else:
         more = {"warm_start": "give more demonstrations", "finetune": "make more attempts"}[section]

@@ -244,9 +244,9 @@ class Session:
         self._learner_holds = policy.id
         return self._learner
 
-    def learner_became(self, policy: PolicyInfo) -> None:
-        """Says that the learner's weights were saved as this version."""
-        self._learner_holds = policy.id
+    def learner_became(self, policy: PolicyInfo | None) -> None:
+        """Says that the learner's weights were saved as this version; None that they are about to be no version's."""
+        self._learner_holds = policy and policy.id
 
     def close(self) -> None:
         """Frees the engines and the database."""

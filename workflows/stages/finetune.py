@@ -62,6 +62,7 @@ def _train(session: Session, iteration: int) -> None:
     learner = session.learner(parent)
     steps = settings.epochs * -(-len(rows) // settings.batch)
     warmup = settings.warmup if settings.warmup * steps >= 1 else 0.0  # one shorter than a step is none
+    session.learner_became(None)  # should it fail, nobody takes what it leaves for the parent
     update = learner.update(
         rows,
         minibatch_rows=settings.batch,
