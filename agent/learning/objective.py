@@ -50,6 +50,9 @@ def objective(
     loss = loss + nll
     current_RT, positive_RT = logprobs_RT.detach(), nll_RT > 0
     sums |= {"nll": -(current_RT * positive_RT).sum(), "nll_tokens": positive_RT.sum()}
+    if counts[Stream.PREFERENCE].rows:
+        slopes_RT = _spread(batch, [row.chosen(row.weights(Stream.PREFERENCE)) for row in chosen])
+        loss = loss + (logprobs_RT * slopes_RT).sum()
     if counts[Stream.OBSERVATION].tokens:
         loss = loss + losses.nll_loss(logprobs_RT, observed_RT, counts[Stream.OBSERVATION].mean_tokens)
         seen_RT = observed_RT > 0
