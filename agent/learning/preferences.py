@@ -155,11 +155,11 @@ def _slopes(
     chosen_B, rejected_B = (
         torch.stack([torch.stack([leaves[place] for place in attempt]).sum() for attempt in side]) for side in sides
     )
-    lengths = (
+    chosen_tokens_B, rejected_tokens_B = (
         torch.tensor([sum(int(segments[place].loss_mask.sum()) for place in attempt) for attempt in side])
         for side in sides
     )
-    losses_B = preference_loss(chosen_B, rejected_B, *lengths, loss, beta)
+    losses_B = preference_loss(chosen_B, rejected_B, chosen_tokens_B, rejected_tokens_B, loss, beta)
     gradients = torch.autograd.grad(losses_B.mean(), list(leaves.values()))
     figures_4B = torch.stack([losses_B, chosen_B, rejected_B, chosen_B - rejected_B]).detach().numpy()
     return dict(zip(leaves, map(float, gradients), strict=True)), figures_4B
