@@ -42,7 +42,7 @@ def finetune(options: argparse.Namespace) -> None:
             raise UsageError(f"--from {options.begin!r} is neither `base` nor a version, e.g. v3")
         overrides.append(f"finetune.begin={options.begin}")
     with lend(find_run(options.store, options.run), Reporter(), overrides) as session:
-        policy = stored_version(session)
+        policy = stored_version(session, options.overrides)
         if options.promote:
             policy = decided(session, policy)
         row = _row(session, policy)
@@ -61,11 +61,13 @@ def update_settings(overrides: Sequence[str]) -> Sequence[str]:
     return overrides
 
 
-def stored_version(session: Session) -> PolicyInfo:
+def stored_version(session: Session, overrides: Sequence[str]) -> PolicyInfo:
     """The version that the session's settings make of what the run has stored; made once.
 
     The same settings, beginning and material are the same version, though it was promoted since: to go on from it, name
-    it. Raises UsageError where the run is not finished, or has nothing to learn from.
+    it. What was set otherwise than in the run, `overrides`, is kept with its statistics.
+
+    Raises UsageError where the run is not finished, or has nothing to learn from.
     """
     run, store = session.run, session.store
     if not run.finished:
@@ -83,8 +85,8 @@ def stored_version(session: Session) -> PolicyInfo:
     if (problem := material.missing(session)) is not None:
         raise UsageError(f"run {run.id} ({run.name}) has nothing to learn from: {problem}")
     store.runs.begin_iteration(run.id, iteration)
-    recipe = _recipe(session, iteration, material)
-    policy = make_version(session, iteration, objective_of(session, iteration), material, {RECIPE: recipe})
+    notes = {RECIPE: _recipe(session, iteration, material), "overrides": list(overrides)}
+    policy = make_version(session, iteration, objective_of(session, iteration), material, notes)
     store.runs.finish_iteration(run.id, iteration)
     return policy
 

@@ -19,8 +19,8 @@ class ImitationSettings(Section):
 
     sources: tuple[Literal["expert", "policy", "hindsight"], ...] = ("expert", "policy")
     """Whose: demonstrations, own attempts, relabels."""
-    per_task: int | None = Field(default=10, ge=1)
-    """Most different successes of one task, the newest first; null takes all."""
+    per_task: int = Field(default=10, ge=1)
+    """Most different successes of one task, the newest first."""
 
     @field_validator("sources")
     @classmethod
