@@ -169,7 +169,8 @@ def _statistics(of_steps: Sequence[dict[str, float]], figures_4N: NDArray[np.flo
     names = ("loss", "chosen_log_ratio", "rejected_log_ratio", "margin")
     found = dict(zip(names, figures_4N.mean(axis=1).tolist(), strict=True))
     found |= {"accuracy": float((figures_4N[-1] > 0).mean()), "steps": sum(one["steps"] for one in of_steps)}
-    for name in ("grad_norm", "entropy"):
+    found["peak_memory_mb"] = of_steps[-1]["peak_memory_mb"]
+    for name in ("grad_norm", "entropy", "adapter_share"):
         values = [one[name] for one in of_steps if name in one]
         found |= {name: sum(values) / len(values)} if values else {}
-    return found | {n: v for n, v in of_steps[-1].items() if n in ("adapter_share", "peak_memory_mb")}
+    return found
