@@ -143,6 +143,7 @@ class Pairs:
         """See `Material`; nothing moves where there are no pairs, as in an iteration without contrast."""
         settings, tune = session.settings.preference, session.settings.finetune
         stats: dict[str, Json] = {"steps": 0.0, "pairs": 0.0}
+        session.reporter.line(f"  iteration {iteration}: training on {len(self.pairs)} pairs")
         if self.pairs:
             stats = dict(
                 prefer(

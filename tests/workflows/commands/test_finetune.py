@@ -216,6 +216,7 @@ def test_what_cannot_be_is_said_in_a_line(run: Finished) -> None:
             for stored in run.attempts(store)
             for segments in (stored.trajectory.segments,)
         ]
+        assert "held by another process" in run("--objective", "bc", code=2)["error"]
         assert "has the log-probs of the policy that made it" in (Groups(blind, []).missing(session) or "")
     store.close()
 

@@ -14,6 +14,7 @@ from journeyman.workflows.session.session import Session
 from journeyman.workflows.stages.finetune import finetune, objective_of
 from journeyman.workflows.stages.generate import generate
 from journeyman.workflows.stages.score import score
+from journeyman.workflows.updates.imitation import successes
 
 SAID = ("answer 1", "hm", "so it is", "answer 2")
 
@@ -87,6 +88,21 @@ def test_an_iteration_without_contrast_makes_its_parent_again(watched) -> None:
     session = begin(watched, said=("answer 1",), objective="dpo")
     made = go(session, 1)
     assert (made.stats["steps"], made.stats["pairs"], uses(session, 2)) == (0.0, 0.0, [])
+
+
+def test_what_was_said_twice_is_imitated_once_and_the_newest_comes_first(watched) -> None:
+    session = begin(watched, said=("answer 1", "answer 2", "answer 1", "hm"), objective="bc")
+    go(session, 1)
+    assert Counter(said for _, said, *_ in uses(session, 2)) == {"answer": 4}  # two of each of the two tasks
+    one = session.settings.imitation.model_copy(update={"per_task": 1, "sources": ("policy",)})
+    session.settings = session.settings.model_copy(update={"imitation": one})
+    for iteration in (2, 3):
+        generate(session.ref, iteration)
+        score(session.ref, iteration)
+    attempts = session.store.trajectories.of(session.run.id, source=Source.POLICY, split=Split.TRAIN)
+    newest = {stored.task.hash: stored.iteration for stored in attempts}
+    assert {stored.task.hash: stored.iteration for stored in successes(session)} == newest
+    assert len(successes(session)) == len(newest)
 
 
 def test_every_update_may_begin_with_the_base_model(watched) -> None:
