@@ -26,6 +26,7 @@ _HOMES = {
     "work": "work",
     "serve": "schedule",
     "deploy": "schedule",
+    "finetune": "finetune",
     "evaluate": "policies",
     "export-policy": "policies",
     "train-prm": "train_prm",
@@ -250,6 +251,19 @@ def _add_judging(commands: argparse._SubParsersAction[_Parser]) -> None:
 
 
 def _add_training(commands: argparse._SubParsersAction[_Parser]) -> None:
+    tune = commands.add_parser("finetune", help="a version from what a finished run has stored, without rollouts")
+    tune.add_argument("run", help="run name or id")
+    objectives = ("grpo", "bc", "dpo")
+    tune.add_argument("--objective", choices=objectives, required=True, help="groups, all successes, or preferences")
+    tune.add_argument(
+        "--from", dest="begin", metavar="VERSION", help="`base` or vN; the newest promoted one without it"
+    )
+    tune.add_argument(
+        "--promote", action="store_true", help="evaluate it on validation, and promote it if it is better"
+    )
+    _set_argument(tune, "a setting of the update, e.g. --set preference.beta=0.5")
+    tune.add_argument("--json", action="store_true", help="print JSON")
+    _store_argument(tune)
     none = argparse.SUPPRESS  # PrmOptions and RewardModelOptions have the defaults
     prm = commands.add_parser("train-prm", help="a process reward model from a run's attempts, by Monte-Carlo labels")
     prm.add_argument(

@@ -4,6 +4,7 @@
     tasks -> generate -> score -> relabel -> fine-tune -> policy v(n+1) -> evaluate -> audit -> promote?   (and again)
 
 With `dagger.per_attempt` above 0 an expert, where there is one, goes on from failed attempts' states after `relabel`.
+What `fine-tune` learns by, GRPO or imitation or preferences, `finetune.objective` says for each iteration.
 
 Every stage is a function in a file of its own name. It takes references, reads what it needs from the store, writes
 what it made back, and does nothing that is done already: so this same function also resumes a run that was killed.

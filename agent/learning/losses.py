@@ -14,6 +14,7 @@ from torch import Tensor
 
 LossName: TypeAlias = Literal["grpo", "bnpo", "dr_grpo", "dapo", "gspo", "cispo", "sapo", "reinforce", "topr"]
 KlEstimator: TypeAlias = Literal["k1", "k2", "k3", "k3_ratio"]
+PreferenceName: TypeAlias = Literal["dpo", "ipo", "apo_zero"]
 CorrectionLevel: TypeAlias = Literal["token", "sequence", "geometric"]
 CorrectionMode: TypeAlias = Literal["truncate", "mask", "none"]
 
@@ -176,3 +177,26 @@ def bradley_terry_loss(chosen_B: Tensor, rejected_B: Tensor) -> Tensor:
     The model of Bradley and Terry (1952), as reward models are trained by it (arXiv:2203.02155, equation 1).
     """
     return -torch.nn.functional.logsigmoid(chosen_B - rejected_B)
+
+
+def preference_loss(
+    chosen_B: Tensor,
+    rejected_B: Tensor,
+    chosen_tokens_B: Tensor,
+    rejected_tokens_B: Tensor,
+    kind: PreferenceName,
+    beta: float,
+) -> Tensor:
+    """(B,) the loss of each pair, from log pi - log pi_ref of both attempts, summed over so many trained tokens.
+
+    dpo is -log sigmoid(beta (chosen - rejected)) (arXiv:2305.18290, equation 7). ipo is (chosen - rejected -
+    1 / (2 beta))^2 of log-ratios divided by their tokens (arXiv:2310.12036, equation 17; its authors compute means).
+    apo_zero is 1 - sigmoid(beta chosen) + sigmoid(beta rejected): each attempt is held against the reference by itself,
+    as KTO holds it against the KL, which is 0 here (arXiv:2408.06266, equation 7; KTO: arXiv:2402.01306).
+    """
+    if kind == "ipo":
+        margins_B = chosen_B / chosen_tokens_B.clamp(min=1) - rejected_B / rejected_tokens_B.clamp(min=1)
+        return (margins_B - 1 / (2 * beta)).square()
+    if kind == "apo_zero":
+        return 1 - torch.sigmoid(beta * chosen_B) + torch.sigmoid(beta * rejected_B)
+    return -torch.nn.functional.logsigmoid(beta * (chosen_B - rejected_B))

@@ -52,6 +52,9 @@ def objective(
     sums |= {"nll": -(current_RT * positive_RT).sum(), "nll_tokens": positive_RT.sum()}
     own_RT = _own(batch, chosen)
     sums |= {"entropy": (entropy_RT * own_RT).sum(), "tokens": own_RT.sum()}
+    if counts[Stream.PREFERENCE].rows:
+        slopes_RT = _spread(batch, [row.chosen(row.weights(Stream.PREFERENCE)) for row in chosen])
+        loss = loss + (logprobs_RT * slopes_RT).sum()
     if counts[Stream.OBSERVATION].tokens:
         loss = loss + losses.nll_loss(logprobs_RT, observed_RT, counts[Stream.OBSERVATION].mean_tokens)
         seen_RT = observed_RT > 0

@@ -36,6 +36,7 @@ class Stream(StrEnum):
     OBSERVATION = "observation"
     VALUE = "value"
     REFERENCE = "reference"
+    PREFERENCE = "preference"
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +59,9 @@ class TrainingRow:
     """Of the KL to the reference policy (beta), (M,) or one, at least 0; None keeps the row out of the denominators."""
     shaped: bool = False
     """An expert's row in the policy loss: it has no behaviour log-probs, and its ratio is shaped instead of clipped."""
+    preference: Weights | None = None
+    """What a loss of whole attempts changes by with the log-prob of each chosen token, (M,) or one, signed: its
+    gradient at the beginning of the step, denominators included (see `preferences`)."""
 
     @cached_property
     def trained_tokens(self) -> int:
@@ -116,7 +120,8 @@ class TrainingRow:
         `values` where a critic shares them, `entropy` where there is a bonus for that of the policy loss's tokens.
         """
         told = (values and self.value is not None) or (entropy and self.policy is not None)
-        told = told or any(np.any(self.weights(stream)) for stream in (Stream.NLL, Stream.POLICY, Stream.REFERENCE))
+        weighed = (Stream.NLL, Stream.POLICY, Stream.REFERENCE, Stream.PREFERENCE)
+        told = told or any(np.any(self.weights(stream)) for stream in weighed)
         return (told and self.trained_tokens > 0) or self.tokens(Stream.OBSERVATION) > 0
 
     def check(self, index: int) -> None:
@@ -133,7 +138,7 @@ class TrainingRow:
                 continue
             if (shape := np.shape(value)) not in ((), (most,)):
                 raise ValueError(f"row {index} has {most} tokens for its {stream} stream, but weights of shape {shape}")
-            signed = stream in (Stream.POLICY, Stream.VALUE)
+            signed = stream in (Stream.POLICY, Stream.VALUE, Stream.PREFERENCE)
             if not np.all(np.isfinite(value)) or not (signed or np.all(np.asarray(value) >= 0)):
                 raise ValueError(f"row {index}: {stream} weight {value} is not usable")
         for name, values in (("value", self.value), ("foreseen", self.foreseen)):

@@ -47,11 +47,13 @@ def preference_rows(store: ReplayStore, run_id: str, reward: Reward) -> Iterator
         }
 
 
-def preferences(store: ReplayStore, run_id: str, reward: Reward, per_group: int = 1) -> Iterator[Preference]:
+def preferences(
+    store: ReplayStore, run_id: str, reward: Reward, per_group: int = 1, margin: float = 0.0
+) -> Iterator[Preference]:
     """Pairs of training attempts: first those of labels, then at most `per_group` pairs of each group.
 
     A group's pairs are its best attempt by reward with its worst, the second best with the second worst, and so on
-    while these differ; of equal rewards the first attempt is taken. Ties are left out.
+    while these differ by more than `margin`; of equal rewards the first attempt is taken. Ties are left out.
     """
     stored = {t.id: t for t in store.trajectories.of(run_id, split=Split.TRAIN, tokens=False)}
     for label in store.labels.of(run_id):
@@ -67,7 +69,7 @@ def preferences(store: ReplayStore, run_id: str, reward: Reward, per_group: int 
     for members in groups.values():
         falling, rising = sorted(members, key=lambda m: -m[0]), sorted(members, key=lambda m: m[0])
         for best, worst in zip(falling[:per_group], rising, strict=False):
-            if best[0] > worst[0]:
+            if best[0] - worst[0] > margin:
                 yield Preference(best[1], worst[1], "reward")
 
 

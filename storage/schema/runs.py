@@ -92,12 +92,13 @@ class PolicyVersion(Base):
     id: Mapped[str] = make_id()
     run_id: Mapped[str] = reference("run.id")
     number: Mapped[int]
-    """1 is the run's first policy, iteration i makes number i + 1."""
+    """1 is the run's first policy, iteration i makes number i + 1; `journeyman finetune` adds iterations at the end."""
     parent_id: Mapped[str | None] = maybe_reference("policy_version.id")
     """The version it was trained from; of another run where a run continues one."""
     iteration: Mapped[int]
     kind: Mapped[str]
-    """`warm_start`, `continued`, `finetune`, or `imported` with trajectories."""
+    """`warm_start`, `continued`, the objective of its update (`grpo`, `bc`, `dpo`), `base`, or `imported` with
+    trajectories."""
     path: Mapped[str]
     """Of the full weights or of the LoRA adapter, as the run's settings say."""
     promoted: Mapped[bool | None]

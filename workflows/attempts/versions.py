@@ -6,6 +6,7 @@ import shutil
 
 from journeyman.agent.errors import UsageError
 from journeyman.storage.runs.policies import PolicyInfo
+from journeyman.workflows.session.runs import chosen_version
 from journeyman.workflows.session.session import Session
 
 WARM_START = 1
@@ -23,6 +24,14 @@ def parent_of(session: Session, iteration: int) -> PolicyInfo:
     if policy is None:
         raise UsageError(f"run {session.run.id} has no policy for iteration {iteration}: run its warm start first")
     return policy
+
+
+def start_of(session: Session, iteration: int) -> PolicyInfo | None:
+    """What the iteration's update begins with, as `finetune.begin` says; None is the base model."""
+    begin = session.settings.finetune.begin
+    if begin == "parent":
+        return parent_of(session, iteration)
+    return None if begin == "base" else chosen_version(session, begin)
 
 
 def version_path(session: Session, number: int) -> str:

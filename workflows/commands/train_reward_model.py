@@ -13,17 +13,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from journeyman.agent.data import Json
 from journeyman.agent.errors import UsageError
-from journeyman.storage.files.training_sets import Preference, preferences
+from journeyman.storage.files.training_sets import Preference
 from journeyman.workflows.commands.training_heads import HeadOptions, full_weights, head_settings, new_folder, part_of
 from journeyman.workflows.console import Reporter
 from journeyman.workflows.session.engines import base_model
 from journeyman.workflows.session.runs import chosen_version, find_run
 from journeyman.workflows.session.session import Session, lend
+from journeyman.workflows.settings.objectives import Says
 from journeyman.workflows.terminal import say_json
+from journeyman.workflows.updates.pairs import choose_pairs
 
 if TYPE_CHECKING:
     from journeyman.agent.chat.renderer import Renderer
@@ -38,7 +40,7 @@ class RewardModelOptions(HeadOptions):
     """What to begin with, named as in the setting `model.name`; None is the run's policy."""
     policy: str | None = None
     """Its version; None is the newest promoted one."""
-    pairs: Literal["all", "labels", "rewards"] = "all"
+    pairs: Says = "all"
     """Who says which attempt is better: labels, the rubric, or both."""
     per_group: int = 4
     """Most pairs that the rubric makes of one group."""
@@ -72,7 +74,7 @@ def make_reward_model(session: Session, options: RewardModelOptions, output: Pat
     from journeyman.agent.learning.heads.training import fit_head, load_with_head, pad_id_of, save_with_head
 
     settings = head_settings(session, options)
-    found = choose_pairs(session, options)
+    found = choose_pairs(session, options.pairs, options.per_group)
     with _beginning(session, options) as (path, renderer):
         model = load_with_head(path, "sequence", 1, settings)
     pad_id = pad_id_of(renderer.tokenizer)
@@ -90,17 +92,6 @@ def make_reward_model(session: Session, options: RewardModelOptions, output: Pat
         text = json.dumps(asdict(options) | told | report, indent=2)
         (folder / "training.json").write_text(text + "\n", encoding="utf-8")
     return report
-
-
-def choose_pairs(session: Session, options: RewardModelOptions) -> list[Preference]:
-    """The run's preferences between attempts that say different things, each once."""
-    wanted = {"all": {"label", "reward"}, "labels": {"label"}, "rewards": {"reward"}}[options.pairs]
-    distinct: dict[tuple[tuple[str, ...], ...], Preference] = {}
-    for pair in preferences(session.store, session.run.id, session.rubric.reward, options.per_group):
-        better, worse = (tuple(m.content for m in s.trajectory.messages) for s in (pair.better, pair.worse))
-        if pair.by in wanted and better and worse and better != worse:
-            distinct.setdefault(((pair.better.task.hash,), better, worse), pair)
-    return list(distinct.values())
 
 
 def _examples(

@@ -56,25 +56,28 @@ def warn_of_cut_off_attempts(session: Session, made: Sequence[Trajectory]) -> No
 
 
 def warn_of_single_steps(
-    session: Session, section: Literal["warm_start", "finetune"], rows: int, steps_of_a_pass: float
+    session: Session, section: Literal["warm_start", "finetune", "preference"], rows: int, steps_of_a_pass: float
 ) -> None:
-    """Where a pass over so many rows is one optimizer step, or none: no learning rate makes up for that."""
+    """Where a pass over so many rows (preferences: pairs) is one step, or none: no learning rate makes up for that."""
     if steps_of_a_pass > 1:
         return
     batch = getattr(session.settings, section).batch
-    what = {"warm_start": "an epoch of the warm start", "finetune": "a pass of an update over its rows"}[section]
+    unit = "pairs" if section == "preference" else "rows"
+    what = "an epoch of the warm start" if section == "warm_start" else f"a pass of an update over its {unit}"
     if steps_of_a_pass == 0:
-        why = f"none of its {rows} rows has an advantage or is imitated, since no attempt did better than its siblings"
+        why = (
+            f"none of its {rows} {unit} has an advantage or is imitated, since no attempt did better than its siblings"
+        )
         if not rows:
-            why = "there is no row to learn from, neither of attempts nor of what is drawn from the store"
+            why = f"there are no {unit} to learn from, neither of attempts nor of what is drawn from the store"
         text = (
             f"{what} made no optimizer step, and the weights stay as they were: {why}; give easier tasks, more "
             "demonstrations, or partial scores"
         )
     else:
-        more = {"warm_start": "give more demonstrations", "finetune": "make more attempts"}[section]
+        more = "give more demonstrations" if section == "warm_start" else "make more attempts"
         text = (
-            f"{what} is a single optimizer step ({rows} rows, {section}.batch = {batch}): set {section}.batch to "
+            f"{what} is a single optimizer step ({rows} {unit}, {section}.batch = {batch}): set {section}.batch to "
             f"{max(1, rows // _STEPS)}, or {more}"
         )
     session.warn(f"{section} steps", text)

@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_BASE = "base"
+"""What the learner holds that has the base model's weights."""
 DRIVER = "driver"
 """Name of the worker that drives the run; all others are called after their machine and process."""
 
@@ -66,7 +68,10 @@ class RunRef:
 class Session:
     """The engines of one run; each is made when it is first asked for."""
 
-    def __init__(self, ref: RunRef, store: ReplayStore, reporter: Reporter, worker: str) -> None:
+    def __init__(
+        self, ref: RunRef, store: ReplayStore, reporter: Reporter, worker: str, overrides: Sequence[str] = ()
+    ) -> None:
+        """`overrides` of the run's settings are for this session alone; see `settings.loading.overridden`."""
         self.ref, self.store, self.reporter = ref, store, reporter
         self.run: RunInfo = store.runs.find(ref.run_id)
         if self.run.state is RunState.DROPPING:
@@ -75,7 +80,7 @@ class Session:
             )
         self.worker = worker
         """Name under which this process claims work."""
-        self.settings: Settings = settings_of(self.run)
+        self.settings: Settings = settings_of(self.run, overrides)
         self._sampler: Sampler | None = None
         self._sampler_holds: str | None = None
         self._proof: Proof | None = None
@@ -228,21 +233,33 @@ class Session:
             self._said_reach = True
             self.reporter.line(f"  {learner.reach}")
 
-    def learner(self, policy: PolicyInfo) -> Learner:
-        """The learner with that version's weights and optimizer in it; KL is to the run's first version."""
+    def learner(self, policy: PolicyInfo | None) -> Learner:
+        """The learner with that version's weights and optimizer in it, or with the base model's and none.
+
+        KL and preferences are to the run's first version.
+        """
         from journeyman.agent.learning.learner import Learner
 
-        ref = self.policy_ref(policy)
+        ref = PolicyRef(0, self.base_model) if policy is None else self.policy_ref(policy)
+        holds = _BASE if policy is None else policy.id
         if self._learner is None:
-            settings = learner_settings(self.settings)
-            first = self.store.policies.numbered(self.run.id, 1)
-            reference = self.policy_ref(first) if self.settings.kl.weight or self.settings.kl.final else None
-            self._learner = Learner(ref, settings, reference)
+            self._learner = Learner(ref, learner_settings(self.settings), self._reference())
             self._say_reach(self._learner)
-        elif self._learner_holds != policy.id:
+        elif self._learner_holds != holds:
             self._learner.restore(ref)
-        self._learner_holds = policy.id
+        self._learner_holds = holds
         return self._learner
+
+    def _reference(self) -> PolicyRef | None:
+        """The run's first version, else the base model (an imported run's versions have no weights), where it is asked.
+
+        None where nothing is compared with it.
+        """
+        settings = self.settings
+        if not (settings.kl.weight or settings.kl.final or "dpo" in settings.finetune.objectives):
+            return None
+        first = next((p for p in self.store.policies.of(self.run.id) if p.number == 1 and p.kept), None)
+        return PolicyRef(0, self.base_model) if first is None else self.policy_ref(first)
 
     def learner_became(self, policy: PolicyInfo | None) -> None:
         """Says that the learner's weights were saved as this version; None that they are about to be no version's."""
@@ -259,9 +276,12 @@ _lent: ContextVar[Session | None] = ContextVar("lent_session", default=None)
 
 
 @contextmanager
-def lend(ref: RunRef, reporter: Reporter) -> Iterator[Session]:
-    """Opens a run's session for the flow and all stages in it; one process at a time may hold a run."""
-    session = Session(ref, ReplayStore(ref.store_url), reporter, DRIVER)
+def lend(ref: RunRef, reporter: Reporter, overrides: Sequence[str] = ()) -> Iterator[Session]:
+    """Opens a run's session for the flow and all stages in it; one process at a time may hold a run.
+
+    `overrides` of its settings are for this session alone.
+    """
+    session = Session(ref, ReplayStore(ref.store_url), reporter, DRIVER, overrides)
     try:
         with only_one(session.artifacts / ref.run_id):
             token = _lent.set(session)

@@ -53,14 +53,15 @@ def parse_settings(values: Mapping[str, Any], where: str) -> Settings:
     return settings
 
 
-def settings_of(run: RunInfo) -> Settings:
-    """Those that the stored run was started with; raises UsageError for an imported run that has none."""
+def settings_of(run: RunInfo, overrides: Sequence[str] = ()) -> Settings:
+    """Those that the stored run was started with, and overrides; raises UsageError for an imported run without any."""
     if not run.settings:
         raise UsageError(
             f"run {run.id} ({run.name}) was imported without settings, which say what its tasks and tokens mean: "
             "import it anew with --settings FILE.toml"
         )
-    return parse_settings(run.settings, f"run {run.id}")
+    values = overridden(copy.deepcopy(dict(run.settings)), overrides, check_setting)
+    return parse_settings(values, f"run {run.id}")
 
 
 def settings_with(run: RunInfo, overrides: Sequence[str], tables: Sequence[str], hint: str) -> Settings:

@@ -27,6 +27,7 @@ from journeyman.workflows.settings.engines import (
     SamplerSettings,
 )
 from journeyman.workflows.settings.judgement import AuditSettings, EvaluateSettings, GuardSettings, VerificationSettings
+from journeyman.workflows.settings.objectives import ImitationSettings, PreferenceSettings
 from journeyman.workflows.settings.places import RunSettings, StoreSettings
 from journeyman.workflows.settings.section import Section, Terms
 from journeyman.workflows.settings.track import TrackSettings
@@ -71,6 +72,8 @@ class Settings(Section):
     estimator: Mapping[str, Json] = {"name": GROUP}
     """`name` ("group" without it) is a plugin or a "module:object" that says how much better than expected each token
     was; the rest are its options."""
+    imitation: ImitationSettings = ImitationSettings()
+    preference: PreferenceSettings = PreferenceSettings()
     critic: CriticSettings = CriticSettings()
     kl: KlSettings = KlSettings()
     evaluate: EvaluateSettings = EvaluateSettings()

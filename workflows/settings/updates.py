@@ -9,6 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from journeyman.agent.errors import suggestion
 from journeyman.storage.replay.pools import Kind
+from journeyman.workflows.settings.objectives import Objective
 from journeyman.workflows.settings.section import Section
 
 
@@ -71,8 +72,14 @@ class ReplaySettings(Section):
 
 
 class FinetuneSettings(Section):
-    """One iteration's update: GRPO on groups plus NLL on verified positives."""
+    """One iteration's update: by default GRPO on groups plus NLL on verified positives."""
 
+    objective: Objective | tuple[Objective, ...] = "grpo"
+    """What updates are by: `grpo`, `bc` (see [imitation]) or `dpo` (see [preference]); or a list with that of the
+    first, second ... iteration, of which the last one goes on."""
+    begin: str = Field(default="parent", pattern=r"^(parent|base|v[1-9]\d*)$")
+    """What an update's weights begin with: the newest promoted version (`parent`), the base model (`base`), as ReST-EM
+    does, or a version, e.g. `v1`."""
     loss: Literal["grpo", "bnpo", "dr_grpo", "dapo", "gspo", "cispo", "sapo", "reinforce", "topr"] = "dapo"
     """How token losses are clipped, and reduced; gspo has one ratio for a whole attempt, reinforce and topr have no
     clip."""
@@ -120,6 +127,18 @@ class FinetuneSettings(Section):
     """At its highest; every update begins with a warm-up and decays to 0."""
     warmup: float = Field(default=0.07, gt=0, lt=1)
     """Share of an update's steps; where that is less than one step there is none."""
+
+    @field_validator("objective")
+    @classmethod
+    def _some(cls, objective: Objective | tuple[Objective, ...]) -> Objective | tuple[Objective, ...]:
+        if not objective:
+            raise ValueError("an empty list says nothing: write one objective, or one for each iteration")
+        return objective
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """Of the first iterations; the last one goes on."""
+        return (self.objective,) if isinstance(self.objective, str) else self.objective
 
     @field_validator("epsilon_high")
     @classmethod

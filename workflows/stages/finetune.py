@@ -1,37 +1,28 @@
-"""Stage 4: one update of the policy, GRPO on groups plus NLL on verified positives.
+"""Stage 4: one update of the policy, by the iteration's objective.
 
-The groups are the iteration's own attempts and what is drawn from the replay store; what each attempt teaches is in
-lessons.py.
+`grpo` compares the iteration's own attempts, and older ones from the replay store, with their siblings, and imitates
+verified positives beside; `bc` imitates all successes; `dpo` learns from pairs. What each is made of is in
+updates/material.py.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence
-from functools import partial
+from collections.abc import Mapping
 
-import numpy as np
-
-from journeyman.agent.chance import keyed_seed
 from journeyman.agent.data import Json
-from journeyman.agent.learning.advantages.attempts import Attempt
-from journeyman.agent.learning.learner import TrainingRow
-from journeyman.agent.learning.schedule import warmup_then_decay
-from journeyman.storage.runs.policies import NewPolicy, Use
-from journeyman.workflows.attempts.attempts import attempts_of
-from journeyman.workflows.attempts.versions import candidate_number, parent_of, version_path
-from journeyman.workflows.session.oversights import warn_of_cut_off_attempts, warn_of_single_steps
+from journeyman.storage.runs.policies import NewPolicy
+from journeyman.workflows.attempts.versions import candidate_number, start_of, version_path
 from journeyman.workflows.session.ranks import as_rank, learn_in_ranks
 from journeyman.workflows.session.session import RunRef, Session, borrow
-from journeyman.workflows.updates.closeness import kl_figures
-from journeyman.workflows.updates.lessons import Lesson, lessons
-from journeyman.workflows.updates.replay import draw, remember
+from journeyman.workflows.settings.objectives import Objective
+from journeyman.workflows.updates.material import Material, gather
+from journeyman.workflows.updates.replay import remember
 
 _AS_RANK = "import sys; from journeyman.workflows.stages.finetune import train_as_rank; train_as_rank(*sys.argv[1:])"
 
 
 def finetune(ref: RunRef, iteration: int) -> Json:
-    """Trains the newest promoted policy on what the iteration gathered and saves the result as a candidate."""
+    """Trains the policy, the newest promoted one if `finetune.begin` is left alone, and saves it as a candidate."""
     with borrow(ref) as session:
         store, run_id, number = session.store, session.run.id, candidate_number(iteration)
         if number not in {p.number for p in store.policies.of(run_id)}:
@@ -50,75 +41,38 @@ def train_as_rank(store_url: str, run_id: str, iteration: str) -> None:
 
 
 def _train(session: Session, iteration: int) -> None:
-    store, run_id, number = session.store, session.run.id, candidate_number(iteration)
-    settings = session.settings.finetune
-    parent = parent_of(session, iteration)
-    attempts = attempts_of(session, iteration)
-    warn_of_cut_off_attempts(session, [stored.trajectory for stored in attempts])
-    found = lessons(session, iteration, attempts, draw(session, iteration, parent))
-    parts = [lesson.rows(settings.policy_weight) for lesson in found]
-    rows = [row for part in parts for row in part]
-    session.reporter.line(f"  iteration {iteration}: training on {len(rows)} rows")
-    learner = session.learner(parent)
-    steps = settings.epochs * -(-len(rows) // settings.batch)
-    warmup = settings.warmup if settings.warmup * steps >= 1 else 0.0  # one shorter than a step is none
-    session.learner_became(None)  # should it fail, nobody takes what it leaves for the parent
-    update = learner.update(
-        rows,
-        minibatch_rows=settings.batch,
-        epochs=settings.epochs,
-        seed=keyed_seed(session.settings.run.seed, "finetune", iteration),
-        learning_rate=partial(warmup_then_decay, settings.learning_rate, warmup),
-    )
-    if session.settings.optimizer.kind == "adamw":
-        warn_of_single_steps(session, "finetune", len(rows), update.stats["steps"] / settings.epochs)
+    objective = objective_of(session, iteration)
+    make_version(session, iteration, objective, gather(session, iteration, objective))
+
+
+def objective_of(session: Session, iteration: int) -> Objective:
+    """The iteration's, by `finetune.objective`."""
+    objectives = session.settings.finetune.objectives
+    return objectives[min(iteration, len(objectives)) - 1]
+
+
+def make_version(
+    session: Session,
+    iteration: int,
+    objective: Objective,
+    material: Material,
+    notes: Mapping[str, Json] | None = None,
+) -> None:
+    """The iteration's candidate, taught by the material: its weights, then its row, with `notes` beside its numbers.
+
+    It is promoted as it is where no version was before.
+    """
+    store, run_id = session.store, session.run.id
+    number, start = candidate_number(iteration), start_of(session, iteration)
+    learner = session.learner(start)
+    session.learner_became(None)  # should it fail, nobody takes what it leaves for the start
+    taught = material.teach(session, iteration, learner)
     path = version_path(session, number)
-    learner.save(session.artifacts / path, number, parent.path)
+    learner.save(session.artifacts / path, number, None if start is None else start.path)
     if not learner.ranks.first:
         return
-    uses = _uses(session, found, parts, update.ratios)
-    compared = [lesson.attempt for lesson in found if lesson.attempt is not None]
-    stats: dict[str, Json] = dict(update.stats) | _of_groups(compared) | kl_figures(session, iteration, compared)
-    unweighed = Counter(lesson.unweighed for lesson in found if lesson.unweighed)
-    stats |= {"steps_unweighed": dict(unweighed)} if unweighed else {}
-    store.policies.add(run_id, NewPolicy(number, parent.id, iteration, "finetune", path, stats), uses)
+    stats = {**taught.stats, **(notes or {})}
+    promoted = None if store.policies.newest_promoted(run_id) else True
+    parent_id = None if start is None else start.id
+    store.policies.add(run_id, NewPolicy(number, parent_id, iteration, objective, path, stats, promoted), taught.uses)
     session.learner_became(store.policies.numbered(run_id, number))
-
-
-def _of_groups(attempts: Sequence[Attempt]) -> dict[str, float]:
-    """Spread of the rewards that were compared, and the share of their groups without contrast."""
-    rewards: dict[Hashable, list[float]] = defaultdict(list)
-    for attempt in attempts:
-        if attempt.reward is not None:
-            rewards[attempt.group].append(attempt.reward)
-    if not rewards:
-        return {}
-    every = np.array([reward for group in rewards.values() for reward in group])
-    alike = sum(min(group) == max(group) for group in rewards.values())
-    return {
-        "reward_mean": float(every.mean()),
-        "reward_std": float(every.std()),
-        "groups_without_contrast": alike / len(rewards),
-    }
-
-
-def _uses(
-    session: Session, found: Sequence[Lesson], parts: Sequence[Sequence[TrainingRow]], ratios: dict[int, float]
-) -> list[Use]:
-    """For the record what each attempt was used for; its ratio is the mean over its segments."""
-    uses, first = [], 0
-    for lesson, part in zip(found, parts, strict=True):
-        known = [ratios[i] for i in range(first, first + len(part)) if i in ratios]
-        first += len(part)
-        uses.append(
-            Use(
-                lesson.stored.id,
-                lesson.reward,
-                session.rubric.hash,
-                lesson.mean_advantage,
-                lesson.nll_weight,
-                sum(known) / len(known) if known else None,
-                lesson.importance_weight,
-            )
-        )
-    return uses

@@ -16,7 +16,6 @@ from journeyman.agent.data import (
     Json,
     Source,
     Split,
-    Status,
     StopReason,
     Task,
     Tool,
@@ -38,6 +37,7 @@ from journeyman.workflows.attempts.versions import WARM_START, version_path
 from journeyman.workflows.session.oversights import warn_of_long_turns, warn_of_single_steps
 from journeyman.workflows.session.session import RunRef, Session, borrow
 from journeyman.workflows.settings.updates import WarmStartSettings
+from journeyman.workflows.updates.imitation import is_positive
 from journeyman.workflows.updates.replay import remember
 
 
@@ -216,7 +216,7 @@ def verified_demonstrations(session: Session) -> list[StoredTrajectory]:
     """
     read = partial(session.store.trajectories.of, session.run.id, source=Source.EXPERT, iterations=[0])
     stored = without_outage(session.store, session.rubric, read, "demonstrations", partial(_demonstrate_again, session))
-    good = [t for t in stored if session.rubric.succeeded(t.verdicts) or _all_abstain(t)]
+    good = [t for t in stored if is_positive(session, t)]
     if stored and not good:
         why = next(v.explanation or f"got {v.extracted!r}, not {v.expected!r}" for v in stored[0].verdicts.values())
         raise DataError(f"none of the {len(stored)} demonstrations passes its own verifiers; the first: {why}")
@@ -226,7 +226,3 @@ def verified_demonstrations(session: Session) -> list[StoredTrajectory]:
 def cloning_rows(shown: Sequence[StoredTrajectory]) -> list[TrainingRow]:
     """What behavioural cloning of these demonstrations trains on: a row for each segment."""
     return [TrainingRow(segment, nll=1.0) for t in shown for segment in t.trajectory.segments]
-
-
-def _all_abstain(stored: StoredTrajectory) -> bool:
-    return bool(stored.verdicts) and all(verdict.status is Status.ABSTAIN for verdict in stored.verdicts.values())

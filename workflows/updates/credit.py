@@ -17,7 +17,7 @@ from journeyman.agent.learning.advantages.attempts import Attempt, Credit, Need
 from journeyman.agent.learning.learner import Learner
 from journeyman.agent.learning.step_tokens import turns_of_tokens
 from journeyman.storage.trajectories.trajectories import StoredTrajectory
-from journeyman.workflows.attempts.versions import parent_of
+from journeyman.workflows.attempts.versions import start_of
 from journeyman.workflows.session.session import Session
 from journeyman.workflows.updates.closeness import kl_weight
 from journeyman.workflows.updates.states import states_of
@@ -42,7 +42,7 @@ def credited(
     attempts = [_plain(*one) for one in zip(chosen, rewards, groups, strict=True)]
     beta = kl_weight(session, iteration) if session.settings.kl.place == "reward" else 0.0
     if Need.VALUES in estimator.needs or beta:
-        learner = session.learner(parent_of(session, iteration))
+        learner = session.learner(start_of(session, iteration))
         if beta:
             attempts = _penalised(learner, chosen, attempts, beta)
         if Need.VALUES in estimator.needs:

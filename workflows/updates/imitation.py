@@ -1,4 +1,4 @@
-"""What is imitated of a group: its first success, and of that the actions that led on.
+"""What is imitated: of a group its first success, or all verified ones of a run; of each the actions that led on.
 
 A success may have pushed against a wall, or gone into a dead end and back. Where the states of the attempt are known
 (`Retraceable`), the last action taken from each state led on to the goal; the ones before came back to where they
@@ -9,11 +9,13 @@ Dimension letters: M trained tokens of one segment, U turns of the attempt.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from journeyman.agent.data import Source, Split, Status
 from journeyman.agent.learning.step_tokens import turns_of_tokens
 from journeyman.storage.replay.pools import Kind
 from journeyman.storage.replay.sampler import ReplayGroup
@@ -33,6 +35,33 @@ def to_imitate(session: Session, group: ReplayGroup) -> StoredTrajectory | None:
         return None
     successes = [stored for stored in group.members if session.rubric.succeeded(stored.verdicts)]
     return min(successes, key=lambda stored: stored.trajectory.attempt, default=None)
+
+
+def successes(session: Session) -> list[StoredTrajectory]:
+    """The run's verified successes at training tasks by `imitation.sources`, with tokens; newest first of each task.
+
+    Of those of one task that say the same one is taken, and at most `imitation.per_task`. Demonstrations on which every
+    verifier abstains are verified by nobody and count, as they do for the warm start. Pruned ones are left out.
+    """
+    settings, store = session.settings.imitation, session.store
+    found: dict[tuple[str, tuple[str, ...]], str] = {}
+    taken: Counter[str] = Counter()
+    for stored in reversed(store.trajectories.of(session.run.id, split=Split.TRAIN, tokens=False)):
+        said = stored.task.hash, tuple(message.content for message in stored.trajectory.messages)
+        wanted = stored.trajectory.source in settings.sources and is_positive(session, stored)
+        if wanted and said not in found and taken[stored.task.hash] != settings.per_task:
+            found[said] = stored.id
+            taken[stored.task.hash] += 1
+    whole = store.trajectories.by_id(list(found.values())[::-1])
+    return [stored for stored in whole if stored.trajectory.segments]
+
+
+def is_positive(session: Session, stored: StoredTrajectory) -> bool:
+    """Whether the rubric passes it, or it is an expert's and all verifiers abstain."""
+    verdicts = stored.verdicts.values()
+    by_expert = stored.trajectory.source is Source.EXPERT and bool(verdicts)
+    untold = by_expert and all(verdict.status is Status.ABSTAIN for verdict in verdicts)
+    return untold or session.rubric.succeeded(stored.verdicts)
 
 
 def imitated(session: Session, stored: StoredTrajectory) -> list[NDArray[np.bool_]]:

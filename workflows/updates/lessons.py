@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from journeyman.agent.learning.advantages.attempts import Attempt, Credit
 from journeyman.agent.learning.learner import TrainingRow
 from journeyman.storage.replay.pools import Kind
 from journeyman.storage.replay.sampler import ReplayGroup
+from journeyman.storage.runs.policies import Use
 from journeyman.storage.trajectories.trajectories import StoredTrajectory
 from journeyman.workflows.session.session import Session
 from journeyman.workflows.updates.closeness import kl_weight
@@ -101,6 +103,45 @@ def lessons(
     return list(found.values())
 
 
+def of_groups(attempts: Sequence[Attempt]) -> dict[str, float]:
+    """Spread of the rewards that were compared, and the share of their groups without contrast."""
+    rewards: dict[Hashable, list[float]] = defaultdict(list)
+    for attempt in attempts:
+        if attempt.reward is not None:
+            rewards[attempt.group].append(attempt.reward)
+    if not rewards:
+        return {}
+    every = np.array([reward for group in rewards.values() for reward in group])
+    alike = sum(min(group) == max(group) for group in rewards.values())
+    return {
+        "reward_mean": float(every.mean()),
+        "reward_std": float(every.std()),
+        "groups_without_contrast": alike / len(rewards),
+    }
+
+
+def uses_of(
+    session: Session, found: Sequence[Lesson], parts: Sequence[Sequence[TrainingRow]], ratios: Mapping[int, float]
+) -> list[Use]:
+    """For the record what each attempt was used for; its ratio is the mean over its segments."""
+    uses, first = [], 0
+    for lesson, part in zip(found, parts, strict=True):
+        known = [ratios[i] for i in range(first, first + len(part)) if i in ratios]
+        first += len(part)
+        uses.append(
+            Use(
+                lesson.stored.id,
+                lesson.reward,
+                session.rubric.hash,
+                lesson.mean_advantage,
+                lesson.nll_weight,
+                sum(known) / len(known) if known else None,
+                lesson.importance_weight,
+            )
+        )
+    return uses
+
+
 def _compared(
     session: Session, iteration: int, fresh: Sequence[StoredTrajectory], drawn: Sequence[ReplayGroup]
 ) -> Iterator[Lesson]:
@@ -113,7 +154,7 @@ def _compared(
     drawn_from = [(stored, 1.0) for stored in fresh]
     drawn_from += [(stored, group.importance_weight) for group in older for stored in group.members]
     weights = {stored.id: weight for stored, weight in drawn_from}
-    chosen = [stored for stored, _ in drawn_from if _has_logprobs(stored)]
+    chosen = [stored for stored, _ in drawn_from if has_logprobs(stored)]
     groups: list[Hashable] = [stored.group_id for stored in chosen]
     if settings.experts == "group":
         shown = _demonstrations(session, fresh)
@@ -147,6 +188,6 @@ def _rewards(session: Session, iteration: int, chosen: Sequence[StoredTrajectory
     return [None if r is None else r + bonuses.get(t.id, 0.0) for r, t in zip(rewards, chosen, strict=True)]
 
 
-def _has_logprobs(stored: StoredTrajectory) -> bool:
+def has_logprobs(stored: StoredTrajectory) -> bool:
     """Whether the policy loss can have its ratio: not where a relabel had to be tokenised anew."""
     return all(segment.behaviour_logprobs is not None for segment in stored.trajectory.segments)

@@ -1,7 +1,7 @@
-"""Loss and gradient equal those that TRL's GRPOTrainer computes, over random masks, lengths and ratios.
+"""Loss and gradient equal those that TRL's trainers compute, over random masks, lengths and ratios.
 
-Both models are in float64, so that what could differ are the formulas: in float32 rounding alone comes to 1e-5 in rare
-cases.
+GRPOTrainer's for the policy loss, DPOTrainer's for preferences. Both models are in float64, so that what could differ
+are the formulas: in float32 rounding alone comes to 1e-5 in rare cases.
 """
 
 from dataclasses import replace
@@ -9,11 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from journeyman.agent.learning.learner import LearnerSettings, TrainingRow
+from journeyman.agent.learning.learner import Learner, LearnerSettings, TrainingRow
 from journeyman.agent.learning.objective import Fixed, objective
+from journeyman.agent.learning.preferences import Pair, apart, prefer
 from journeyman.agent.learning.rows import denominators, most_uncertain
 from journeyman.agent.learning.scoring import Scorer
 
@@ -166,3 +167,93 @@ def test_loss_and_gradient_equal_trls(trainer, segments_of, config, beta, seed):
     size = max(abs(their_loss), np.mean([abs(advantage) for advantage, *_ in values]))
     assert abs(our_loss - their_loss) <= 1e-5 * size
     assert (our_gradient - their_gradient).norm() <= 1e-5 * their_gradient.norm()
+
+
+@pytest.fixture(scope="module")
+def preference_trainer(policy, tmp_path_factory):
+    datasets = pytest.importorskip("datasets")
+    trl = pytest.importorskip("trl")
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    args = trl.DPOConfig(
+        output_dir=str(tmp_path_factory.mktemp("trl-dpo")),
+        report_to="none",
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+    )
+    made = trl.DPOTrainer(
+        model=AutoModelForCausalLM.from_pretrained(policy.path),
+        ref_model=AutoModelForCausalLM.from_pretrained(policy.path),
+        args=args,
+        train_dataset=datasets.Dataset.from_dict({"prompt": ["w3"], "chosen": [" w4"], "rejected": [" w5"]}),
+        processing_class=AutoTokenizer.from_pretrained(policy.path),
+    )
+    made.model.double()
+    made.ref_model.double()
+    return made
+
+
+@pytest.fixture(scope="module")
+def learner(policy):
+    config = LearnerSettings(max_grad_norm=1e9, micro_batch_tokens=48, device="cpu")
+    made = Learner(policy, config, reference=policy)
+    made.model.double()
+    return made
+
+
+def random_pairs(segments_of, seed):
+    """Of attempts at one task each; some attempts are in several pairs."""
+    groups = {}
+    for segment in segments_of(seed, groups=5):
+        groups.setdefault(segment.prompt_ids.tobytes(), []).append(segment)
+    chance = np.random.default_rng(seed)
+    pairs = []
+    for members in groups.values():
+        for _ in range(len(members) - 1):
+            chosen, rejected = chance.choice(len(members), 2, replace=False)
+            pairs.append(Pair((members[chosen],), (members[rejected],)))
+    return pairs
+
+
+def their_preference_loss(trainer, pairs, loss, beta):
+    inputs = padded([pair.chosen[0] for pair in pairs] + [pair.rejected[0] for pair in pairs])
+    told = {
+        "input_ids": torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], 1),
+        "attention_mask": torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], 1),
+        "completion_mask": torch.cat([0 * inputs["prompt_mask"], inputs["tool_mask"]], 1),
+    }
+    trainer.loss_types, trainer.beta = [loss], beta
+    trainer.model.train()
+    trainer.model.zero_grad()
+    found = trainer._compute_loss(trainer.model, told, return_outputs=False)
+    found.backward()
+    return (
+        found.item(),
+        gradient(trainer.model),
+        {name: values[-1] for name, values in trainer._metrics["train"].items()},
+    )
+
+
+@pytest.mark.parametrize(("loss", "theirs"), [("dpo", "sigmoid"), ("ipo", "ipo"), ("apo_zero", "apo_zero")])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**32 - 1), beta=st.floats(0.01, 2.0))
+def test_preferences_equal_trls(preference_trainer, learner, segments_of, loss, theirs, seed, beta):
+    pairs = random_pairs(segments_of, seed)
+    assume(pairs)
+    trainer = preference_trainer
+    chance = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for own, other, start in zip(
+            learner.model.parameters(), trainer.model.parameters(), trainer.ref_model.parameters(), strict=True
+        ):
+            other.copy_(start + 0.05 * torch.randn(start.shape, generator=chance))
+            own.copy_(other)
+    their_loss, their_gradient, metrics = their_preference_loss(trainer, [apart(pair) for pair in pairs], theirs, beta)
+    stats = prefer(learner, pairs, loss=loss, beta=beta, seed=0, learning_rate=0.0)
+
+    assert stats["loss"] == pytest.approx(their_loss, rel=1e-5)
+    assert (gradient(learner.model) - their_gradient).norm() <= 1e-5 * their_gradient.norm()
+    assert stats["accuracy"] == pytest.approx(metrics["rewards/accuracies"], abs=1e-6)
+    for name, metric in (("margin", "margins"), ("chosen_log_ratio", "chosen"), ("rejected_log_ratio", "rejected")):
+        assert beta * stats[name] == pytest.approx(metrics[f"rewards/{metric}"], rel=1e-4, abs=1e-5)

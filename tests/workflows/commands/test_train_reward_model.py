@@ -29,12 +29,13 @@ from journeyman.storage.trajectories.labels import NewLabel
 from journeyman.storage.trajectories.rows import NewTrajectory
 from journeyman.verifiers.models.reward_model import RewardModel
 from journeyman.workflows.cli import main
-from journeyman.workflows.commands.train_reward_model import RewardModelOptions, choose_pairs, make_reward_model
+from journeyman.workflows.commands.train_reward_model import RewardModelOptions, make_reward_model
 from journeyman.workflows.commands.training_heads import part_of
 from journeyman.workflows.console import Reporter
 from journeyman.workflows.session.runs import start_run
 from journeyman.workflows.session.session import RunRef, lend
 from journeyman.workflows.settings.loading import parse_settings
+from journeyman.workflows.updates.pairs import choose_pairs
 
 GROUPS = 160
 RULE = "z"
@@ -103,7 +104,7 @@ def test_pairs_are_of_labels_and_of_rewards_each_once(few: RunRef) -> None:
         session.store.labels.add(NewLabel(first, third, 0.5, "ann"))
         by = {}
         for says in ("all", "labels", "rewards"):
-            found = choose_pairs(session, RewardModelOptions(pairs=says, per_group=2))
+            found = choose_pairs(session, says, per_group=2)
             by[says] = Counter(pair.by for pair in found)
             if says == "labels":
                 assert [(p.better.id, p.worse.id) for p in found] == [(second, first)]
@@ -112,7 +113,7 @@ def test_pairs_are_of_labels_and_of_rewards_each_once(few: RunRef) -> None:
                 assert pair.better.task.hash == pair.worse.task.hash
         assert by["labels"] == {"label": 1}
         assert by["all"] == by["labels"] + by["rewards"]
-        one = choose_pairs(session, RewardModelOptions(per_group=1, pairs="rewards"))
+        one = choose_pairs(session, "rewards", per_group=1)
         assert len(one) <= 40 < by["rewards"].total() <= 80
 
 
@@ -122,7 +123,7 @@ def test_it_learns_the_rule_behind_the_preferences(letters: RunRef, tmp_path: Pa
     options = RewardModelOptions(per_group=2, held_out=0.3, epochs=12, lora_rank=lora_rank)
     with lend(letters, Reporter(quiet=True)) as session:
         report = make_reward_model(session, options, tmp_path / "made")
-        pairs = choose_pairs(session, options)
+        pairs = choose_pairs(session, "all", per_group=2)
     held_out = [p for p in pairs if part_of(p.better.task.hash, 0.3) == "score"]
     assert report["pairs"] == len(held_out) >= 30
     assert report["trained_pairs"] == sum(part_of(p.better.task.hash, 0.3) == "train" for p in pairs)

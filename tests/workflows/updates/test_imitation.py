@@ -88,7 +88,7 @@ def test_of_a_success_the_actions_that_led_on_are_imitated(session: Session) -> 
     fresh = attempts_of(session, 1)
     assert [(len(one.trajectory.turns), one.trajectory.turns[-1].reward) for one in fresh] == [(5, 1.0)] * 4
     remember(session.store, session.run.id, session.rubric, 1)
-    drawn = draw(session, 1, session.store.policies.newest_promoted(session.run.id))
+    drawn = draw(session, 1, session.store.policies.newest_promoted(session.run.id).number)
     found = [lesson for lesson in lessons(session, 1, fresh, drawn) if lesson.nll_weight]
     assert [lesson.stored.trajectory.attempt for lesson in found] == [0, 0]  # one for each task, its first success
     for lesson in found:
@@ -101,7 +101,7 @@ def test_of_a_success_the_actions_that_led_on_are_imitated(session: Session) -> 
 def test_what_is_imitated_has_the_weight_of_its_own_draw(session: Session) -> None:
     fresh = attempts_of(session, 1)
     remember(session.store, session.run.id, session.rubric, 1)
-    drawn = draw(session, 1, session.store.policies.newest_promoted(session.run.id))
+    drawn = draw(session, 1, session.store.policies.newest_promoted(session.run.id).number)
     rare = [replace(group, importance_weight=0.2) for group in drawn]
     told = {one.stored.id: one for one in lessons(session, 1, fresh, rare) if one.nll_weight}
     assert [one.nll_weight for one in told.values()] == [0.2 * session.settings.finetune.bc_weight] * len(told)
