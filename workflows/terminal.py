@@ -74,6 +74,12 @@ def tell(text: str, *, block: bool = False) -> None:
         print(visible(text, block=block), file=sys.stderr)
 
 
+def pass_on() -> None:
+    """Hands on what was said and told so far, for who reads it while this process lives, or ends without an end."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+
+
 def is_terminal(stream: TextIO | None) -> bool:
     """Whether a person looks at the stream; there may be none, where it was closed."""
     return stream is not None and stream.isatty()

@@ -20,14 +20,14 @@ from journeyman.agent.errors import JourneymanError, SettingsError
 from journeyman.agent.learning.checkpoint import load_critic, load_optimizer, save_policy
 from journeyman.agent.learning.critic import Critic
 from journeyman.agent.learning.figures import means, of_rows, peak_flops, peak_memory_mb, ratios
-from journeyman.agent.learning.layouts import Row
+from journeyman.agent.learning.forward.layouts import Row
+from journeyman.agent.learning.forward.ranks import Ranks, together
+from journeyman.agent.learning.forward.scoring import Scorer
 from journeyman.agent.learning.objective import Fixed, objective
 from journeyman.agent.learning.probing import probe_of
-from journeyman.agent.learning.ranks import Ranks, together
 from journeyman.agent.learning.reach import adapter_reach
 from journeyman.agent.learning.reference import Reference
 from journeyman.agent.learning.rows import Denominators, Stream, TrainingRow, denominators, minibatches, most_uncertain
-from journeyman.agent.learning.scoring import Scorer
 from journeyman.agent.learning.settings import LearnerSettings
 from journeyman.agent.learning.trained import causal, optimizer_of, own_trunk, trainable_model
 from journeyman.agent.learning.trust_region import Step, TrustRegion

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from journeyman.agent.learning import losses
-from journeyman.agent.learning.layouts import MicroBatch
+from journeyman.agent.learning.forward.layouts import MicroBatch
 from journeyman.agent.learning.rows import Denominators, Stream, TrainingRow
 from journeyman.agent.learning.settings import LearnerSettings
 

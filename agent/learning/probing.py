@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from journeyman.agent.data import PolicyRef, Segment
-from journeyman.agent.learning.scoring import Scorer
+from journeyman.agent.learning.forward.scoring import Scorer
 from journeyman.agent.learning.trained import causal
 from journeyman.agent.manifests import check
 from journeyman.agent.models import load_causal_lm, load_tokenizer

@@ -9,7 +9,7 @@ import torch
 from journeyman.agent.chance import keyed_seed
 from journeyman.agent.data import PolicyRef
 from journeyman.agent.errors import SettingsError
-from journeyman.agent.learning.halves import recompute_layers
+from journeyman.agent.learning.forward.halves import recompute_layers
 from journeyman.agent.learning.reach import adapter_targets, freeze_unread
 from journeyman.agent.learning.settings import LearnerSettings
 from journeyman.agent.models import load_causal_lm

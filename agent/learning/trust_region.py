@@ -19,9 +19,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from journeyman.agent.data import Segment
 from journeyman.agent.errors import JourneymanError, UsageError
-from journeyman.agent.learning.halves import FOREIGN_ERRORS, probe_ids
-from journeyman.agent.learning.layouts import Row
-from journeyman.agent.learning.scoring import LOGIT_ELEMENTS, Scorer
+from journeyman.agent.learning.forward.halves import FOREIGN_ERRORS, probe_ids
+from journeyman.agent.learning.forward.layouts import Row
+from journeyman.agent.learning.forward.scoring import LOGIT_ELEMENTS, Scorer
 from journeyman.agent.learning.settings import LearnerSettings
 
 MOST_PARAMETERS = 50_000_000

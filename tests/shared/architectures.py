@@ -13,8 +13,8 @@ from transformers import CONFIG_MAPPING
 from transformers.models.auto import modeling_auto
 
 from journeyman.agent.data import Segment
-from journeyman.agent.learning.layouts import plan
-from journeyman.agent.learning.scoring import Scorer
+from journeyman.agent.learning.forward.layouts import plan
+from journeyman.agent.learning.forward.scoring import Scorer
 
 VOCABULARY = 99
 

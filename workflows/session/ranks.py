@@ -22,7 +22,7 @@ from journeyman.agent.errors import JourneymanError
 from journeyman.verifiers.isolation.link import ending
 from journeyman.workflows.console import Reporter
 from journeyman.workflows.session.session import RunRef, Session, join
-from journeyman.workflows.terminal import open_out, say, tell
+from journeyman.workflows.terminal import open_out, pass_on, say, tell
 
 _LOOK_S = 0.05
 """Between two looks at the processes."""
@@ -41,7 +41,7 @@ def as_rank(ref: RunRef, work: Callable[[Session], None]) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     code = 1
     try:
-        from journeyman.agent.learning.ranks import Ranks, join_ranks
+        from journeyman.agent.learning.forward.ranks import Ranks, join_ranks
 
         join_ranks()
         with join(ref, _Relayed(quiet=True) if Ranks.joined().first else Reporter(quiet=True)) as session:
@@ -63,8 +63,7 @@ def _end_with_parent() -> None:
 
 
 def _end(code: int) -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
+    pass_on()
     os._exit(code)
 
 
@@ -74,12 +73,12 @@ class _Relayed(Reporter):
     def line(self, text: str) -> None:
         """One line."""
         say(json.dumps([None, text]))
-        sys.stdout.flush()
+        pass_on()
 
     def warn(self, of: str, text: str) -> None:
         """What the run says once."""
         say(json.dumps([of, text]))
-        sys.stdout.flush()
+        pass_on()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,10 @@ from safetensors.torch import load_file
 
 from journeyman.agent.data import PolicyRef, Segment
 from journeyman.agent.errors import SettingsError, UsageError
-from journeyman.agent.learning.halves import Halves, recompute_layers
+from journeyman.agent.learning.forward.halves import Halves, recompute_layers
+from journeyman.agent.learning.forward.scoring import Scorer
 from journeyman.agent.learning.learner import Learner, LearnerSettings, TrainingRow
 from journeyman.agent.learning.reach import adapter_reach, adapter_targets
-from journeyman.agent.learning.scoring import Scorer
 from journeyman.agent.models import load_causal_lm
 
 SETTINGS = LearnerSettings(learning_rate=1e-2, device="cpu")

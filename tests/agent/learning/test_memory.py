@@ -11,8 +11,8 @@ import torch
 
 from journeyman.agent.data import Segment
 from journeyman.agent.errors import JourneymanError
+from journeyman.agent.learning.forward.memory import ran_out
 from journeyman.agent.learning.learner import Learner, LearnerSettings, TrainingRow
-from journeyman.agent.learning.memory import ran_out
 
 SETTINGS = LearnerSettings(learning_rate=1e-2, device="cpu", critic="head")
 CPU = (

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 
 from journeyman.agent.errors import JourneymanError
-from journeyman.agent.learning.layouts import Row
-from journeyman.agent.learning.ranks import Ranks
+from journeyman.agent.learning.forward.layouts import Row
+from journeyman.agent.learning.forward.ranks import Ranks
 
 _CPU = ("DefaultCPUAllocator", "can't allocate memory", "not enough memory")
 """What PyTorch's allocator for a CPU says, which has no error of its own."""

@@ -22,8 +22,8 @@ from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from journeyman.agent.errors import SettingsError, UsageError
-from journeyman.agent.learning import attention
-from journeyman.agent.learning.spans import Spans
+from journeyman.agent.learning.forward import attention
+from journeyman.agent.learning.forward.spans import Spans
 
 FOREIGN_ERRORS = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 """What a model's own code raises where it is run in a way that it was not made for."""

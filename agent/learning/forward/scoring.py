@@ -21,10 +21,10 @@ from torch.utils.checkpoint import checkpoint
 
 from journeyman.agent.data import Segment
 from journeyman.agent.errors import UsageError
-from journeyman.agent.learning.halves import FOREIGN_ERRORS, Halves, close, probe_ids
-from journeyman.agent.learning.layouts import MicroBatch, Row, WorkModel, collate, needed_work, plan
-from journeyman.agent.learning.memory import ran_out, smaller
-from journeyman.agent.learning.ranks import Inside, Ranks
+from journeyman.agent.learning.forward.halves import FOREIGN_ERRORS, Halves, close, probe_ids
+from journeyman.agent.learning.forward.layouts import MicroBatch, Row, WorkModel, collate, needed_work, plan
+from journeyman.agent.learning.forward.memory import ran_out, smaller
+from journeyman.agent.learning.forward.ranks import Inside, Ranks
 from journeyman.agent.models import length_scaling
 
 LOGIT_ELEMENTS = 2**25

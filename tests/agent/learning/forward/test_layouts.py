@@ -13,8 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from journeyman.agent.data import Segment
 from journeyman.agent.learning import scoring
-from journeyman.agent.learning.layouts import WorkModel, needed_work, plan
-from journeyman.agent.learning.scoring import Scorer
+from journeyman.agent.learning.forward.layouts import WorkModel, needed_work, plan
+from journeyman.agent.learning.forward.scoring import Scorer
 
 SHAPE = {
     "vocab_size": 31,
