@@ -84,7 +84,7 @@ def test_a_step_is_made_in_smaller_pieces(policy, segments_of, caplog, where):
 @pytest.mark.parametrize("kind", ["head", "model"])
 def test_a_single_row_that_does_not_fit_is_named(policy, segments_of, kind):
     segments = [s for s in segments_of(3, groups=8) if s.loss_mask.any()]
-    learner = Learner(policy, replace(SETTINGS, critic=kind))
+    learner = Learner(policy, replace(SETTINGS, critic=kind, micro_batch_tokens=60))
     limited(learner, 8, "forward")
     longest = max(len(s.prompt_ids) + int(np.flatnonzero(s.loss_mask)[-1]) for s in segments)
     before = [p.detach().clone() for p in learner.model.parameters()]

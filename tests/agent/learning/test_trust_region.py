@@ -8,7 +8,8 @@ import torch
 from plain_learning import doubled, gradient, joined, logits, logprobs, trained
 
 from journeyman.agent.errors import SettingsError, UsageError
-from journeyman.agent.learning import scoring, trust_region
+from journeyman.agent.learning import trust_region
+from journeyman.agent.learning.forward import scoring
 from journeyman.agent.learning.learner import Learner, LearnerSettings, TrainingRow
 from journeyman.agent.learning.rows import minibatches
 from journeyman.agent.learning.trust_region import TrustRegion

@@ -12,7 +12,7 @@ from memory import Alive
 from torch.utils.flop_counter import FlopCounterMode
 
 from journeyman.agent.data import Segment
-from journeyman.agent.learning import scoring
+from journeyman.agent.learning.forward import scoring
 from journeyman.agent.learning.forward.layouts import WorkModel, needed_work, plan
 from journeyman.agent.learning.forward.scoring import Scorer
 
