@@ -132,7 +132,11 @@ class Wandb:
 
     def close(self, *, finished: bool) -> None:
         """See `Tracker`."""
+        import wandb
+
         self._run.finish(exit_code=0 if finished else 1)
+        if self._run.offline:
+            wandb.teardown()  # which waits until all is on disk, where the next process looks for it; `finish` does not
 
 
 class Mlflow:
