@@ -11,6 +11,7 @@ from journeyman.storage.runs.runs import RunInfo
 from journeyman.storage.store import ReplayStore
 from journeyman.workflows.console import Reporter
 from journeyman.workflows.session.life import standing
+from journeyman.workflows.settings.objectives import OBJECTIVES
 from journeyman.workflows.stages.audit import SIGNS
 from journeyman.workflows.stages.report import LEARNED, learned, promoted_text
 from journeyman.workflows.terminal import say_json
@@ -118,7 +119,7 @@ def _version_rows(store: ReplayStore, run: RunInfo) -> list[dict[str, Json]]:
 
 def _update_rows(store: ReplayStore, run: RunInfo) -> list[dict[str, Json]]:
     """A row for each version that an update made, with a chosen few of its statistics; empty columns are left out."""
-    rows = {p.number: learned(p) for p in store.policies.of(run.id) if p.kind == "finetune"}
+    rows = {p.number: learned(p) for p in store.policies.of(run.id) if p.kind in OBJECTIVES}
     columns = [column for column in LEARNED if any(row[column] is not None for row in rows.values())]
     return [{"policy": f"v{number}"} | {column: row[column] for column in columns} for number, row in rows.items()]
 

@@ -12,6 +12,7 @@ from journeyman.storage.runs.policies import PolicyInfo
 from journeyman.storage.store import ReplayStore
 from journeyman.workflows.attempts.versions import candidate_number
 from journeyman.workflows.session.session import RunRef, Session, borrow
+from journeyman.workflows.settings.objectives import OBJECTIVES
 from journeyman.workflows.stages.audit import audited
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def summarise(session: Session) -> dict[str, Json]:
         "stopped": [{"policy": p.number, "by": p.stopped_by} for p in policies if p.stopped_by],
         "guards": [{"guard": e.guard} | _validation_row(e) for e in store.evaluations.of(run.id, Split.GUARD)],
         "audit": audit_rows(store, run.id),
-        "updates": [{"policy": p.number} | dict(p.stats) for p in policies if p.kind == "finetune"],
+        "updates": [{"policy": p.number} | dict(p.stats) for p in policies if p.kind in OBJECTIVES],
         "trajectories": {source: sum(n for (_, s), n in counts.items() if s is source) for source in Source},
     }
 

@@ -7,6 +7,7 @@ nothing of it need be remembered here. All three calls may raise whatever the li
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -91,16 +92,16 @@ class Trackio:
 
 
 def _trackio_summary(project: str, run_id: str) -> Any:
-    """What the run has by now; asked of the server where there is one, as trackio itself asks."""
+    """What the run has by now; asked of the server where there is one, with the secrets that trackio itself takes."""
+    from huggingface_hub import get_token
     from trackio import server, utils
     from trackio.remote_client import RemoteClient
 
     space, url = utils.resolve_space_id_and_server_url(None, None)
     if space is None and url is None:
         return server.get_run_summary(project, run_id=run_id)
-    return RemoteClient(space or url, verbose=False).predict(
-        project=project, run_id=run_id, api_name="/get_run_summary"
-    )
+    client = RemoteClient(space or url, get_token() if space else None, os.environ.get("TRACKIO_WRITE_TOKEN"))
+    return client.predict(project=project, run_id=run_id, api_name="/get_run_summary")
 
 
 class Wandb:
@@ -131,7 +132,11 @@ class Wandb:
 
     def close(self, *, finished: bool) -> None:
         """See `Tracker`."""
+        import wandb
+
         self._run.finish(exit_code=0 if finished else 1)
+        if self._run.offline:
+            wandb.teardown()  # which waits until all is on disk, where the next process looks for it; `finish` does not
 
 
 class Mlflow:

@@ -38,7 +38,7 @@ def weights_of(session, number: int):
     ("settings", "says"),
     [
         ({}, "none of its 4 rows has an advantage or is imitated"),
-        ({"policy_weight": 0.0}, "there is no row to learn from"),
+        ({"policy_weight": 0.0}, "there are no rows to learn from"),
     ],
 )
 def test_nothing_to_learn_from_is_said_once_and_the_weights_stay(watched, monkeypatch, settings, says) -> None:

@@ -16,7 +16,7 @@ SECRET = "https://ann:secret@host/x"
 
 @pytest.fixture
 def session(watched, monkeypatch) -> Session:
-    """A run of a warm start only, without trackers; warnings are in `session.said`, other lines in `session.lines`."""
+    """A run of a warm start only, without trackers; `said` has its warnings, `lines` whatever else it says."""
     found = watched.open(verifiers={"pattern": {"pattern": SECRET}})
     found.lines, found.said = [], []
 
