@@ -18,10 +18,10 @@ from journeyman.agent.errors import JourneymanError, SettingsError
 from journeyman.agent.learning.checkpoint import load_critic, load_optimizer, save_policy
 from journeyman.agent.learning.critic import Critic
 from journeyman.agent.learning.figures import means, of_rows, peak_memory_mb
+from journeyman.agent.learning.hardware.ranks import Ranks, together
 from journeyman.agent.learning.layouts import Row
 from journeyman.agent.learning.objective import Fixed, objective
 from journeyman.agent.learning.probing import probe_of
-from journeyman.agent.learning.ranks import Ranks, together
 from journeyman.agent.learning.reach import adapter_reach
 from journeyman.agent.learning.reference import Reference
 from journeyman.agent.learning.rows import Denominators, TrainingRow, denominators, minibatches, most_uncertain

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from journeyman.agent.data import PolicyRef, Segment
 from journeyman.agent.errors import SettingsError
-from journeyman.agent.learning.ranks import Ranks
+from journeyman.agent.learning.hardware.ranks import Ranks
 from journeyman.agent.learning.scoring import Scorer
 from journeyman.agent.manifests import check
 from journeyman.agent.models import load_causal_lm

@@ -20,9 +20,9 @@ from torch.utils.checkpoint import checkpoint
 from journeyman.agent.data import Segment
 from journeyman.agent.errors import UsageError
 from journeyman.agent.learning.halves import FOREIGN_ERRORS, Halves, close, probe_ids
+from journeyman.agent.learning.hardware.memory import ran_out, smaller
+from journeyman.agent.learning.hardware.ranks import Inside, Ranks
 from journeyman.agent.learning.layouts import MicroBatch, Row, WorkModel, collate, plan
-from journeyman.agent.learning.memory import ran_out, smaller
-from journeyman.agent.learning.ranks import Inside, Ranks
 from journeyman.agent.models import length_scaling
 
 LOGIT_ELEMENTS = 2**25
@@ -130,7 +130,10 @@ class Scorer:
                 found += [made] if weight else []
             if failed is None:
                 return found
-            budget = smaller(failed, self.device, self.ranks)  # when the error is gone, and with it what it held
+            single = len(failed) == 1 and len(failed[0].members) == 1
+            budget = smaller(
+                _tokens(failed), self.device, self.ranks, single=single
+            )  # the error has let go of its share
 
     def _budget(self, segments: Sequence[Segment], wanted: Iterable[int]) -> int:
         """So small that there is something for each rank."""

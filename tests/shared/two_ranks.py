@@ -18,8 +18,8 @@ import numpy as np
 import torch
 
 from journeyman.agent.data import PolicyRef
+from journeyman.agent.learning.hardware.ranks import Ranks, join_ranks, together
 from journeyman.agent.learning.learner import Learner, LearnerSettings, TrainingRow
-from journeyman.agent.learning.ranks import Ranks, join_ranks, together
 
 
 @dataclass(frozen=True)

@@ -246,7 +246,7 @@ class Session:
 
     def learner_became(self, policy: PolicyInfo | None) -> None:
         """Says that the learner's weights were saved as this version; None that they are about to be no version's."""
-        self._learner_holds = policy and policy.id
+        self._learner_holds = None if policy is None else policy.id
 
     def close(self) -> None:
         """Frees the engines and the database."""
