@@ -131,9 +131,7 @@ class Scorer:
             if failed is None:
                 return found
             single = len(failed) == 1 and len(failed[0].members) == 1
-            budget = smaller(
-                _tokens(failed), self.device, self.ranks, single=single
-            )  # the error has let go of its share
+            budget = smaller(_tokens(failed), self.device, self.ranks, single=single)  # the error holds nothing now
 
     def _budget(self, segments: Sequence[Segment], wanted: Iterable[int]) -> int:
         """So small that there is something for each rank."""
