@@ -20,7 +20,7 @@ from journeyman.storage.runs.runs import TermInfo
 from journeyman.verifiers.isolation.pool import PoolLimits, VerifierPool, shared_pool
 from journeyman.verifiers.rubric import Rubric, Term
 from journeyman.workflows.settings.judgement import GuardSettings
-from journeyman.workflows.settings.settings import Settings
+from journeyman.workflows.settings.settings import GROUP, Settings
 
 if TYPE_CHECKING:
     from journeyman.agent.chat.renderer import Renderer
@@ -66,7 +66,7 @@ def _task_set(environment: Mapping[str, Json], where: str) -> TaskSet:
 def open_estimator(settings: Settings) -> Estimator:
     """The estimator plugin that the settings name; raises SettingsError where it lacks a critic that it needs."""
     options = dict(settings.estimator)
-    name = options.pop("name", None)
+    name = options.pop("name", GROUP)
     if not isinstance(name, str):
         raise SettingsError(f"setting 'estimator.name' is {name!r}: `journeyman plugins` lists the estimators")
     estimator = load_plugin(ESTIMATORS, name, options, (name,))

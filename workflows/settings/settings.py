@@ -37,6 +37,9 @@ from journeyman.workflows.settings.updates import (
     WarmStartSettings,
 )
 
+GROUP = "group"
+"""The estimator of GRPO."""
+
 
 class Settings(Section):
     """All settings of a run."""
@@ -64,9 +67,9 @@ class Settings(Section):
     dagger: DaggerSettings = DaggerSettings()
     replay: ReplaySettings = ReplaySettings()
     finetune: FinetuneSettings = FinetuneSettings()
-    estimator: Mapping[str, Json] = {"name": "group"}
-    """`name` is a plugin or a "module:object" that says how much better than expected each token was; the rest are its
-    options."""
+    estimator: Mapping[str, Json] = {"name": GROUP}
+    """`name` ("group" without it) is a plugin or a "module:object" that says how much better than expected each token
+    was; the rest are its options."""
     critic: CriticSettings = CriticSettings()
     kl: KlSettings = KlSettings()
     evaluate: EvaluateSettings = EvaluateSettings()

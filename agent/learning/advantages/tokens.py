@@ -55,10 +55,7 @@ def turn_rewards(rewards_M: ArrayLike, turns_M: ArrayLike) -> NDArray[np.float64
     >>> turn_rewards([0.5, 1.0, 2.0], [0, 0, 1]).tolist()
     [1.5, 2.0]
     """
-    starts = turn_starts(turns_M)
-    ends = np.append(starts[1:], np.size(turns_M))
-    rewards = _per_token(rewards_M, turns_M)
-    return np.array([rewards[start:end].sum() for start, end in zip(starts, ends, strict=False)], np.float64)
+    return np.add.reduceat(_per_token(rewards_M, turns_M), turn_starts(turns_M))
 
 
 def token_rewards(rewards_U: ArrayLike, turns_M: ArrayLike) -> NDArray[np.float64]:
@@ -69,7 +66,7 @@ def token_rewards(rewards_U: ArrayLike, turns_M: ArrayLike) -> NDArray[np.float6
     """
     starts, count = turn_starts(turns_M), np.size(turns_M)
     rewards = np.zeros(count)
-    rewards[np.append(starts[1:], count)[: len(starts)] - 1] = _per_turn(rewards_U, starts)
+    rewards[np.append(starts, count)[1:] - 1] = _per_turn(rewards_U, starts)
     return rewards
 
 
@@ -79,9 +76,8 @@ def token_advantages(advantages_U: ArrayLike, turns_M: ArrayLike) -> NDArray[np.
     >>> token_advantages([0.5, -1.0], [0, 0, 1]).tolist()
     [0.5, 0.5, -1.0]
     """
-    starts, count = turn_starts(turns_M), np.size(turns_M)
-    lengths = np.diff(np.append(starts, count))
-    return np.repeat(_per_turn(advantages_U, starts), lengths)
+    starts = turn_starts(turns_M)
+    return np.repeat(_per_turn(advantages_U, starts), np.diff(np.append(starts, np.size(turns_M))))
 
 
 def _per_token(values_M: ArrayLike, turns_M: ArrayLike) -> NDArray[np.float64]:
