@@ -1,9 +1,10 @@
 """An update killed (SIGKILL) at random moments, and resumed: `python benchmarks/restart.py [--kills 20] [--set ...]`.
 
 examples/small.toml is run up to its first update, which has some fifty optimizer steps here. From there it goes on once
-unharmed, and again and again with its process killed somewhere in the update and `journeyman resume` after that. Prints
-for each kill when it came, what of the version was on the disk by then, and whether all its files (weights, optimizer
-state, probe, manifest) are in the end what they are without a kill, bit for bit.
+unharmed, and again and again with its process killed somewhere in the update and `journeyman resume` after that, as far
+as to the version. Prints for each kill when it came, in the process's seconds of processor time, so that it does not
+depend on what else the machine does; what of the version was on the disk by then; and whether all its files (weights,
+optimizer state, probe, manifest) are in the end what they are without a kill, bit for bit.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pathlib import Path
 SMALL = Path(__file__).parent.parent / "examples" / "small.toml"
 SETTINGS = ["run.iterations=1", "finetune.epochs=6", "finetune.batch=16", "warm_start.max_epochs=4", "tasks.test=4"]
 STOPS_OR_TELLS = """
-import functools, os, signal, sys
+import functools, os, signal, sys, time
 from pathlib import Path
 from journeyman.workflows import expert_iteration as loop
 from journeyman.workflows.cli import main
@@ -33,10 +34,10 @@ stage, stops = loop.finetune, sys.argv.pop(1) == "stops"
 def finetune(*arguments):
     if stops:
         os.kill(os.getpid(), signal.SIGKILL)
-    Path("begun").touch()
-    found = stage(*arguments)
-    Path("done").touch()
-    return found
+    Path("begun").write_text(f"{time.process_time()}\\n")
+    stage(*arguments)
+    Path("done").write_text(f"{time.process_time()}\\n")
+    os.kill(os.getpid(), signal.SIGKILL)
 
 loop.finetune = finetune
 sys.exit(main())
@@ -58,9 +59,9 @@ def main() -> None:
         start(place, "stops", ["run", str(SMALL), "--engine", "none", *told]).wait()
         kept = Path(shutil.copytree(place, Path(folder, "before the update")))
         start(place, "tells", RESUME).wait()
-        seconds = (place / "done").stat().st_mtime - (place / "begun").stat().st_mtime
+        seconds = clock(place / "done") - clock(place / "begun")
         expected = digests(place)
-        print(f"unharmed: an update of {seconds:.1f} s, {len(expected)} files\n")
+        print(f"unharmed: an update of {seconds:.1f} s of processor time, {len(expected)} files\n")
         print("| kill | after, s | of the update | on the disk | after `resume` |\n|---|---|---|---|---|")
         chance, equal = random.Random(options.seed), 0
         for number in range(1, options.kills + 1):
@@ -85,15 +86,26 @@ def start(place: Path, how: str, arguments: list[str]) -> subprocess.Popen[bytes
 
 
 def kill(place: Path, moment: float) -> None:
-    """Starts it, and kills it so many seconds after the update has begun."""
+    """Starts it, and kills it when the update has had so many seconds of processor time."""
     process = start(place, "tells", RESUME)
-    while not (place / "begun").exists():
+    while spent(process.pid) < clock(place / "begun") + moment:
         if process.poll() is not None:
-            raise RuntimeError((place / "printed.txt").read_text())
-        time.sleep(0.001)
-    time.sleep(max(0.0, (place / "begun").stat().st_mtime + moment - time.time()))
+            return  # the update took less than without a kill
+        time.sleep(0.002)
     process.kill()
     process.wait()
+
+
+def clock(file: Path) -> float:
+    """The processor time that the process has written there; infinite where it has not yet."""
+    text = file.read_text() if file.exists() else ""
+    return float(text) if text.endswith("\n") else float("inf")
+
+
+def spent(process: int) -> float:
+    """Its seconds of processor time."""
+    ticks = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
 
 def version_of(place: Path) -> list[Path]:

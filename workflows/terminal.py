@@ -63,6 +63,11 @@ def say(text: str, *, block: bool = False) -> None:
     print(visible(text, block=block))
 
 
+def pass_on(value: Any) -> None:
+    """The value on stdout, in one line and at once, for a process of ours that reads along."""
+    print(json.dumps(value), flush=True)
+
+
 def say_json(value: Any) -> None:
     """The value on stdout for another program to read."""
     print(json.dumps(value, indent=2))
@@ -72,12 +77,6 @@ def tell(text: str, *, block: bool = False) -> None:
     """A line, or a block of lines, on stderr: what else is to be known."""
     if sys.stderr is not None:  # `print` would take stdout instead, which is a machine's
         print(visible(text, block=block), file=sys.stderr)
-
-
-def pass_on() -> None:
-    """Hands on what was said and told so far, for who reads it while this process lives, or ends without an end."""
-    sys.stdout.flush()
-    sys.stderr.flush()
 
 
 def is_terminal(stream: TextIO | None) -> bool:
@@ -143,6 +142,13 @@ def stopped(line: str) -> None:
     signal.signal(signal.SIGINT, lambda *_: _end())
     exec("")  # noqa: S102 (where it interrupted an `exec`, the interpreter would kill itself, but for a later one)
     tell(line)
+
+
+def leave(code: int) -> NoReturn:
+    """Ends this process at once, when what it has said is out."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)
 
 
 def _end() -> NoReturn:

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from journeyman.agent.data import PolicyRef
 from journeyman.agent.errors import StoreError, UsageError
-from journeyman.agent.learning.forward.ranks import Ranks, part_like
+from journeyman.agent.learning.hardware.ranks import Ranks, part_like
 from journeyman.agent.manifests import seal, sync_folder, version_of
 from journeyman.agent.models import load_causal_lm, load_tokenizer
 from journeyman.agent.probes import Probe, write_probe

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from journeyman.agent.data import Segment
 from journeyman.agent.errors import JourneymanError
 from journeyman.agent.learning.forward.layouts import MicroBatch, Row
-from journeyman.agent.learning.forward.ranks import together
 from journeyman.agent.learning.forward.scoring import Scorer, by_segment
+from journeyman.agent.learning.hardware.ranks import together
 from journeyman.agent.learning.objective import value_objective
 from journeyman.agent.learning.rows import Denominators, TrainingRow
 from journeyman.agent.learning.settings import LearnerSettings

@@ -21,8 +21,8 @@ from journeyman.agent.learning.checkpoint import load_critic, load_optimizer, sa
 from journeyman.agent.learning.critic import Critic
 from journeyman.agent.learning.figures import means, of_rows, peak_flops, peak_memory_mb, ratios
 from journeyman.agent.learning.forward.layouts import Row
-from journeyman.agent.learning.forward.ranks import Ranks, together
 from journeyman.agent.learning.forward.scoring import Scorer
+from journeyman.agent.learning.hardware.ranks import Ranks, together
 from journeyman.agent.learning.objective import Fixed, objective
 from journeyman.agent.learning.probing import probe_of
 from journeyman.agent.learning.reach import adapter_reach

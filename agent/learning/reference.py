@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from journeyman.agent.data import PolicyRef, Segment
 from journeyman.agent.errors import SettingsError
-from journeyman.agent.learning.forward.ranks import Ranks
 from journeyman.agent.learning.forward.scoring import Scorer
+from journeyman.agent.learning.hardware.ranks import Ranks
 from journeyman.agent.manifests import check
 from journeyman.agent.models import load_causal_lm
 

@@ -19,7 +19,7 @@ import torch
 
 from journeyman.agent.data import PolicyRef
 from journeyman.agent.learning.figures import OF_THE_MACHINE
-from journeyman.agent.learning.forward.ranks import Ranks, join_ranks, together
+from journeyman.agent.learning.hardware.ranks import Ranks, join_ranks, together
 from journeyman.agent.learning.learner import Learner, LearnerSettings, TrainingRow
 
 

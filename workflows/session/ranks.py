@@ -18,16 +18,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from journeyman.agent.errors import JourneymanError
+from journeyman.agent.errors import JourneymanError, MicroBatchTooLargeError
 from journeyman.verifiers.isolation.link import ending
 from journeyman.workflows.console import Reporter
 from journeyman.workflows.session.session import RunRef, Session, join
-from journeyman.workflows.terminal import open_out, pass_on, say, tell
+from journeyman.workflows.terminal import leave, open_out, pass_on, tell
 
 _LOOK_S = 0.05
 """Between two looks at the processes."""
-_REFUSED = 2
-"""The exit code of a rank that has said in its last line what is wrong."""
+_REFUSED, _TOO_LARGE = 2, 3
+"""Exit codes of a rank whose last line is what is wrong, or how many tokens were too many for its memory."""
 _LAST_WORDS = 300
 """Characters of what a rank said last that are repeated."""
 
@@ -41,18 +41,21 @@ def as_rank(ref: RunRef, work: Callable[[Session], None]) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     code = 1
     try:
-        from journeyman.agent.learning.forward.ranks import Ranks, join_ranks
+        from journeyman.agent.learning.hardware.ranks import Ranks, join_ranks
 
         join_ranks()
         with join(ref, _Relayed(quiet=True) if Ranks.joined().first else Reporter(quiet=True)) as session:
             work(session)
         code = 0
+    except MicroBatchTooLargeError as error:
+        tell(str(error.tokens))
+        code = _TOO_LARGE
     except JourneymanError as error:
         tell(str(error))
         code = _REFUSED
     except BaseException:  # it is told, and this process ends by it
         sys.excepthook(*sys.exc_info())
-    _end(code)  # an ordinary end would wait for the others, who may wait for this one
+    leave(code)  # an ordinary end would wait for the others, who may wait for this one
 
 
 def _end_with_parent() -> None:
@@ -62,23 +65,16 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _end(code: int) -> None:
-    pass_on()
-    os._exit(code)
-
-
 class _Relayed(Reporter):
     """Says to the run's process what that one is to show."""
 
     def line(self, text: str) -> None:
         """One line."""
-        say(json.dumps([None, text]))
-        pass_on()
+        pass_on([None, text])
 
     def warn(self, of: str, text: str) -> None:
         """What the run says once."""
-        say(json.dumps([of, text]))
-        pass_on()
+        pass_on([of, text])
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +94,8 @@ class _Rank:
 def learn_in_ranks(reporter: Reporter, count: int, program: str, arguments: Sequence[str]) -> None:
     """Runs a Python `program` that calls `as_rank` in `count` processes, and shows what the first one says.
 
-    Raises JourneymanError, once all have ended, where one of them fails or is killed: with its rank and last words.
+    Raises JourneymanError, once all have ended, where one of them fails or is killed: with its rank and last words;
+    MicroBatchTooLargeError where it has too little memory.
     """
     with tempfile.TemporaryDirectory(prefix="journeyman-ranks-") as folder:
         ranks: list[_Rank] = []
@@ -110,7 +107,7 @@ def learn_in_ranks(reporter: Reporter, count: int, program: str, arguments: Sequ
                 codes = [rank.process.poll() for rank in ranks]  # before the last look at what was said
                 shown = _show(reporter, ranks[0], shown)
                 if fallen := [(code, rank) for rank, code in enumerate(codes) if code]:
-                    raise JourneymanError(_obituary(ranks, *min(fallen, key=_was_first)))
+                    raise _obituary(ranks, *min(fallen, key=_was_first))
                 if None not in codes:
                     return
                 time.sleep(_LOOK_S)
@@ -161,11 +158,14 @@ def _show(reporter: Reporter, rank: _Rank, shown: int) -> int:
 def _was_first(fallen: tuple[int, int]) -> tuple[bool, bool, int]:
     """Order of ranks that were found ended: one that was killed, or that says why, before those that missed it."""
     code, rank = fallen
-    return code > 0, code != _REFUSED, rank
+    return code > 0, code not in (_REFUSED, _TOO_LARGE), rank
 
 
-def _obituary(ranks: Sequence[_Rank], code: int, rank: int) -> str:
+def _obituary(ranks: Sequence[_Rank], code: int, rank: int) -> JourneymanError:
     words, name = ranks[rank].last_words(), f"rank {rank} of the learner's {len(ranks)} processes"
+    if code == _TOO_LARGE:
+        return MicroBatchTooLargeError(int(words))
     if code == _REFUSED:
-        return f"{name}: {words}"
-    return f"{name} {ending(code)}; its last words: {words or 'none'}; `journeyman resume` does the update again"
+        return JourneymanError(f"{name}: {words}")
+    said = f"its last words: {words or 'none'}; `journeyman resume` does the update again"
+    return JourneymanError(f"{name} {ending(code)}; {said}")

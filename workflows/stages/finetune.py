@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from journeyman.agent.data import Json
+from journeyman.agent.errors import MicroBatchTooLargeError
 from journeyman.storage.runs.policies import NewPolicy
 from journeyman.workflows.attempts.versions import candidate_number, start_of, version_path
 from journeyman.workflows.session.ranks import as_rank, learn_in_ranks
 from journeyman.workflows.session.session import RunRef, Session, borrow
+from journeyman.workflows.settings.engines import LearningSettings
 from journeyman.workflows.settings.objectives import Objective
 from journeyman.workflows.updates.material import Material, gather
 from journeyman.workflows.updates.replay import remember
@@ -27,17 +29,35 @@ def finetune(ref: RunRef, iteration: int) -> Json:
         store, run_id, number = session.store, session.run.id, candidate_number(iteration)
         if number not in {p.number for p in store.policies.of(run_id)}:
             remember(store, run_id, session.rubric, iteration)
-            if (processes := session.settings.learner.processes) > 1:
-                learn_in_ranks(session.reporter, processes, _AS_RANK, [ref.store_url, run_id, str(iteration)])
+            if session.settings.learner.processes > 1:
+                _train_in_ranks(session, iteration)
             else:
                 _train(session, iteration)
         candidate = store.policies.numbered(run_id, number)
         return {"policy": number, **candidate.stats}
 
 
-def train_as_rank(store_url: str, run_id: str, iteration: str) -> None:
-    """What each of the processes of `learner.processes` does; never returns."""
-    as_rank(RunRef(store_url, run_id), lambda session: _train(session, int(iteration)))
+def _train_in_ranks(session: Session, iteration: int) -> None:
+    """Has `learner.processes` make the update; anew with micro-batches of half the size where one has no memory."""
+    ref, settings = session.ref, session.settings.learner
+    while True:
+        told = [ref.store_url, ref.run_id, str(iteration), settings.model_dump_json()]
+        try:
+            return learn_in_ranks(session.reporter, settings.processes, _AS_RANK, told)
+        except MicroBatchTooLargeError as error:
+            session.reporter.line(f"  iteration {iteration}: {error}; begins anew with that")
+            settings = settings.model_copy(update={"micro_batch_tokens": max(1, error.tokens // 2)})
+
+
+def train_as_rank(store_url: str, run_id: str, iteration: str, learning: str) -> None:
+    """What each of the processes does, with these settings of the learner, as JSON; never returns."""
+
+    def train(session: Session) -> None:
+        learner = LearningSettings.model_validate_json(learning)
+        session.settings = session.settings.model_copy(update={"learner": learner})
+        _train(session, int(iteration))
+
+    as_rank(RunRef(store_url, run_id), train)
 
 
 def _train(session: Session, iteration: int) -> None:

@@ -23,8 +23,8 @@ from journeyman.agent.data import Segment
 from journeyman.agent.errors import UsageError
 from journeyman.agent.learning.forward.halves import FOREIGN_ERRORS, Halves, close, probe_ids
 from journeyman.agent.learning.forward.layouts import MicroBatch, Row, WorkModel, collate, needed_work, plan
-from journeyman.agent.learning.forward.memory import ran_out, smaller
-from journeyman.agent.learning.forward.ranks import Inside, Ranks
+from journeyman.agent.learning.hardware.memory import ran_out, smaller
+from journeyman.agent.learning.hardware.ranks import Inside, Ranks
 from journeyman.agent.models import length_scaling
 
 LOGIT_ELEMENTS = 2**25
@@ -150,7 +150,8 @@ class Scorer:
                 found += [made] if weight else []
             if failed is None:
                 return found
-            budget = smaller(failed, self.device, self.ranks)  # when the error is gone, and with it what it held
+            single = len(failed) == 1 and len(failed[0].members) == 1
+            budget = smaller(_tokens(failed), self.device, self.ranks, single=single)  # the error holds nothing now
 
     def _budget(self, segments: Sequence[Segment], wanted: Iterable[int]) -> int:
         """So small that there is something for each rank."""

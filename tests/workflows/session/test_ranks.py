@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from journeyman.agent.errors import JourneymanError
+from journeyman.agent.errors import JourneymanError, MicroBatchTooLargeError
 from journeyman.workflows.console import Reporter
 from journeyman.workflows.session.ranks import learn_in_ranks
 
@@ -62,6 +62,11 @@ def test_one_that_was_killed_is_named_before_those_that_missed_it(tmp_path: Path
     misses = "[time.sleep(0.005) for _ in iter(lambda: os.path.exists(sys.argv[1]), True)]; os._exit(1)"
     with pytest.raises(JourneymanError, match=r"^rank 1 of the learner's 2 processes was killed by SIGKILL"):
         learn_in_ranks(Heard(), 2, program(misses, killed), [str(tmp_path / "killed")])
+
+
+def test_one_that_has_too_little_memory_says_how_much_was_too_much() -> None:
+    with pytest.raises(MicroBatchTooLargeError, match=r"micro-batch of 640 tokens .*micro_batch_tokens to 320 or less"):
+        learn_in_ranks(Heard(), 2, program("time.sleep(600)", "print(640, file=sys.stderr); os._exit(3)"), [])
 
 
 def test_lines_of_the_first_are_shown_and_warnings_once() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from journeyman.agent.errors import JourneymanError
+from journeyman.agent.errors import JourneymanError, MicroBatchTooLargeError
 from journeyman.agent.sampling.scripted import ScriptedSampler
+from journeyman.storage.runs.policies import NewPolicy
 from journeyman.workflows.stages.finetune import finetune
 from journeyman.workflows.stages.generate import generate
 from journeyman.workflows.stages.score import score
@@ -51,6 +54,24 @@ def test_nothing_to_learn_from_is_said_once_and_the_weights_stay(watched, monkey
         assert all(np.array_equal(before[name], after[name]) for name in before)
     assert sum(says in line for line in said) == 1
     assert "and the weights stay as they were" in next(line for line in said if says in line)
+
+
+def test_ranks_begin_anew_with_half_of_what_one_could_not_hold(watched, monkeypatch) -> None:
+    session = attempted(watched, lambda total, seed: "no idea")
+    budgets = []
+
+    def learn(reporter, processes, program, arguments):
+        budgets.append(json.loads(arguments[-1])["micro_batch_tokens"])
+        assert (processes, arguments[:3]) == (3, [session.ref.store_url, session.ref.run_id, "1"])
+        if len(budgets) < 3:
+            raise MicroBatchTooLargeError(1000 if len(budgets) == 1 else 480)
+        session.store.policies.add(session.run.id, NewPolicy(2, None, 1, "finetune", "y", {"steps": 1.0}))
+
+    several = session.settings.learner.model_copy(update={"processes": 3})
+    monkeypatch.setattr(session, "settings", session.settings.model_copy(update={"learner": several}))
+    monkeypatch.setattr("journeyman.workflows.stages.finetune.learn_in_ranks", learn)
+    assert finetune(session.ref, 1)["steps"] == 1.0
+    assert budgets == [None, 500, 240]
 
 
 def test_an_update_that_fails_saves_nothing_and_is_made_anew(watched, monkeypatch) -> None:

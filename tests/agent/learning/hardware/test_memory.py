@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from journeyman.agent.data import Segment
-from journeyman.agent.errors import JourneymanError
-from journeyman.agent.learning.forward.memory import ran_out
+from journeyman.agent.errors import JourneymanError, MicroBatchTooLargeError
+from journeyman.agent.learning.hardware.memory import ran_out, smaller
+from journeyman.agent.learning.hardware.ranks import Ranks
 from journeyman.agent.learning.learner import Learner, LearnerSettings, TrainingRow
 
 SETTINGS = LearnerSettings(learning_rate=1e-2, device="cpu", critic="head")
@@ -91,10 +92,20 @@ def test_a_single_row_that_does_not_fit_is_named(policy, segments_of, kind):
     with pytest.raises(JourneymanError, match=r"does not hold an update with a single row of \d+ tokens") as error:
         learner.update(rows_of(segments), seed=1)
     assert "\n" not in str(error.value)
-    assert all(remedy in str(error.value) for remedy in ("max_context", "activations", "lora_rank"))
+    assert all(remedy in str(error.value) for remedy in ("max_context", "activation checkpointing", "lora_rank"))
     assert 8 < int(str(error.value).partition("row of ")[2].split()[0]) <= longest
     assert all(map(torch.equal, before, learner.model.parameters()))
     assert not learner.optimizer.state
+
+
+def test_ranks_do_not_try_it_alone():
+    """The others are in the middle of a pass; all begin anew, with half of it (workflows/stages/finetune.py)."""
+    cpu = torch.device("cpu")
+    assert smaller(32, cpu, Ranks(), single=False) == 16
+    with pytest.raises(MicroBatchTooLargeError, match="a micro-batch of 32 tokens on every rank"):
+        smaller(32, cpu, Ranks(1, 2), single=False)
+    with pytest.raises(JourneymanError, match="a single row of 12 tokens"):
+        smaller(12, cpu, Ranks(1, 2), single=True)
 
 
 def test_other_errors_are_not_taken_for_it(policy, segments_of, monkeypatch):

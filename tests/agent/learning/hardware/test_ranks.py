@@ -8,7 +8,7 @@ from safetensors.numpy import load_file
 from two_ranks import Case, learn, learn_in_ranks
 
 from journeyman.agent.data import PolicyRef
-from journeyman.agent.learning.forward.ranks import Ranks
+from journeyman.agent.learning.hardware.ranks import Ranks
 from journeyman.agent.learning.learner import LearnerSettings, TrainingRow
 
 pytestmark = pytest.mark.slow  # two processes import torch
