@@ -1,4 +1,4 @@
-"""Finds environments and verifiers: by entry point, or by a "module:object" name that a user gave.
+"""Finds environments, verifiers and estimators: by entry point, or by a "module:object" name that a user gave.
 
 Data chooses no code: a name that comes from a stored row, and may have come with a file, finds what is installed and
 what the settings of its run name, and nothing else. Modules are looked for as Python does (installed packages,
@@ -28,6 +28,7 @@ from journeyman.agent.errors import JourneymanError, SettingsError, UnknownNameE
 
 ENVIRONMENTS = "journeyman.environments"
 VERIFIERS = "journeyman.verifiers"
+ESTIMATORS = "journeyman.estimators"
 
 
 @dataclass(frozen=True, slots=True)

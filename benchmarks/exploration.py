@@ -33,7 +33,7 @@ BASE = (
     "tasks.test=100",
     "warm_start.max_epochs=10",
     "relabel.strategies=[]",
-    "finetune.scale_rewards=batch",  # scaled by group, a bonus alone would count as much as a success
+    "estimator.scale_rewards=batch",  # scaled by group, a bonus alone would count as much as a success
     "replay.quota={ expert = 0.2, success = 0.8 }",
 )
 TABLES: Mapping[str, Mapping[str, Sequence[str]]] = {

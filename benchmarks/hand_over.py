@@ -83,10 +83,7 @@ def trained(base: str, folder: Path, rank: int) -> tuple[Learner, list[PolicyRef
     for number in range(1, UPDATES + 1):
         rng = keyed_rng("update", number)
         ids = rng.integers(0, VOCABULARY, (8, 32)).astype(np.int32)
-        rows = [
-            TrainingRow(Segment(i[:8], i[8:], np.ones(24, np.bool_), None), 0.0, in_policy_loss=False, nll_weight=1.0)
-            for i in ids
-        ]
+        rows = [TrainingRow(Segment(i[:8], i[8:], np.ones(24, np.bool_), None), nll=1.0) for i in ids]
         learner.update(rows, seed=number, minibatch_rows=4)
         versions.append(learner.save(folder / f"v{number}", number))
     return learner, versions

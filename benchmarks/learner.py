@@ -131,7 +131,7 @@ def _trl_inputs(rows: list[TrainingRow], count: int) -> dict[str, Any]:
         "prompt_mask": torch.ones_like(prompts),
         "completion_ids": pad_sequence(completions, batch_first=True, padding_value=2),
         "completion_mask": pad_sequence(mask, batch_first=True),
-        "advantages": torch.tensor([row.advantage for row in rows]),
+        "advantages": torch.tensor([row.policy for row in rows]),
         "num_items_in_batch": torch.tensor(float(count)),
     }
 

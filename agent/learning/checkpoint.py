@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from filelock import FileLock
@@ -25,6 +25,19 @@ from journeyman.agent.models import load_causal_lm, load_tokenizer
 from journeyman.agent.probes import Probe, write_probe
 
 OPTIMIZER_FILE = Path("learner") / "optimizer.safetensors"
+CRITIC_FILE = Path("learner") / "critic.safetensors"
+CRITIC_OPTIMIZER_FILE = Path("learner") / "critic_optimizer.safetensors"
+
+
+class Trained(Protocol):
+    """A module with its optimizer: the critic."""
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """What moves its weights."""
+
+    def named_parameters(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
+        """Its weights."""
 
 
 @contextmanager
@@ -71,13 +84,14 @@ def save_policy(
     model: Any,
     tokenizer: Any,
     optimizer: torch.optim.Optimizer,
+    critic: Trained | None,
     probe: Probe,
     folder: Path,
     *,
     parent: str | None,
     base: str,
 ) -> None:
-    """Writes weights (or the adapter, which is one of `base`), tokenizer, optimizer state, probe and manifest.
+    """Writes weights (or the adapter, which is one of `base`), tokenizer, optimizer state, critic, probe and manifest.
 
     All or nothing. `parent` is the version it was trained from, for the record.
     """
@@ -86,12 +100,36 @@ def save_policy(
         tokenizer.save_pretrained(partial)
         write_probe(probe, partial)
         save_file(_optimizer_tensors(model, optimizer), partial / OPTIMIZER_FILE)
+        if critic is not None:
+            weights = {name: p.detach().contiguous() for name, p in critic.named_parameters()}
+            save_file(weights, partial / CRITIC_FILE)
+            save_file(_optimizer_tensors(critic, critic.optimizer), partial / CRITIC_OPTIMIZER_FILE)
         seal(partial, version_of(folder), parent=parent, base=base)
 
 
 def load_optimizer(model: Any, optimizer: torch.optim.Optimizer, folder: Path) -> None:
     """Takes up the optimizer's state where `folder` has one (a base model has none: the state stays fresh)."""
-    path = folder / OPTIMIZER_FILE
+    _load_optimizer(model, optimizer, folder / OPTIMIZER_FILE)
+
+
+def load_critic(critic: Trained, folder: Path) -> None:
+    """Takes up the critic's weights and optimizer state where `folder` has them.
+
+    Raises UsageError where they are those of a critic of another kind.
+    """
+    path = folder / CRITIC_FILE
+    if not path.is_file():
+        return
+    tensors, own = load_file(path), dict(critic.named_parameters())
+    if {name: value.shape for name, value in tensors.items()} != {name: p.shape for name, p in own.items()}:
+        raise UsageError(f"{path} is a critic of another kind: set `finetune.critic` to what it was trained with")
+    with torch.no_grad():
+        for name, parameter in own.items():
+            parameter.copy_(tensors[name])
+    _load_optimizer(critic, critic.optimizer, folder / CRITIC_OPTIMIZER_FILE)
+
+
+def _load_optimizer(model: Any, optimizer: torch.optim.Optimizer, path: Path) -> None:
     if not path.is_file():
         return
     tensors = load_file(path)
@@ -124,7 +162,9 @@ def export_merged(policy: PolicyRef, folder: Path, dtype: Literal["float32", "bf
 
 def _save_weights(model: Any, folder: Path) -> None:
     # peft would otherwise look the base model up to see whether its vocabulary was resized
-    options = {"save_embedding_layers": False} if hasattr(model, "peft_config") else {}
+    options: dict[str, Any] = {}
+    if hasattr(model, "peft_config"):  # and the reference's adapter may lie beside the trained one
+        options = {"save_embedding_layers": False, "selected_adapters": ["default"]}
     model.save_pretrained(folder, safe_serialization=True, **options)
 
 

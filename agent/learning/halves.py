@@ -22,8 +22,8 @@ from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from journeyman.agent.errors import SettingsError, UsageError
-from journeyman.agent.learning import attention
-from journeyman.agent.learning.spans import Spans
+from journeyman.agent.learning.attention import in_parts
+from journeyman.agent.learning.attention.spans import Spans
 
 FOREIGN_ERRORS = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 """What a model's own code raises where it is run in a way that it was not made for."""
@@ -32,6 +32,8 @@ FOREIGN_ERRORS = (AssertionError, AttributeError, LookupError, RuntimeError, Typ
 class Halves:
     """The two halves of one Hugging Face causal language model, which stays as it is."""
 
+    hidden_size: int
+    """Of its last hidden states."""
     vocabulary: int
     """How many logits there are for each position."""
 
@@ -42,7 +44,7 @@ class Halves:
             with torch.no_grad():
                 self._trunk, self._answer = _find_trunk(model)
                 self._accepts = inspect.signature(self._trunk.forward).parameters
-                self._configs = attention.configs_of(self._trunk)
+                self._configs = in_parts.configs_of(self._trunk)
                 problem = self._why_not()
             self._differentiate()
         except FOREIGN_ERRORS as error:
@@ -62,8 +64,8 @@ class Halves:
         if spans is None:
             plain: Tensor = self._trunk(input_ids=ids_BL, **options)[0]
             return plain
-        with attention.Implementation(self._configs, [attention.NAME] * len(self._configs)):
-            hidden: Tensor = self._trunk(input_ids=ids_BL, attention_mask=attention.mask_of(spans), **options)[0]
+        with in_parts.Implementation(self._configs, [in_parts.NAME] * len(self._configs)):
+            hidden: Tensor = self._trunk(input_ids=ids_BL, attention_mask=in_parts.mask_of(spans), **options)[0]
         return hidden
 
     def logits(self, hidden_NH: Tensor) -> Tensor:
@@ -85,6 +87,7 @@ class Halves:
         whole_LV = self.model(input_ids=ids_BL, use_cache=False).logits[0]
         self.vocabulary = int(whole_LV.shape[-1])
         hidden_LH = self.hidden(ids_BL)[0]
+        self.hidden_size = int(hidden_LH.shape[-1])
         some = torch.tensor([7, 0, 10], device=ids_BL.device)  # out of order: they may not depend on one another
         if not close(whole_LV[some], self.logits(hidden_LH[some])):
             return "its logits are not made of its last hidden states alone"
@@ -140,10 +143,10 @@ def recompute_layers(model: Any) -> None:
         raise SettingsError(
             f"activation_checkpointing: {type(model).__name__} has no layers that can be computed anew: set it to false"
         )
-    configs = attention.configs_of(model)
+    configs = in_parts.configs_of(model)
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        return nullcontext(), attention.Implementation.now(configs)
+        return nullcontext(), in_parts.Implementation.now(configs)
 
     for layer in layers:
         layer.forward = partial(

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from journeyman.agent.data import Segment
-from journeyman.agent.learning.spans import Spans
+from journeyman.agent.learning.attention.spans import Spans
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,20 +12,23 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
-LossName: TypeAlias = Literal["grpo", "bnpo", "dr_grpo", "dapo", "cispo"]
-Level: TypeAlias = Literal["token", "sequence"]
+LossName: TypeAlias = Literal["grpo", "bnpo", "dr_grpo", "dapo", "gspo", "cispo", "sapo", "reinforce", "topr"]
 KlEstimator: TypeAlias = Literal["k1", "k2", "k3", "k3_ratio"]
-CorrectionMode: TypeAlias = Literal["truncate", "mask"]
+CorrectionLevel: TypeAlias = Literal["token", "sequence", "geometric"]
+CorrectionMode: TypeAlias = Literal["truncate", "mask", "none"]
+
+SAPO_TEMPERATURES = (1.0, 1.05)
+"""Of the soft gate for advantages above 0, and for the others (arXiv:2511.20347)."""
 
 
-def importance_ratio(logprobs_BT: Tensor, old_BT: Tensor, mask_BT: Tensor, level: Level) -> Tensor:
+def importance_ratio(logprobs_BT: Tensor, old_BT: Tensor, mask_BT: Tensor, kind: LossName) -> Tensor:
     """The ratio of the current policy to the one at the start of the update.
 
-    `token`: (B, T) exp(logp - old). `sequence`: (B, 1) exp of the mean of the same over the row's trained tokens
-    (GSPO, arXiv:2507.18071, equation 7).
+    (B, T) exp(logp - old); for gspo (B, 1), exp of the mean of the same over the row's trained tokens (GSPO,
+    arXiv:2507.18071, equation 7).
     """
     difference_BT = logprobs_BT - old_BT
-    if level == "token":
+    if kind != "gspo":
         return difference_BT.exp()
     mean_B1 = (difference_BT * mask_BT).sum(-1, keepdim=True) / mask_BT.sum(-1, keepdim=True).clamp(min=1.0)
     return mean_B1.exp()
@@ -36,19 +39,26 @@ def sampler_correction(
     behaviour_BT: Tensor,
     mask_BT: Tensor,
     *,
-    level: Level = "token",
+    level: CorrectionLevel = "token",
     mode: CorrectionMode = "truncate",
     c_max: float = 3.0,
     c_min: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """The weight for what the sampler's distribution differs from the learner's: (raw, corrected), no gradient.
 
-    raw = exp(old - behaviour), for each token (B, T), or of the sum over the row's trained tokens (B, 1). `truncate`
-    clamps it into [c_min, c_max] (truncated importance sampling, arXiv:2510.18855 among others); `mask` sets what is
-    outside to 0. The same weight serves rows of older policies and relabels, whose `behaviour` is further away.
+    raw = exp(old - behaviour), for each token (B, T), or of the sum over the row's trained tokens (B, 1), or of their
+    mean (B, 1; "geometric"). `truncate` clamps it into [c_min, c_max] (truncated importance sampling, arXiv:2510.18855
+    among others); `mask` sets what is outside to 0; `none` weighs all alike. The same weight serves rows of older
+    policies and relabels, whose `behaviour` is further away.
     """
     difference_BT = ((old_BT - behaviour_BT) * mask_BT).detach()
-    raw = (difference_BT if level == "token" else difference_BT.sum(-1, keepdim=True)).exp()
+    if level != "token":
+        difference_BT = difference_BT.sum(-1, keepdim=True)
+    if level == "geometric":
+        difference_BT = difference_BT / mask_BT.sum(-1, keepdim=True).clamp(min=1.0)
+    raw = difference_BT.exp()
+    if mode == "none":
+        return raw, torch.ones_like(raw)
     if mode == "truncate":
         return raw, raw.clamp(c_min, c_max)
     return raw, raw.masked_fill((raw < c_min) | (raw > c_max), 0.0)
@@ -59,19 +69,47 @@ def policy_loss(
 ) -> tuple[Tensor, Tensor]:
     """Loss of each token, and where the clip cut its gradient: ((B, T) or (B, 1), (B, T) or (B, 1) bool).
 
-    `ratio` is (B, T) or (B, 1), `advantages` (B, 1) or (B, T). All kinds but cispo share PPO's clipped surrogate
-    -min(w A, clip(w, 1 - eps, 1 + eps_high) A) (arXiv:1707.06347, equation 7; the two epsilons: DAPO,
+    `ratio` is (B, T) or (B, 1), `advantages` (B, 1) or (B, T). grpo, bnpo, dr_grpo, dapo and gspo share PPO's clipped
+    surrogate -min(w A, clip(w, 1 - eps, 1 + eps_high) A) (arXiv:1707.06347, equation 7; the two epsilons: DAPO,
     arXiv:2503.14476). cispo is -sg(min(w, eps_high)) A logp (MiniMax-M1, arXiv:2506.13585): there `eps_high` is the
-    ceiling of the ratio itself and `eps` is unused.
+    ceiling of the ratio itself and `eps` is unused. sapo replaces the clip by a soft gate, -4/t sigmoid(t (w - 1)) A
+    (arXiv:2511.20347). reinforce and topr are -A logp; what weighs their tokens is `topr_weights`, or a correction.
     """
+    if kind in ("reinforce", "topr"):
+        return -advantages * logprobs_BT, torch.zeros_like(logprobs_BT, dtype=torch.bool)
     if kind == "cispo":
         loss = -ratio.clamp(max=eps_high).detach() * advantages * logprobs_BT
         return loss, (ratio > eps_high) & (advantages > 0)
+    if kind == "sapo":
+        above, others = SAPO_TEMPERATURES
+        heat = torch.where(advantages > 0, above, others)
+        return -torch.sigmoid(heat * (ratio - 1)) * 4 / heat * advantages, torch.zeros_like(ratio, dtype=torch.bool)
     clipped = ratio.clamp(1 - eps, 1 + eps_high)
     loss = -torch.min(ratio * advantages, clipped * advantages)
     low = (ratio < 1 - eps) & (advantages < 0)
     high = (ratio > 1 + eps_high) & (advantages > 0)
     return loss, low | high
+
+
+def topr_weights(logprobs_BT: Tensor, behaviour_BT: Tensor, mask_BT: Tensor, advantages_BT: Tensor) -> Tensor:
+    """(B, 1) weights of whole completions, no gradient: 1 where the advantage is not below 0, else min(pi / mu, 1).
+
+    What went well is learned wherever it came from; what went badly only as far as the policy would still do it, so
+    that nothing is pushed down without end (TOPR, arXiv:2503.14286, with its defaults).
+    """
+    log_ratio_B1 = ((logprobs_BT - behaviour_BT) * mask_BT).sum(-1, keepdim=True).detach()
+    failed_B1 = (advantages_BT * mask_BT).sum(-1, keepdim=True) < 0
+    return torch.where(failed_B1, log_ratio_B1.clamp(max=0.0).exp(), 1.0)
+
+
+def shaped_loss(logprobs_BT: Tensor, advantages_BT: Tensor, gamma: float) -> Tensor:
+    """(B, T) -p / (p + gamma) A of an expert's tokens, p the policy's own probability of each, with gradient.
+
+    Who has no behaviour log-probs has no ratio. The shaping lifts the gradient of unlikely tokens, which carry what the
+    policy does not know yet, and there is no clip (LUFFY, arXiv:2504.14945, section 3.2).
+    """
+    p_BT = logprobs_BT.exp()
+    return -p_BT / (p_BT + gamma) * advantages_BT
 
 
 def reference_kl(logprobs_BT: Tensor, reference_BT: Tensor, ratio: Tensor, estimator: KlEstimator) -> Tensor:
@@ -97,10 +135,10 @@ def token_weights(
 
     `rows` and `tokens` count the step's policy rows (those with advantage 0 too) and their trained tokens;
     `mean_tokens` is the mean of `tokens` over the steps of the update; `max_completion` is the longest completion
-    allowed. grpo: the mean over rows of each row's token mean. bnpo: 1 / `tokens`. dr_grpo:
-    1 / (`rows` x `max_completion`), arXiv:2503.20783. dapo and cispo: 1 / `mean_tokens`.
+    allowed. grpo, gspo and sapo: the mean over rows of each row's token mean. bnpo: 1 / `tokens`. dr_grpo:
+    1 / (`rows` x `max_completion`), arXiv:2503.20783. The others: 1 / `mean_tokens`.
     """
-    if kind == "grpo":
+    if kind in ("grpo", "gspo", "sapo"):
         return mask_BT / mask_BT.sum(-1, keepdim=True).clamp(min=1.0) / max(rows, 1)
     if kind == "bnpo":
         return mask_BT / max(tokens, 1)
@@ -116,6 +154,20 @@ def nll_loss(logprobs_BT: Tensor, weights_BT: Tensor, mean_tokens: float) -> Ten
     weighs the same in whichever step it falls.
     """
     return -(logprobs_BT * weights_BT).sum() / max(mean_tokens, 1.0)
+
+
+def value_loss(values_BT: Tensor, targets_BT: Tensor, old_BT: Tensor, clip: float | None) -> tuple[Tensor, Tensor]:
+    """(B, T) half the squared error of a critic, and where the clip cut its gradient.
+
+    Without the gradient of values that went further than `clip` from those at the start of the update and further than
+    that would be right: the larger of both errors counts (PPO's implementation, arXiv:2005.12729, section 3).
+    """
+    error_BT = (values_BT - targets_BT).square()
+    if clip is None:
+        return error_BT / 2, torch.zeros_like(error_BT, dtype=torch.bool)
+    near_BT = old_BT + (values_BT - old_BT).clamp(-clip, clip)
+    clipped_BT = (near_BT - targets_BT).square()
+    return torch.max(error_BT, clipped_BT) / 2, clipped_BT > error_BT
 
 
 def bradley_terry_loss(chosen_B: Tensor, rejected_B: Tensor) -> Tensor:

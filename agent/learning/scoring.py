@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -43,6 +43,17 @@ EXPERTS = re.compile(r"(^|\.)experts?(\.|$)")
 logger = logging.getLogger(__name__)
 
 
+class Forward(NamedTuple):
+    """What one forward pass of the learner gives."""
+
+    batch: MicroBatch
+    hidden_NH: Tensor
+    """Last hidden states at the positions that predict trained tokens."""
+    logprobs_RT: Tensor
+    entropy_RT: Tensor
+    """In nats; both are float32, and 0 in entries that hold no trained token."""
+
+
 class Scorer:
     """Computes log-probs with one Hugging Face causal language model."""
 
@@ -55,9 +66,9 @@ class Scorer:
         self.model = model
         self.device: torch.device = model.device
         self.token_budget = token_budget or (2_048 if self.device.type == "cpu" else 32_768)
-        self._dtype = dtype
+        self.dtype = dtype
         self._by_length = length_scaling(model.config.get_text_config())
-        self._temperature = temperature
+        self.temperature = temperature
         self.halves = Halves(model)
         self.work = _count_work(self.halves)
 
@@ -83,11 +94,22 @@ class Scorer:
         """
         return needed_work(segments, wanted, self.work)
 
-    def forward(self, segments: Sequence[Segment], rows: Sequence[Row]) -> tuple[MicroBatch, Tensor, Tensor]:
-        """One micro-batch, its log-probs and its entropies (see `token_logprobs`)."""
+    def hidden(self, segments: Sequence[Segment], rows: Sequence[Row]) -> tuple[MicroBatch, Tensor]:
+        """One micro-batch, and the (N, H) last hidden states that predict its trained tokens."""
         batch = collate(segments, rows, self.device)
-        with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
-            return batch, *token_logprobs(self.halves, batch, self._temperature)
+        with self._casting():
+            hidden_BLH = self.halves.hidden(batch.ids_BL, batch.positions_BL, batch.spans)
+        return batch, hidden_BLH.reshape(-1, hidden_BLH.shape[-1])[batch.predict_N]
+
+    def forward(self, segments: Sequence[Segment], rows: Sequence[Row], *, entropy_moves: bool = False) -> Forward:
+        """One micro-batch with its log-probs and its entropies, which have a gradient where `entropy_moves`."""
+        batch, hidden_NH = self.hidden(segments, rows)
+        with self._casting():
+            scored = token_logprobs(self.halves, hidden_NH, batch, self.temperature, entropy_moves=entropy_moves)
+        return Forward(batch, hidden_NH, *scored)
+
+    def _casting(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
     def logprobs(self, segments: Sequence[Segment], wanted: Iterable[int]) -> dict[int, NDArray[np.float32]]:
         """(M,) log-probs of each wanted segment's trained tokens, by index; no gradient."""
@@ -101,7 +123,7 @@ class Scorer:
         entropies = logprobs.copy()
         with torch.no_grad():
             for rows in self.plan(segments, logprobs):
-                batch, *values = self.forward(segments, rows)
+                batch, _, *values = self.forward(segments, rows)
                 ends = batch.mask_RT.sum(-1).cumsum(0).long().tolist()
                 for result, value_RT in zip((logprobs, entropies), values, strict=True):
                     flat_N = value_RT.flatten()[batch.slots_N].cpu().numpy()
@@ -109,17 +131,17 @@ class Scorer:
         return logprobs, entropies
 
 
-def token_logprobs(halves: Halves, batch: MicroBatch, temperature: float) -> tuple[Tensor, Tensor]:
+def token_logprobs(
+    halves: Halves, hidden_NH: Tensor, batch: MicroBatch, temperature: float, *, entropy_moves: bool
+) -> tuple[Tensor, Tensor]:
     """Log-probs of the trained tokens under softmax(logits / temperature), and entropies: (R, T) float32 each.
 
-    Entries that hold no trained token are 0. Entropies are in nats and carry no gradient.
+    Entries that hold no trained token are 0. Entropies are in nats and carry a gradient only where `entropy_moves`.
     """
-    hidden_BLH = halves.hidden(batch.ids_BL, batch.positions_BL, batch.spans)
-    hidden_NH = hidden_BLH.reshape(-1, hidden_BLH.shape[-1])[batch.predict_N]
 
     def project(chunk_NH: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor]:
         all_NV = (halves.logits(chunk_NH).float() / temperature).log_softmax(-1)
-        with torch.no_grad():
+        with torch.set_grad_enabled(entropy_moves and torch.is_grad_enabled()):
             entropy_N = -(all_NV.exp() * all_NV).sum(-1)
         return all_NV.gather(-1, targets_N[:, None])[:, 0], entropy_N
 
@@ -147,16 +169,15 @@ def _count_work(halves: Halves) -> WorkModel:
     named = [(name, p.numel()) for name, p in half if p.ndim > 1 and id(p) not in tables]
     experts = sum(count for name, count in named if EXPERTS.search(name))
     weights = sum(count for _, count in named) - experts * (1 - _share_of_experts(config))
-    hidden = model.get_input_embeddings().weight.shape[-1]
     heads, head_dim = _stated(config, "num_attention_heads"), _stated(config, "head_dim")
-    width = heads * head_dim if heads and head_dim else hidden
+    width = heads * head_dim if heads and head_dim else halves.hidden_size
     shares = _probe_spans(halves)
     if not shares:
         logger.info("%s takes no spans: prompts are computed once for each completion", type(model).__name__)
     return WorkModel(
         token=2.0 * weights,
         pair=4.0 * (_stated(config, "num_hidden_layers") or 0) * width,
-        logit=2.0 * halves.vocabulary * hidden,
+        logit=2.0 * halves.vocabulary * halves.hidden_size,
         shares_prompts=shares,
         window=min(filter(None, (_stated(config, name) for name in REACHES)), default=None),
     )

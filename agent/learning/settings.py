@@ -17,8 +17,7 @@ class LearnerSettings:
     weight_decay: float = 0.0
     """Of matrices only; biases and norms do not decay."""
     max_grad_norm: float = 1.0
-    loss: Literal["grpo", "bnpo", "dr_grpo", "dapo", "cispo"] = "grpo"
-    ratio_level: Literal["token", "sequence"] = "token"
+    loss: Literal["grpo", "bnpo", "dr_grpo", "dapo", "gspo", "cispo", "sapo", "reinforce", "topr"] = "grpo"
     eps: float = 0.2
     eps_high: float | None = None
     """None is `eps`; cispo needs it, as the ceiling of the ratio."""
@@ -26,12 +25,22 @@ class LearnerSettings:
     """Share of the policy loss's tokens that have an advantage: those where the policy is least certain."""
     max_completion: int | None = None
     """Longest completion allowed, in tokens: the denominator of dr_grpo, which needs it."""
-    beta: float = 0.0
-    """Weight of the KL to the reference policy."""
     kl: Literal["k1", "k2", "k3", "k3_ratio"] = "k2"
-    correction_level: Literal["token", "sequence"] = "token"
-    correction_mode: Literal["truncate", "mask"] = "truncate"
+    entropy_weight: float = 0.0
+    """Of the mean entropy of the policy loss's tokens, which is to stay high."""
+    shaping: float = 0.1
+    """gamma of experts' rows in the policy loss, p / (p + gamma)."""
+    correction_level: Literal["token", "sequence", "geometric"] = "token"
+    correction_mode: Literal["truncate", "mask", "none"] = "truncate"
     correction_max: float = 3.0
+    correction_min: float = 0.0
+    critic: Literal["none", "head", "model"] = "none"
+    """`head` reads the policy's own hidden states, `model` those of a copy of it."""
+    critic_learning_rate: float = 1e-4
+    value_weight: float = 0.5
+    """Of the value loss in the policy's own weights, where critic is `head`."""
+    value_clip: float | None = None
+    """How far values may go from those at the update's start; None is as far as they will."""
     temperature: float = 1.0
     """Of the distribution that is learned: the one that was sampled at."""
     micro_batch_tokens: int | None = None

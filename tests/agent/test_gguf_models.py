@@ -226,7 +226,7 @@ def test_smollm2_learns_a_call_from_a_demonstration_and_makes_it(smollm2, tmp_pa
     assert shown.turns[0].observation == (Message("tool", "703"),)
     (segment,) = shown.segments
     learner = Learner(PolicyRef(0, smollm2), LearnerSettings(device="cpu", lora_rank=8, learning_rate=2e-3))
-    row = TrainingRow(segment, 0.0, in_policy_loss=False, nll_weight=1.0)
+    row = TrainingRow(segment, nll=1.0)
     losses = [learner.update([row], seed=0).stats["nll"]]
     while losses[-1] > 0.05 and len(losses) < 10:
         losses.append(learner.update([row], seed=0).stats["nll"])

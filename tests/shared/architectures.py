@@ -177,7 +177,7 @@ def gaps(model: Any, groups: int = 3) -> Gaps:
             continue
         pieces: dict[int, Any] = {}
         for rows in plan(segments, wanted, layout, budget):
-            batch, logprobs_RT, _ = scorer.forward(segments, rows)
+            batch, _, logprobs_RT, _ = scorer.forward(segments, rows)
             pieces |= {i: logprobs_RT[r][batch.mask_RT[r] > 0] for r, i in enumerate(batch.members)}
         gap = max(float((pieces[i] - expected[i]).detach().abs().max()) for i in wanted)
         gradient = _gradient(model, sum((pieces[i] * weight[i]).sum() for i in wanted))

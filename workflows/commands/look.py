@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 
 from journeyman.agent.data import Json, Split
-from journeyman.agent.plugins import ENVIRONMENTS, VERIFIERS, installed
+from journeyman.agent.plugins import ENVIRONMENTS, ESTIMATORS, VERIFIERS, installed
 from journeyman.storage.runs.runs import RunInfo
 from journeyman.storage.store import ReplayStore
 from journeyman.workflows.console import Reporter
@@ -51,7 +51,7 @@ def plugins(options: argparse.Namespace) -> None:
     """`journeyman plugins`."""
     rows = [
         {"kind": group.rsplit(".", 1)[1], "name": info.name, "object": info.target, "from": info.distribution}
-        for group in (ENVIRONMENTS, VERIFIERS)
+        for group in (ENVIRONMENTS, VERIFIERS, ESTIMATORS)
         for info in installed(group).values()
     ]
     if options.json:

@@ -12,7 +12,14 @@ from journeyman.agent.errors import DataError, SettingsError, suggestion
 from journeyman.agent.protocols import StepVerifier
 from journeyman.verifiers.rubric import Rubric, Term, criterion
 from journeyman.workflows.session.contexts import check_contexts
-from journeyman.workflows.session.engines import open_guards, open_held_out, open_rubric, open_task_set, step_seconds
+from journeyman.workflows.session.engines import (
+    open_estimator,
+    open_guards,
+    open_held_out,
+    open_rubric,
+    open_task_set,
+    step_seconds,
+)
 from journeyman.workflows.settings.settings import Settings
 
 
@@ -23,6 +30,7 @@ def check(settings: Settings) -> None:
     from journeyman.agent.sampling.factory import resolve_kind
 
     _check_verifiers(settings)
+    open_estimator(settings)
     _check_tasks(settings)
     if settings.warm_start.file:
         if not Path(settings.warm_start.file).is_file():

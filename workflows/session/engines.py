@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from journeyman.agent.chat.tool_calls import ToolFormat
 from journeyman.agent.data import Json, PolicyRef
 from journeyman.agent.errors import DamagedPolicyError, SettingsError
-from journeyman.agent.plugins import ENVIRONMENTS, load_plugin
+from journeyman.agent.learning.advantages.attempts import Estimator, Need
+from journeyman.agent.plugins import ENVIRONMENTS, ESTIMATORS, load_plugin
 from journeyman.agent.protocols import TaskSet
 from journeyman.agent.rollout import STEP_SECONDS
 from journeyman.agent.sampling.settings import SamplerSettings
@@ -19,7 +20,7 @@ from journeyman.storage.runs.runs import TermInfo
 from journeyman.verifiers.isolation.pool import PoolLimits, VerifierPool, shared_pool
 from journeyman.verifiers.rubric import Rubric, Term
 from journeyman.workflows.settings.judgement import GuardSettings
-from journeyman.workflows.settings.settings import Settings
+from journeyman.workflows.settings.settings import GROUP, Settings
 
 if TYPE_CHECKING:
     from journeyman.agent.chat.renderer import Renderer
@@ -60,6 +61,20 @@ def _task_set(environment: Mapping[str, Json], where: str) -> TaskSet:
     if not isinstance(task_set, TaskSet):
         raise SettingsError(f"environment {name!r} is no TaskSet: see journeyman.agent.protocols")
     return task_set
+
+
+def open_estimator(settings: Settings) -> Estimator:
+    """The estimator plugin that the settings name; raises SettingsError where it lacks a critic that it needs."""
+    options = dict(settings.estimator)
+    name = options.pop("name", GROUP)
+    if not isinstance(name, str):
+        raise SettingsError(f"setting 'estimator.name' is {name!r}: `journeyman plugins` lists the estimators")
+    estimator = load_plugin(ESTIMATORS, name, options, (name,))
+    if not isinstance(estimator, Estimator):
+        raise SettingsError(f"estimator {name!r} is no Estimator: see journeyman.agent.learning.advantages.attempts")
+    if Need.VALUES in estimator.needs and settings.critic.kind == "none":
+        raise SettingsError(f"estimator {name!r} needs a critic: set critic.kind to 'head' or 'model'")
+    return estimator
 
 
 def step_seconds(environment: Mapping[str, Json], where: str) -> float:
@@ -217,14 +232,21 @@ def learner_settings(settings: Settings) -> LearnerSettings:
         weight_decay=optimizer.weight_decay,
         max_grad_norm=optimizer.max_grad_norm,
         loss=tune.loss,
-        ratio_level=tune.ratio,
         eps=tune.epsilon,
         eps_high=tune.epsilon_high,
         max_completion=settings.generate.max_tokens * open_task_set(settings).max_turns,
-        beta=tune.kl_weight,
-        kl=tune.kl_estimator,
+        kl=settings.kl.estimator,
         top_entropy=tune.top_entropy,
+        entropy_weight=tune.entropy_weight,
+        shaping=tune.shaping,
+        correction_level=tune.importance_level,
+        correction_mode=tune.importance_mode,
         correction_max=tune.importance_cap,
+        correction_min=tune.importance_floor,
+        critic=settings.critic.kind,
+        critic_learning_rate=settings.critic.learning_rate,
+        value_weight=settings.critic.weight,
+        value_clip=settings.critic.clip,
         temperature=settings.generate.temperature,
         dtype=dtype_of(settings),
         lora_rank=model.lora_rank,

@@ -10,13 +10,14 @@ import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from journeyman.agent.data import Message, PolicyRef, Task, Trajectory
 from journeyman.agent.errors import UsageError
+from journeyman.agent.learning.advantages.attempts import Estimator
 from journeyman.agent.probes import Probe, Proof, judge_hand_over
 from journeyman.agent.protocols import Environment, Sampler, TaskSet
 from journeyman.agent.rollout import Limits, replay, run_sync
@@ -30,6 +31,7 @@ from journeyman.workflows.session.engines import (
     base_model,
     dtype_of,
     learner_settings,
+    open_estimator,
     open_guards,
     open_held_out,
     open_renderer,
@@ -97,6 +99,11 @@ class Session:
     def rubric(self) -> Rubric:
         """The verifiers with their weights; raises UsageError where one is retracted, whose verdicts count no more."""
         return self._standing(open_rubric(self.settings, self.task_set))
+
+    @cached_property
+    def estimator(self) -> Estimator:
+        """What says how much better than expected each token was."""
+        return open_estimator(self.settings)
 
     @cached_property
     def held_out(self) -> Rubric | None:
@@ -214,7 +221,7 @@ class Session:
         """A learner with the base model's weights, to clone demonstrations: there is no policy yet to stay close to."""
         from journeyman.agent.learning.learner import Learner
 
-        learner = Learner(PolicyRef(0, self.base_model), replace(learner_settings(self.settings), beta=0.0))
+        learner = Learner(PolicyRef(0, self.base_model), learner_settings(self.settings))
         self._say_reach(learner)
         return learner
 
@@ -231,7 +238,8 @@ class Session:
         ref = self.policy_ref(policy)
         if self._learner is None:
             settings = learner_settings(self.settings)
-            reference = self.policy_ref(self.store.policies.numbered(self.run.id, 1)) if settings.beta else None
+            first = self.store.policies.numbered(self.run.id, 1)
+            reference = self.policy_ref(first) if self.settings.kl.weight or self.settings.kl.final else None
             self._learner = Learner(ref, settings, reference)
             self._say_reach(self._learner)
         elif self._learner_holds != policy.id:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from journeyman.agent.credentials import shown
 from journeyman.agent.errors import SettingsError, UsageError, suggestion
-from journeyman.agent.plugins import ENVIRONMENTS, VERIFIERS, check_options, look_in
+from journeyman.agent.plugins import ENVIRONMENTS, ESTIMATORS, VERIFIERS, check_options, look_in
 from journeyman.storage.runs.runs import RunInfo
 from journeyman.verifiers.rubric import Term
 from journeyman.workflows.settings.section import Section
@@ -128,6 +128,9 @@ def _check_entry(table: Sequence[str], path: Sequence[str], default: Any, values
     if where == "environment":
         name = values.get("environment", default).get("name", default["name"])
         check_options(ENVIRONMENTS, name, [part for part in path[:1] if part not in ("name", "step_seconds")])
+    elif where == "estimator":
+        name = values.get("estimator", default).get("name", default["name"])
+        check_options(ESTIMATORS, name, [part for part in path[:1] if part != "name"])
     elif where == "verifiers":
         check_options(VERIFIERS, path[0], path[1:2])
     elif where == "rubric":

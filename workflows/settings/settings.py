@@ -24,7 +24,16 @@ from journeyman.workflows.settings.engines import ModelSettings, OptimizerSettin
 from journeyman.workflows.settings.judgement import AuditSettings, EvaluateSettings, GuardSettings, VerificationSettings
 from journeyman.workflows.settings.places import RunSettings, StoreSettings
 from journeyman.workflows.settings.section import Section, Terms
-from journeyman.workflows.settings.updates import FinetuneSettings, ReplaySettings, WarmStartSettings
+from journeyman.workflows.settings.updates import (
+    CriticSettings,
+    FinetuneSettings,
+    KlSettings,
+    ReplaySettings,
+    WarmStartSettings,
+)
+
+GROUP = "group"
+"""The estimator of GRPO."""
 
 
 class Settings(Section):
@@ -52,6 +61,11 @@ class Settings(Section):
     dagger: DaggerSettings = DaggerSettings()
     replay: ReplaySettings = ReplaySettings()
     finetune: FinetuneSettings = FinetuneSettings()
+    estimator: Mapping[str, Json] = {"name": GROUP}
+    """`name` ("group" without it) is a plugin or a "module:object" that says how much better than expected each token
+    was; the rest are its options."""
+    critic: CriticSettings = CriticSettings()
+    kl: KlSettings = KlSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     audit: AuditSettings = AuditSettings()
     guard: tuple[GuardSettings, ...] = ()

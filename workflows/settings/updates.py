@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from journeyman.agent.errors import suggestion
 from journeyman.storage.replay.pools import Kind
@@ -73,32 +73,41 @@ class ReplaySettings(Section):
 class FinetuneSettings(Section):
     """One iteration's update: GRPO on groups plus NLL on verified positives."""
 
-    loss: Literal["grpo", "bnpo", "dr_grpo", "dapo", "cispo"] = "dapo"
-    """How token losses are reduced, and clipped."""
-    ratio: Literal["token", "sequence"] = "token"
-    """Of the clip; `sequence` is GSPO."""
-    scale_rewards: Literal["group", "batch", "none"] = "group"
-    """What advantages are divided by: the standard deviation of the group, of all, or nothing."""
+    loss: Literal["grpo", "bnpo", "dr_grpo", "dapo", "gspo", "cispo", "sapo", "reinforce", "topr"] = "dapo"
+    """How token losses are clipped, and reduced; gspo has one ratio for a whole attempt, reinforce and topr have no
+    clip."""
     epsilon: float = Field(default=0.2, gt=0)
     """Lower clip: ratios below 1 - epsilon."""
     epsilon_high: float = Field(default=0.28, gt=0, validate_default=True)
     """Upper clip: ratios above 1 + epsilon_high; for cispo, which has no default, the ceiling of the ratio itself."""
-    kl_weight: float = Field(default=0.0, ge=0)
-    """Of the KL to the run's first policy."""
-    kl_estimator: Literal["k1", "k2", "k3", "k3_ratio"] = "k2"
-    """Which estimate of KL(policy || reference) stands in the loss."""
+    entropy_weight: float = Field(default=0.0, ge=0)
+    """Of the mean entropy of the policy loss's tokens, in nats, as a bonus."""
     top_entropy: float = Field(default=1.0, gt=0, le=1)
     """Share of tokens, those where the policy is least certain, that the GRPO term moves; 1 moves all."""
+    importance_mode: Literal["truncate", "mask", "none"] = "truncate"
+    """What happens to tokens whose pi_prox / pi_behaviour is outside of `importance_floor` and `importance_cap`: the
+    weight is truncated, or they are left out; `none` weighs all alike."""
+    importance_level: Literal["token", "sequence", "geometric"] = "token"
+    """Of that ratio: each token's, the attempt's, or the geometric mean over the attempt's tokens."""
     importance_cap: float = Field(default=3.0, gt=0)
     """C: ceiling of pi_prox / pi_behaviour."""
+    importance_floor: float = Field(default=0.0, ge=0)
+    """Its floor."""
     policy_weight: float = Field(default=1.0, ge=0)
     """Of the GRPO term; 0 leaves plain expert iteration."""
     bc_weight: float = Field(default=1.0, ge=0)
     """Of the NLL term."""
+    experts: Literal["nll", "group"] = "nll"
+    """Whether demonstrations are only imitated, or join the groups of attempts at their tasks too, with a ratio that is
+    shaped instead of clipped (LUFFY)."""
+    shaping: float = Field(default=0.1, gt=0)
+    """gamma of that ratio, p / (p + gamma)."""
     hindsight_loss: Literal["nll", "grpo", "both"] = "nll"
     """What relabels teach by: the successes' NLL, the policy loss of hindsight groups, or both."""
     step_verifier: str | None = None
     """A verifier of the rubric (watched will do) whose step scores weigh the steps, e.g. `prm`; none without it."""
+    step_scale_rewards: Literal["group", "batch", "none"] = "group"
+    """What step scores are divided by: the standard deviation of the group's, of all, or nothing."""
     step_weight: float = Field(default=1.0, ge=0)
     """What the step-level advantage is multiplied by before it is added to the attempt's."""
     step_discount: float = Field(default=1.0, ge=0, le=1)
@@ -118,3 +127,40 @@ class FinetuneSettings(Section):
         if info.data.get("loss") == "cispo" and epsilon_high < 1:
             raise ValueError(f"{epsilon_high} is below 1, but loss 'cispo' takes it as the ratio's ceiling: try 5.0")
         return epsilon_high
+
+
+class KlSettings(Section):
+    """How close the policy is held to the run's first version."""
+
+    weight: float = Field(default=0.0, ge=0)
+    """beta, of the KL to the run's first policy, in the first iteration; 0 leaves it out."""
+    place: Literal["loss", "reward"] = "loss"
+    """In the loss, with a gradient, or taken from each token's reward."""
+    estimator: Literal["k1", "k2", "k3", "k3_ratio"] = "k2"
+    """Which estimate of KL(policy || reference) stands in the loss; in the reward it is k1."""
+    schedule: Literal["constant", "linear", "adaptive"] = "constant"
+    """`linear` goes from `weight` to `final` over the run's iterations; `adaptive` doubles or halves it where the KL of
+    the last update was more than 1.5 times off `target`."""
+    final: float = Field(default=0.0, ge=0)
+    """beta of the last iteration, where the schedule is linear."""
+    target: float | None = Field(default=None, gt=0)
+    """Nats a token that an adaptive schedule aims at."""
+
+    @model_validator(mode="after")
+    def _target_of_adaptive(self) -> KlSettings:
+        if self.schedule == "adaptive" and (self.target is None or not self.weight):
+            raise ValueError("an adaptive schedule needs `kl.target` and a `kl.weight` above 0 to begin with")
+        return self
+
+
+class CriticSettings(Section):
+    """What foresees returns, for estimators that need it."""
+
+    kind: Literal["none", "head", "model"] = "none"
+    """`head` reads the policy's own hidden states, `model` those of a copy of it with an optimizer of its own."""
+    learning_rate: float = Field(default=1e-3, gt=0)
+    """Of the critic's own weights; constant."""
+    weight: float = Field(default=0.5, ge=0)
+    """Of the value loss in the policy's weights, where the critic is a head on them."""
+    clip: float = Field(default=0.2, gt=0)
+    """How far values may go in an update from those at its start."""

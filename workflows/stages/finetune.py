@@ -6,12 +6,15 @@ lessons.py.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Sequence
 from functools import partial
+
+import numpy as np
 
 from journeyman.agent.chance import keyed_seed
 from journeyman.agent.data import Json
+from journeyman.agent.learning.advantages.attempts import Attempt
 from journeyman.agent.learning.learner import TrainingRow
 from journeyman.agent.learning.schedule import warmup_then_decay
 from journeyman.storage.runs.policies import NewPolicy, Use
@@ -19,6 +22,7 @@ from journeyman.workflows.attempts.attempts import attempts_of
 from journeyman.workflows.attempts.versions import candidate_number, parent_of, version_path
 from journeyman.workflows.session.oversights import warn_of_cut_off_attempts, warn_of_single_steps
 from journeyman.workflows.session.session import RunRef, Session, borrow
+from journeyman.workflows.updates.closeness import kl_figures
 from journeyman.workflows.updates.lessons import Lesson, lessons
 from journeyman.workflows.updates.replay import draw, remember
 
@@ -58,10 +62,29 @@ def _train(session: Session, iteration: int) -> None:
     path = version_path(session, number)
     learner.save(session.artifacts / path, number, parent.path)
     uses = _uses(session, found, parts, update.ratios)
+    compared = [lesson.attempt for lesson in found if lesson.attempt is not None]
+    stats: dict[str, Json] = dict(update.stats) | _of_groups(compared) | kl_figures(session, iteration, compared)
     unweighed = Counter(lesson.unweighed for lesson in found if lesson.unweighed)
-    stats = update.stats | ({"steps_unweighed": dict(unweighed)} if unweighed else {})
+    stats |= {"steps_unweighed": dict(unweighed)} if unweighed else {}
     store.policies.add(run_id, NewPolicy(number, parent.id, iteration, "finetune", path, stats), uses)
     session.learner_became(store.policies.numbered(run_id, number))
+
+
+def _of_groups(attempts: Sequence[Attempt]) -> dict[str, float]:
+    """Spread of the rewards that were compared, and the share of their groups without contrast."""
+    rewards: dict[Hashable, list[float]] = defaultdict(list)
+    for attempt in attempts:
+        if attempt.reward is not None:
+            rewards[attempt.group].append(attempt.reward)
+    if not rewards:
+        return {}
+    every = np.array([reward for group in rewards.values() for reward in group])
+    alike = sum(min(group) == max(group) for group in rewards.values())
+    return {
+        "reward_mean": float(every.mean()),
+        "reward_std": float(every.std()),
+        "groups_without_contrast": alike / len(rewards),
+    }
 
 
 def _uses(

@@ -225,11 +225,7 @@ def verified_demonstrations(session: Session) -> list[StoredTrajectory]:
 
 def cloning_rows(shown: Sequence[StoredTrajectory]) -> list[TrainingRow]:
     """What behavioural cloning of these demonstrations trains on: a row for each segment."""
-    return [
-        TrainingRow(segment, advantage=0.0, in_policy_loss=False, nll_weight=1.0)
-        for t in shown
-        for segment in t.trajectory.segments
-    ]
+    return [TrainingRow(segment, nll=1.0) for t in shown for segment in t.trajectory.segments]
 
 
 def _all_abstain(stored: StoredTrajectory) -> bool:

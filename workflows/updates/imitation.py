@@ -14,14 +14,12 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from journeyman.agent.asking import ask_for_states, open_bounded
-from journeyman.agent.errors import Outage
 from journeyman.agent.learning.step_tokens import turns_of_tokens
-from journeyman.agent.protocols import Retraceable
 from journeyman.storage.replay.pools import Kind
 from journeyman.storage.replay.sampler import ReplayGroup
 from journeyman.storage.trajectories.trajectories import StoredTrajectory
 from journeyman.workflows.session.session import Session
+from journeyman.workflows.updates.states import states_of
 
 
 def to_imitate(session: Session, group: ReplayGroup) -> StoredTrajectory | None:
@@ -40,26 +38,13 @@ def to_imitate(session: Session, group: ReplayGroup) -> StoredTrajectory | None:
 def imitated(session: Session, stored: StoredTrajectory) -> list[NDArray[np.bool_]]:
     """(M,) for each segment: whether the token is of an action that led on; all are where no states are known."""
     turns_M = turns_of_tokens(stored.trajectory)
-    states = _states(session, stored)
+    states = states_of(session, stored)
     if states is None:
         return [np.ones(len(turns), np.bool_) for turns in turns_M]
     led_on = leading_on(states)
     led_on_U = np.zeros(len(stored.trajectory.turns), np.bool_)
     led_on_U[: len(led_on)] = led_on
     return [led_on_U[turns] for turns in turns_M]
-
-
-def _states(session: Session, stored: StoredTrajectory) -> list[Hashable] | None:
-    """Those that the attempt was in, the last one included; None where the environment does not tell them."""
-    seconds = session.step_seconds
-    try:
-        environment = open_bounded(session.open_environment, stored.task, seconds)
-        if not isinstance(environment, Retraceable):
-            return None
-        return ask_for_states(environment, [turn.action for turn in stored.trajectory.acted_out], seconds)
-    except Outage as fault:
-        session.warn("states", f"successes are imitated whole, since the environment does not tell its states: {fault}")
-        return None
 
 
 def leading_on(states: Sequence[Hashable]) -> list[bool]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from journeyman.agent.data import Source
-from journeyman.agent.learning.advantages.group import group_advantages
+from journeyman.agent.learning.advantages.attempts import Attempt, Credit
 from journeyman.agent.learning.learner import TrainingRow
 from journeyman.storage.replay.pools import Kind
 from journeyman.storage.replay.sampler import ReplayGroup
 from journeyman.storage.trajectories.trajectories import StoredTrajectory
 from journeyman.workflows.session.session import Session
+from journeyman.workflows.updates.closeness import kl_weight
+from journeyman.workflows.updates.credit import credited, split
 from journeyman.workflows.updates.imitation import imitated, to_imitate
 from journeyman.workflows.updates.novelty import novelty_bonuses
 from journeyman.workflows.updates.step_terms import step_terms
@@ -26,8 +28,12 @@ class Lesson:
 
     stored: StoredTrajectory
     reward: float | None
-    advantage: float | None = None
-    """Among its group; None where it is only imitated."""
+    credit: Credit | None = None
+    """Of its tokens, by the run's estimator; None where it is only imitated."""
+    attempt: Attempt | None = None
+    """What that was made of."""
+    kl_weight: float = 0.0
+    """beta of the KL in the loss."""
     step_terms: Sequence[NDArray[np.float64]] = ()
     """What its steps add to the advantage of their tokens: (M,) for each segment; empty where they add nothing."""
     unweighed: str | None = None
@@ -41,21 +47,41 @@ class Lesson:
 
     @property
     def mean_advantage(self) -> float | None:
-        """With what its steps add, over its trained tokens."""
-        if self.advantage is None or not len(self.step_terms):
-            return self.advantage
-        return self.advantage + float(np.concatenate(self.step_terms).mean())
+        """With what its steps add, over its trained tokens; None where it is only imitated."""
+        if self.credit is None:
+            return None
+        advantages_N = self._all_advantages()
+        if not len(advantages_N):
+            return 0.0
+        least, most = float(advantages_N.min()), float(advantages_N.max())
+        return least if least == most else float(advantages_N.mean())  # the mean of equal ones may be rounded
 
     def rows(self, policy_weight: float) -> list[TrainingRow]:
         """One for each segment."""
-        segments = self.stored.trajectory.segments
-        terms = self.step_terms if len(self.step_terms) else [np.zeros(())] * len(segments)
-        scale = policy_weight * self.importance_weight
-        advantages = [np.asarray(((self.advantage or 0.0) + term) * scale, np.float32) for term in terms]
-        told = self.imitated if len(self.imitated) else [np.zeros(())] * len(segments)
-        weights = [np.asarray(self.nll_weight * one, np.float32) for one in told]
-        compared = self.advantage is not None
-        return [TrainingRow(s, a, compared, w) for s, a, w in zip(segments, advantages, weights, strict=True)]
+        stored, credit, attempt = self.stored, self.credit, self.attempt
+        segments = stored.trajectory.segments
+        told = self.imitated if len(self.imitated) else [np.zeros((), np.bool_)] * len(segments)
+        rows = [
+            TrainingRow(segment, nll=np.where(one, self.nll_weight, 0.0).astype(np.float32))
+            for segment, one in zip(segments, told, strict=True)
+        ]
+        if credit is None or attempt is None:
+            return rows
+        scaled = split(stored, self._all_advantages() * (policy_weight * self.importance_weight))
+        rows = [replace(row, policy=one.astype(np.float32)) for row, one in zip(rows, scaled, strict=True)]
+        if self.kl_weight:
+            rows = [replace(row, reference=self.kl_weight) for row in rows]
+        if stored.trajectory.source is Source.EXPERT:
+            rows = [replace(row, shaped=True) for row in rows]
+        if credit.returns_N is None or attempt.values_N is None:
+            return rows
+        parts = zip(rows, split(stored, credit.returns_N), split(stored, attempt.values_N), strict=True)
+        return [replace(row, value=a.astype(np.float32), foreseen=b.astype(np.float32)) for row, a, b in parts]
+
+    def _all_advantages(self) -> NDArray[np.float64]:
+        assert self.credit is not None
+        steps = np.concatenate(self.step_terms) if len(self.step_terms) else np.zeros(())
+        return self.credit.advantages_N + steps
 
 
 def lessons(
@@ -70,7 +96,7 @@ def lessons(
             lesson = found.setdefault(success.id, Lesson(success, session.rubric.reward(success.verdicts)))
             lesson.nll_weight = settings.bc_weight * group.importance_weight
             lesson.imitated = imitated(session, success)
-            if lesson.advantage is None:
+            if lesson.credit is None:
                 lesson.importance_weight = group.importance_weight
     return list(found.values())
 
@@ -88,11 +114,24 @@ def _compared(
     drawn_from += [(stored, group.importance_weight) for group in older for stored in group.members]
     weights = {stored.id: weight for stored, weight in drawn_from}
     chosen = [stored for stored, _ in drawn_from if _has_logprobs(stored)]
+    groups: list[Hashable] = [stored.group_id for stored in chosen]
+    if settings.experts == "group":
+        shown = _demonstrations(session, fresh)
+        chosen, groups = chosen + [stored for stored, _ in shown], groups + [group for _, group in shown]
     rewards = _rewards(session, iteration, chosen)
-    advantages = group_advantages(rewards, [stored.group_id for stored in chosen], settings.scale_rewards)
+    found = credited(session, iteration, chosen, rewards, groups)
     steps = step_terms(session, chosen, rewards)
-    for stored, reward, advantage, (terms, problem) in zip(chosen, rewards, advantages, steps, strict=True):
-        yield Lesson(stored, reward, float(advantage), terms, problem, importance_weight=weights[stored.id])
+    beta = kl_weight(session, iteration) if session.settings.kl.place == "loss" else 0.0
+    for stored, (attempt, credit), (terms, problem) in zip(chosen, found, steps, strict=True):
+        weight = weights.get(stored.id, 1.0)
+        yield Lesson(stored, attempt.reward, credit, attempt, beta, terms, problem, importance_weight=weight)
+
+
+def _demonstrations(session: Session, fresh: Sequence[StoredTrajectory]) -> list[tuple[StoredTrajectory, Hashable]]:
+    """The experts' attempts at the fresh groups' tasks, each with the group that it joins."""
+    groups = {stored.task.hash: stored.group_id for stored in fresh}
+    experts = session.store.trajectories.of(session.run.id, source=Source.EXPERT, iterations=[0])
+    return [(stored, groups[stored.task.hash]) for stored in experts if stored.task.hash in groups]
 
 
 def _differ(session: Session, group: ReplayGroup) -> bool:

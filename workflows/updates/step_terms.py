@@ -55,7 +55,7 @@ def step_terms(session: Session, chosen: Sequence[StoredTrajectory], rewards: Se
     scored = [_scored(judge, stored, reward, decode) for stored, reward in zip(chosen, rewards, strict=True)]
     groups = [stored.group_id for stored in chosen]
     advantages = step_advantages(
-        [one.scores_S for one in scored], groups, settings.scale_rewards, settings.step_discount
+        [one.scores_S for one in scored], groups, settings.step_scale_rewards, settings.step_discount
     )
     return [
         StepTerm([settings.step_weight * advantages_S[steps_M] for steps_M in one.tokens], one.problem)

@@ -6,15 +6,34 @@ Dimension letters: B attempts of all groups together, G groups.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Literal, TypeAlias
+from dataclasses import dataclass
+from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from journeyman.agent.learning.advantages.attempts import Attempt, Credit, Need
 
 ScaleRewards: TypeAlias = Literal["group", "batch", "none"]
 
 STD_FLOOR = 1e-4
 """Added to every standard deviation, as TRL does."""
+
+
+@dataclass(frozen=True)
+class GroupEstimator:
+    """GRPO's: every token of an attempt has the attempt's advantage among its group."""
+
+    scale_rewards: ScaleRewards = "group"
+    """What advantages are divided by: the standard deviation of the `group`, of the whole `batch`, or `none`."""
+
+    needs: ClassVar[frozenset[Need]] = frozenset()
+
+    def credit(self, attempts: Sequence[Attempt]) -> list[Credit]:
+        """One for each attempt."""
+        rewards, groups = [a.total for a in attempts], [a.group for a in attempts]
+        advantages = group_advantages(rewards, groups, self.scale_rewards)
+        return [a.everywhere(float(one)) for a, one in zip(attempts, advantages, strict=True)]
 
 
 def group_advantages(

@@ -10,7 +10,9 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from journeyman.agent.learning.advantages.group import ScaleRewards, group_advantages
+from journeyman.agent.learning.advantages.group import ScaleRewards
+from journeyman.agent.learning.advantages.ragged import ragged_advantages
+from journeyman.agent.learning.advantages.returns import discounted_returns
 
 
 def step_advantages(
@@ -31,16 +33,7 @@ def step_advantages(
     """
     if len(scores_BS) != len(groups_B):
         raise ValueError(f"{len(scores_BS)} attempts but {len(groups_B)} group keys: give one key for each attempt")
-    sizes_B = [len(scores or ()) for scores in scores_BS]
-    flat = [score for scores in scores_BS for score in scores or ()]
-    keys = [key for key, size in zip(groups_B, sizes_B, strict=True) for _ in range(size)]
-    normalised_B = np.split(group_advantages(flat, keys, scale_rewards), np.cumsum(sizes_B)[:-1])
-    return [_discounted(normalised_S, discount) for normalised_S in normalised_B[: len(sizes_B)]]
-
-
-def _discounted(values_S: NDArray[np.float64], discount: float) -> NDArray[np.float64]:
-    """(S,) from each step on the sum of the values, each times `discount` for every step before it."""
-    sums_S = values_S.copy()
-    for i in range(len(sums_S) - 2, -1, -1):
-        sums_S[i] += discount * sums_S[i + 1]
-    return sums_S
+    known_BS = [scores or () for scores in scores_BS]
+    keys_BS = [[key] * len(scores) for key, scores in zip(groups_B, known_BS, strict=True)]
+    normalised_BS = ragged_advantages(known_BS, keys_BS, scale_rewards)
+    return [discounted_returns(normalised_S, discount) for normalised_S in normalised_BS]

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from journeyman.agent.learning.learner import LearnerSettings, TrainingRow
-from journeyman.agent.learning.objective import Fixed, denominators, most_uncertain, objective
+from journeyman.agent.learning.objective import Fixed, objective
+from journeyman.agent.learning.rows import denominators, most_uncertain
 from journeyman.agent.learning.scoring import Scorer
 
 TEMPERATURE, MAX_COMPLETION, BETA = 0.7, 11, 0.1
@@ -71,7 +72,7 @@ def padded(segments):
     return inputs
 
 
-def theirs(trainer, segments, values, config, tokens):
+def theirs(trainer, segments, values, config, tokens, beta):
     """TRL's loss and gradient. `values`: for each segment its advantage, old, behaviour and reference log-probs."""
     inputs = padded(segments)
     mask = (inputs["completion_mask"] * inputs["tool_mask"]).bool()
@@ -86,8 +87,8 @@ def theirs(trainer, segments, values, config, tokens):
     inputs["ref_per_token_logps"] = spread(3)
     inputs["num_items_in_batch"] = torch.tensor(float(tokens))
     inputs["importance_sampling_ratio"] = (spread(1) - spread(2)).exp().clamp(max=config.correction_max)
-    trainer.loss_type, trainer.beta = config.loss, config.beta
-    trainer.importance_sampling_level = config.ratio_level
+    trainer.loss_type, trainer.beta = "grpo" if config.loss == "gspo" else config.loss, beta
+    trainer.importance_sampling_level = "sequence" if config.loss == "gspo" else "token"
     trainer.epsilon_low, trainer.epsilon_high = config.eps, config.eps if config.eps_high is None else config.eps_high
     trainer.args.use_bias_correction_kl = config.kl == "k3_ratio"
     trainer.top_entropy_quantile = config.top_entropy
@@ -99,19 +100,22 @@ def theirs(trainer, segments, values, config, tokens):
     return loss.item(), gradient(trainer.model)
 
 
-def ours(model, segments, values, config):
+def ours(model, segments, values, config, beta):
     model.zero_grad()
-    rows = [TrainingRow(replace(s, behaviour_logprobs=v[2]), v[0]) for s, v in zip(segments, values, strict=True)]
+    rows = [
+        TrainingRow(replace(s, behaviour_logprobs=v[2]), v[0], reference=beta or None)
+        for s, v in zip(segments, values, strict=True)
+    ]
     scorer = Scorer(model, torch.float32, config.temperature, token_budget=48)
     (counts,) = denominators(rows, [range(len(rows))])
     if config.top_entropy < 1:
         entropies = scorer.logprobs_and_entropies(segments, range(len(segments)))[1]
         rows = most_uncertain(rows, entropies, config.top_entropy)
-    fixed = Fixed(dict(enumerate(v[1] for v in values)), dict(enumerate(v[3] for v in values)) if config.beta else None)
+    fixed = Fixed(dict(enumerate(v[1] for v in values)), dict(enumerate(v[3] for v in values)) if beta else None)
     total = 0.0
     for batch_rows in scorer.plan(segments, range(len(segments))):
-        batch, logprobs, _ = scorer.forward(segments, batch_rows)
-        loss, _ = objective(logprobs, batch, rows, fixed, config, counts)
+        batch, _, logprobs, entropy = scorer.forward(segments, batch_rows, entropy_moves=config.entropy_weight > 0)
+        loss, _ = objective(logprobs, entropy, batch, rows, fixed, config, counts)
         loss.backward()
         total += loss.item()
     return total, gradient(model)
@@ -121,27 +125,29 @@ def gradient(model):
     return torch.cat([p.grad.flatten() for p in model.parameters()]).double()
 
 
-CONFIGS = [
-    LearnerSettings(loss="grpo"),
-    LearnerSettings(loss="grpo", ratio_level="sequence", eps=3e-2, eps_high=4e-2),
-    LearnerSettings(loss="grpo", beta=BETA, kl="k3"),
-    LearnerSettings(loss="grpo", beta=BETA, kl="k3_ratio"),
-    LearnerSettings(loss="bnpo", eps_high=0.28),
-    LearnerSettings(loss="dr_grpo", max_completion=MAX_COMPLETION),
-    LearnerSettings(loss="dr_grpo", max_completion=MAX_COMPLETION, beta=BETA, kl="k3"),
-    LearnerSettings(loss="dapo", eps_high=0.28),
-    LearnerSettings(loss="dapo", beta=BETA, kl="k3"),
-    LearnerSettings(loss="cispo", eps_high=1.1),
-    LearnerSettings(loss="grpo", beta=BETA, kl="k3", top_entropy=0.25),
+PLAIN = 0.0
+CASES = [
+    (LearnerSettings(loss="grpo"), PLAIN),
+    (LearnerSettings(loss="gspo", eps=3e-2, eps_high=4e-2), PLAIN),
+    (LearnerSettings(loss="grpo", kl="k3"), BETA),
+    (LearnerSettings(loss="grpo", kl="k3_ratio"), BETA),
+    (LearnerSettings(loss="bnpo", eps_high=0.28), PLAIN),
+    (LearnerSettings(loss="dr_grpo", max_completion=MAX_COMPLETION), PLAIN),
+    (LearnerSettings(loss="dr_grpo", max_completion=MAX_COMPLETION, kl="k3"), BETA),
+    (LearnerSettings(loss="dapo", eps_high=0.28), PLAIN),
+    (LearnerSettings(loss="dapo", kl="k3"), BETA),
+    (LearnerSettings(loss="cispo", eps_high=1.1), PLAIN),
+    (LearnerSettings(loss="sapo"), PLAIN),
+    (LearnerSettings(loss="grpo", kl="k3", top_entropy=0.25), BETA),
 ]
 
 
 @pytest.mark.parametrize(
-    "config", CONFIGS, ids=lambda c: f"{c.loss}-{c.ratio_level}-{c.kl if c.beta else 'plain'}-{c.top_entropy}"
+    ("config", "beta"), CASES, ids=[f"{c.loss}-{c.kl if b else 'plain'}-{c.top_entropy}" for c, b in CASES]
 )
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32 - 1))
-def test_loss_and_gradient_equal_trls(trainer, segments_of, config, seed):
+def test_loss_and_gradient_equal_trls(trainer, segments_of, config, beta, seed):
     config = replace(config, temperature=TEMPERATURE)
     segments = segments_of(seed)
     chance = np.random.default_rng(seed)
@@ -153,8 +159,8 @@ def test_loss_and_gradient_equal_trls(trainer, segments_of, config, seed):
         values.append((float(chance.normal()), old, behaviour, reference[i]))
     tokens = sum(int(s.loss_mask.sum()) for s in segments)
 
-    their_loss, their_gradient = theirs(trainer, segments, values, config, tokens)
-    our_loss, our_gradient = ours(trainer.model, segments, values, config)
+    their_loss, their_gradient = theirs(trainer, segments, values, config, tokens, beta)
+    our_loss, our_gradient = ours(trainer.model, segments, values, config, beta)
 
     # a loss is a sum whose terms are about as large as the advantages and may cancel: float32 errs by those terms
     size = max(abs(their_loss), np.mean([abs(advantage) for advantage, *_ in values]))

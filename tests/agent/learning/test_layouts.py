@@ -82,7 +82,7 @@ def test_log_probs_in_bfloat16_are_near_those_in_float32(llama, segments_of):
     expected, found = (scorer.logprobs(segments, range(len(segments))) for scorer in (exact, rough))
     assert max(np.abs(found[i] - expected[i]).max(initial=0) for i in found) < 0.05
     (rows,) = rough.plan(segments, range(len(segments)))
-    rough.forward(segments, rows)[1].sum().backward()
+    rough.forward(segments, rows).logprobs_RT.sum().backward()
     assert all(p.grad.isfinite().all() for p in model.parameters())
 
 
@@ -103,7 +103,7 @@ def test_gradient_equals_that_of_each_segment_alone(llama, segments_of, chunked,
     def packed():
         scorer, pieces = Scorer(model, torch.float32, 1.0, token_budget=40), {}
         for rows in scorer.plan(segments, range(len(segments))):
-            batch, logprobs, _ = scorer.forward(segments, rows)
+            batch, _, logprobs, _ = scorer.forward(segments, rows)
             pieces |= {i: logprobs[r][batch.mask_RT[r] > 0] for r, i in enumerate(batch.members)}
         return [pieces[i] for i in sorted(pieces)]
 
@@ -115,7 +115,7 @@ def test_entropy_is_that_of_the_distribution(llama, segments_of):
     model, segments = llama(), segments_of(1, groups=1)
     scorer = Scorer(model, torch.float32, 1.3)
     (rows,) = scorer.plan(segments, [0])
-    batch, _, entropy = scorer.forward(segments, rows)
+    batch, _, _, entropy = scorer.forward(segments, rows)
     ids = torch.tensor(np.concatenate([segments[0].prompt_ids, segments[0].completion_ids]), dtype=torch.long)
     probabilities = (model(input_ids=ids[None]).logits[0] / 1.3).softmax(-1)
     all_entropies = torch.distributions.Categorical(probabilities).entropy()[len(segments[0].prompt_ids) - 1 : -1]
@@ -220,7 +220,7 @@ def test_no_tensor_holds_the_logits_of_all_tokens(policy, segments_of, monkeypat
     scorer = Scorer(model, torch.float32, 1.0)
     (rows,) = scorer.plan(segments, range(4))
     with Alive() as alive:
-        scorer.forward(segments, rows)[1].sum().backward()
+        scorer.forward(segments, rows).logprobs_RT.sum().backward()
     weights = 20_000 * SHAPE["hidden_size"] * 4  # the embeddings' gradient has their size
     assert alive.largest <= max(2**17 * 4, weights)
     assert alive.peak <= 4 * 128 * 20_000 * 4 / 3

@@ -16,7 +16,7 @@ from journeyman.agent.data import PolicyRef, Segment
 from journeyman.agent.errors import JourneymanError, SettingsError, UsageError
 from journeyman.agent.learning.checkpoint import export_merged, whole_folder
 from journeyman.agent.learning.learner import Learner, LearnerSettings, TrainingRow
-from journeyman.agent.learning.objective import most_uncertain
+from journeyman.agent.learning.rows import most_uncertain
 
 SETTINGS = LearnerSettings(learning_rate=1e-2, device="cpu")
 LORA = replace(SETTINGS, lora_rank=2, lora_alpha=4)
@@ -30,15 +30,13 @@ def rows_of(segments, seed=0):
         kind = chance.integers(0, 5)
         trained = int(segment.loss_mask.sum())
         if kind == 0:
-            rows.append(
-                TrainingRow(replace(segment, behaviour_logprobs=None), 0.0, in_policy_loss=False, nll_weight=1.0)
-            )
+            rows.append(TrainingRow(replace(segment, behaviour_logprobs=None), nll=1.0))
         elif kind == 1:
             rows.append(TrainingRow(segment, chance.normal(size=trained).astype(np.float32)))
         elif kind == 2:
             rows.append(TrainingRow(segment, 0.0))
         else:
-            rows.append(TrainingRow(segment, float(chance.normal()), nll_weight=float(kind == 3) * 0.3))
+            rows.append(TrainingRow(segment, float(chance.normal()), nll=float(kind == 3) * 0.3))
     return rows
 
 
@@ -102,9 +100,7 @@ def gradient_norm(learner):
 
 def test_statistics_are_those_of_the_formulas(policy, segments_of):
     segments = [s for s in segments_of(2, groups=5) if s.loss_mask.any()]
-    rows = [TrainingRow(s, 1.0) for s in segments] + [
-        TrainingRow(segments[0], 0.0, in_policy_loss=False, nll_weight=2.0)
-    ]
+    rows = [TrainingRow(s, 1.0) for s in segments] + [TrainingRow(segments[0], nll=2.0)]
     learner = Learner(policy, replace(SETTINGS, loss="bnpo"))
     before = learner.logprobs(segments)
     stats = learner.update(rows, seed=0).stats
@@ -140,7 +136,7 @@ def test_imitation_lowers_the_nll(policy, segments_of):
     segments = segments_of(6, groups=4, logprobs=False)
     learner = Learner(policy, SETTINGS)
     before = -np.concatenate(learner.logprobs(segments)).mean()
-    rows = [TrainingRow(s, in_policy_loss=False, nll_weight=1.0) for s in segments]
+    rows = [TrainingRow(s, nll=1.0) for s in segments]
     stats = learner.update(rows, seed=0, minibatch_rows=4, epochs=20).stats
     assert -np.concatenate(learner.logprobs(segments)).mean() < 0.5 * before
     assert "policy_loss" not in stats
@@ -154,8 +150,8 @@ def test_tokens_without_nll_weight_are_as_if_not_trained_on(policy, segments_of)
         weight = np.where(np.arange(len(trained)) % 2, 0.0, 0.7).astype(np.float32)
         mask = np.zeros_like(segment.loss_mask)
         mask[trained[::2]] = True
-        parts.append(TrainingRow(segment, in_policy_loss=False, nll_weight=weight))
-        whole.append(TrainingRow(replace(segment, loss_mask=mask), in_policy_loss=False, nll_weight=0.7))
+        parts.append(TrainingRow(segment, nll=weight))
+        whole.append(TrainingRow(replace(segment, loss_mask=mask), nll=0.7))
     found = []
     for rows in (parts, whole):
         learner = Learner(policy, SETTINGS)
@@ -172,7 +168,7 @@ def test_an_update_moves_choices_only(policy, segments_of):
     learner = Learner(policy, SETTINGS)
     entropies = learner._score.logprobs_and_entropies(segments, range(len(segments)))[1]
     rows = [TrainingRow(s, 1.0 - i % 3) for i, s in enumerate(segments)]
-    wanted = {i: entropies[i] for i, row in enumerate(rows) if row.advantage}
+    wanted = {i: entropies[i] for i, row in enumerate(rows) if row.policy}
     found = []
     for share, lessons in ((0.25, rows), (1.0, most_uncertain(rows, wanted, 0.25))):
         learner = Learner(policy, replace(SETTINGS, top_entropy=share))
@@ -201,9 +197,10 @@ def test_kl_keeps_the_policy_near_the_reference(policy, segments_of):
     rows = rows_of(segments_of(7, groups=6))
     drift = []
     for beta in (0.0, 5.0):
-        learner = Learner(policy, replace(SETTINGS, beta=beta, learning_rate=2e-3), reference=policy)
+        learner = Learner(policy, replace(SETTINGS, learning_rate=2e-3), reference=policy)
         start = weights(learner)
-        stats = learner.update(rows, seed=0, epochs=6).stats
+        near = [replace(row, reference=beta) if beta and row.policy is not None else row for row in rows]
+        stats = learner.update(near, seed=0, epochs=6).stats
         drift.append((weights(learner) - start).norm().item())
         assert ("kl" in stats) == (beta > 0)
     assert drift[1] < drift[0]
@@ -315,7 +312,6 @@ def test_a_write_that_dies_leaves_the_folder_as_it_was(tmp_path):
         ({"loss": "dr_grpo"}, "max_completion"),
         ({"temperature": 0.0}, "above 0"),
         ({"top_entropy": 0.0}, "top_entropy is 0.0: it must be above 0"),
-        ({"beta": 0.1}, "no reference policy"),
     ],
 )
 def test_refuses_settings_that_cannot_work(policy, changes, message):
@@ -334,7 +330,7 @@ def test_refuses_an_adapter_of_another_rank(policy, tmp_path):
 def test_a_gradient_that_is_not_finite_is_not_followed(policy, segments_of):
     learner = Learner(policy, SETTINGS)
     before = weights(learner).clone()
-    row = TrainingRow(segments_of(1)[0], in_policy_loss=False, nll_weight=3e38)
+    row = TrainingRow(segments_of(1)[0], nll=3e38)
     with pytest.raises(JourneymanError, match="gradient's norm is"):
         learner.update([row], seed=0)
     assert torch.equal(weights(learner), before)
@@ -346,7 +342,7 @@ def test_tokens_without_an_advantage_take_no_share_of_the_most_uncertain(policy,
     config = replace(SETTINGS, loss="dapo", top_entropy=0.5)
     alone, beside = Learner(policy, config), Learner(policy, config)
     silent = [TrainingRow(s, 0.0) for s in told]
-    imitated = [TrainingRow(s, 0.0, nll_weight=1e-12) for s in told]
+    imitated = [TrainingRow(s, 0.0, nll=1e-12) for s in told]
     for learner, rows in ((alone, silent), (beside, imitated)):
         learner.optimizer = torch.optim.SGD(learner.model.parameters())
         learner.update([TrainingRow(compared, 1.0), *rows], seed=0)
@@ -356,9 +352,9 @@ def test_tokens_without_an_advantage_take_no_share_of_the_most_uncertain(policy,
 
 def test_a_kl_by_k3_is_finite_where_imitated_tokens_are_unlikely(policy, segments_of):
     segments = [s for s in segments_of(3, groups=4) if s.loss_mask.any()]
-    rows = [TrainingRow(segments[0], 1.0)]
-    rows += [TrainingRow(s, in_policy_loss=False, nll_weight=1.0) for s in segments[1:]]
-    learner = Learner(policy, replace(SETTINGS, beta=0.1, kl="k3", temperature=0.002), reference=policy)
+    rows = [TrainingRow(segments[0], 1.0, reference=0.1)]
+    rows += [TrainingRow(s, nll=1.0) for s in segments[1:]]
+    learner = Learner(policy, replace(SETTINGS, kl="k3", temperature=0.002), reference=policy)
     assert min(logprobs.min() for logprobs in learner.logprobs(segments[1:])) < -100
     assert np.isfinite(learner.update(rows, seed=0).stats["loss"])
 
@@ -381,7 +377,7 @@ def test_what_is_so_long_that_positions_are_scaled_otherwise_is_refused(tmp_path
     )
     with pytest.raises(UsageError, match=says):
         learner.logprobs([short, long])
-    rows = [TrainingRow(segment, 0.0, in_policy_loss=False, nll_weight=1.0) for segment in (short, long)]
+    rows = [TrainingRow(segment, nll=1.0) for segment in (short, long)]
     with pytest.raises(UsageError, match=says):
         learner.update(rows, seed=0)
     assert np.array_equal(learner.logprobs([short])[0], alone[0])

@@ -14,9 +14,9 @@ def row(*values):
 
 def test_token_and_sequence_ratio():
     logprobs, old, mask = row(-1.0, -2.0, -9.0), row(-1.5, -2.0, -1.0), row(1, 1, 0)
-    token = losses.importance_ratio(logprobs, old, mask, "token")
+    token = losses.importance_ratio(logprobs, old, mask, "grpo")
     assert token[0, :2].tolist() == pytest.approx([math.exp(0.5), 1.0])
-    sequence = losses.importance_ratio(logprobs, old, mask, "sequence")
+    sequence = losses.importance_ratio(logprobs, old, mask, "gspo")
     assert sequence.shape == (1, 1)
     assert sequence.item() == pytest.approx(math.exp(0.25))
 

@@ -7,7 +7,7 @@ import pytest
 
 from journeyman.agent.data import Segment
 from journeyman.agent.learning.learner import Learner, LearnerSettings, TrainingRow
-from journeyman.agent.learning.objective import minibatches, most_uncertain
+from journeyman.agent.learning.rows import minibatches, most_uncertain
 
 SEGMENT = Segment(*(np.array(a) for a in ([1, 2], [3, 4, 5])), np.array([True, False, True]), np.float32([-1, -2]))
 
@@ -15,14 +15,14 @@ SEGMENT = Segment(*(np.array(a) for a in ([1, 2], [3, 4, 5])), np.array([True, F
 def test_only_choices_keep_their_advantages():
     rows = [
         TrainingRow(SEGMENT, 2.0),
-        TrainingRow(SEGMENT, 0.5, nll_weight=1.0),
+        TrainingRow(SEGMENT, 0.5, nll=1.0),
         TrainingRow(SEGMENT, np.float32([3, 4])),
     ]
     entropies = {0: np.float32([0.1, 0.9]), 2: np.float32([0.8, 0.2])}
     half, none_told = most_uncertain(rows, entropies, 0.5), most_uncertain(rows, {}, 0.5)
-    assert [np.asarray(row.advantage).tolist() for row in half] == [[0.0, 2.0], 0.5, [3.0, 0.0]]
-    assert [row.nll_weight for row in half] == [0.0, 1.0, 0.0]
-    assert [np.asarray(row.advantage).tolist() for row in none_told] == [2.0, 0.5, [3.0, 4.0]]
+    assert [np.asarray(row.policy).tolist() for row in half] == [[0.0, 2.0], 0.5, [3.0, 0.0]]
+    assert [row.nll for row in half] == [0.0, 1.0, 0.0]
+    assert [np.asarray(row.policy).tolist() for row in none_told] == [2.0, 0.5, [3.0, 4.0]]
 
 
 def test_equal_prompts_stay_in_one_step(segments_of):
@@ -77,11 +77,11 @@ def test_the_steps_of_prompts_that_fit_are_as_they_always_were():
             TrainingRow(replace(SEGMENT, behaviour_logprobs=np.float32([-1])), 1.0),
             r"2 trained tokens, but log-probs of shape \(1,\)",
         ),
-        (TrainingRow(SEGMENT, np.float32([1, 2, 3])), r"2 trained tokens, but advantages of shape \(3,\)"),
-        (TrainingRow(SEGMENT, float("nan")), "advantage nan"),
-        (TrainingRow(SEGMENT, 1.0, nll_weight=-1.0), "NLL weight -1.0"),
-        (TrainingRow(SEGMENT, 1.0, nll_weight=np.float32([1, -1])), "NLL weight .* is not usable"),
-        (TrainingRow(SEGMENT, 1.0, nll_weight=np.float32([1])), r"2 trained tokens, but NLL weights of shape \(1,\)"),
+        (TrainingRow(SEGMENT, np.float32([1, 2, 3])), r"2 tokens for its policy stream, but weights of shape \(3,\)"),
+        (TrainingRow(SEGMENT, float("nan")), "policy weight nan"),
+        (TrainingRow(SEGMENT, 1.0, nll=-1.0), "nll weight -1.0"),
+        (TrainingRow(SEGMENT, 1.0, nll=np.float32([1, -1])), "nll weight .* is not usable"),
+        (TrainingRow(SEGMENT, 1.0, nll=np.float32([1])), r"2 tokens for its nll stream, but weights of shape \(1,\)"),
     ],
 )
 def test_refuses_rows_that_cannot_be_learned_from(policy, row, message):

@@ -57,9 +57,7 @@ def test_adapters_are_proved_and_the_learner_goes_on_beside_the_engine(tmp_path)
     try:
         learner = Learner(base, LearnerSettings(learning_rate=1e-2, lora_rank=8))
         ids = np.arange(24, dtype=np.int32)
-        row = TrainingRow(
-            Segment(ids[:8], ids[8:], np.ones(16, np.bool_), None), 0.0, in_policy_loss=False, nll_weight=1.0
-        )
+        row = TrainingRow(Segment(ids[:8], ids[8:], np.ones(16, np.bool_), None), nll=1.0)
         versions, before = [], None
         for number in (1, 2):
             learner.update([row], seed=number)

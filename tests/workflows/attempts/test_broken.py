@@ -85,11 +85,11 @@ def test_nothing_is_learned_from_what_broke(watched) -> None:
         lesson = taught[stored.id]
         assert (lesson.reward is None) == stored.trajectory.broken
         if stored.trajectory.broken:
-            assert (lesson.advantage, lesson.nll_weight) == (0.0, 0.0)
+            assert (lesson.mean_advantage, lesson.nll_weight) == (0.0, 0.0)
         else:
             siblings = [taught[t.id] for t in fresh if t.group == stored.group and not t.trajectory.broken]
             mean = sum(one.reward for one in siblings) / len(siblings)
-            assert (lesson.advantage > 0) == (lesson.reward > mean)
+            assert (lesson.mean_advantage > 0) == (lesson.reward > mean)
     row = iteration_row(session, 0)
     assert row["broken"] == 0
 

@@ -81,7 +81,7 @@ def call(session: Session, direction: str) -> str:
 
 def imitated_text(session: Session, row: TrainingRow) -> str:
     ids = row.segment.completion_ids[row.segment.loss_mask]
-    return session.renderer.decode(ids[row.per_token(row.nll_weight) > 0].tolist())
+    return session.renderer.decode(ids[row.per_token(row.nll) > 0].tolist())
 
 
 def test_of_a_success_the_actions_that_led_on_are_imitated(session: Session) -> None:
@@ -95,7 +95,7 @@ def test_of_a_success_the_actions_that_led_on_are_imitated(session: Session) -> 
         moves = [turn.action.tool_calls[0].arguments["direction"] for turn in lesson.stored.trajectory.turns]
         (row,) = lesson.rows(policy_weight=1.0)
         assert imitated_text(session, row) == "".join(call(session, d) + "<|end|>" for d in moves[2:])
-        assert row.per_token(row.nll_weight).max() == session.settings.finetune.bc_weight
+        assert row.per_token(row.nll).max() == session.settings.finetune.bc_weight
 
 
 def test_what_is_imitated_has_the_weight_of_its_own_draw(session: Session) -> None:
@@ -108,7 +108,7 @@ def test_what_is_imitated_has_the_weight_of_its_own_draw(session: Session) -> No
     assert {one.importance_weight for one in told.values()} == {1.0}  # they are compared among fresh siblings too
     alone = [one for one in lessons(session, 1, [], rare) if one.nll_weight]
     assert [(one.nll_weight, one.importance_weight) for one in alone] == [(0.2, 0.2)] * len(told)
-    assert max(row.per_token(row.nll_weight).max() for one in alone for row in one.rows(1.0)) == np.float32(0.2)
+    assert max(row.per_token(row.nll).max() for one in alone for row in one.rows(1.0)) == np.float32(0.2)
 
 
 def test_an_update_of_one_step_has_the_whole_learning_rate(session: Session) -> None:

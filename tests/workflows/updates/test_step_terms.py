@@ -21,6 +21,7 @@ from journeyman.agent.data import (
     Verdict,
 )
 from journeyman.agent.errors import SettingsError
+from journeyman.agent.learning.rows import Stream
 from journeyman.storage.store import ReplayStore
 from journeyman.storage.trajectories.rows import NewTrajectory
 from journeyman.storage.trajectories.trajectories import StoredTrajectory
@@ -95,7 +96,7 @@ def of_steps(*scores: float) -> Verdict:
 
 def advantages(lesson: Lesson) -> list[float]:
     (row,) = lesson.rows(policy_weight=1.0)
-    return np.broadcast_to(row.advantage, row.trained_tokens).tolist()
+    return row.weights(Stream.POLICY).tolist()
 
 
 def found_in(session: Session) -> list[Lesson]:

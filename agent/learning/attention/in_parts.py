@@ -24,7 +24,7 @@ from torch.nn.functional import pad
 from transformers import AttentionInterface
 from transformers.integrations.flex_attention import flex_attention_forward
 
-from journeyman.agent.learning.spans import Heap, Run, Spans
+from journeyman.agent.learning.attention.spans import Heap, Run, Spans
 
 NAME = "journeyman_spans"
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from torch.nn.attention.flex_attention import flex_attention
 from torch.nn.functional import scaled_dot_product_attention
 
-from journeyman.agent.learning.attention import Implementation, attention, mask_of
-from journeyman.agent.learning.spans import SHORT, Heap, Run, Spans
+from journeyman.agent.learning.attention.in_parts import Implementation, attention, mask_of
+from journeyman.agent.learning.attention.spans import SHORT, Heap, Run, Spans
 
 CPU = torch.device("cpu")
 LENGTHS = st.integers(0, 5) | st.integers(SHORT - 2, SHORT + 3)

@@ -1,0 +1,103 @@
+"""The critic: what return is to be expected from before each chosen token on. PPO's values (arXiv:1707.06347).
+
+Dimension letters: R segments of a micro-batch, T predicted tokens of the longest of them, N of all, M trained of one, H
+hidden size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from journeyman.agent.data import Segment
+from journeyman.agent.errors import JourneymanError
+from journeyman.agent.learning.layouts import MicroBatch
+from journeyman.agent.learning.objective import value_objective
+from journeyman.agent.learning.rows import Denominators, TrainingRow
+from journeyman.agent.learning.scoring import Scorer
+from journeyman.agent.learning.settings import LearnerSettings
+
+
+class Critic(nn.Module):
+    """A linear head on last hidden states: the policy's (`own` false), or those of a model of the critic's own.
+
+    Its weights have an optimizer of their own. A value stands at the position that predicts a token, so it is that of
+    the state before the token; a new head foresees 0 everywhere.
+    """
+
+    def __init__(self, score: Scorer, settings: LearnerSettings, *, own: bool) -> None:
+        super().__init__()
+        self.own, self._settings = own, settings
+        self._score = score
+        self.trunk = score.model if own else None
+        self.head = nn.Linear(score.halves.hidden_size, 1).to(score.device)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+        trained = [p for p in self.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            trained, lr=settings.critic_learning_rate, betas=settings.betas, weight_decay=0.0, fused=True
+        )
+
+    def of(self, hidden_NH: Tensor, batch: MicroBatch) -> Tensor:
+        """(R, T) values at the positions that predict tokens; 0 in entries that hold none."""
+        values_N = self.head(hidden_NH.float())[:, 0]
+        empty = batch.mask_RT.new_zeros(batch.mask_RT.numel())
+        return empty.index_copy(0, batch.slots_N, values_N).view_as(batch.mask_RT)
+
+    def values(self, segments: Sequence[Segment], wanted: Iterable[int]) -> dict[int, NDArray[np.float32]]:
+        """(M,) values before each trained token of the wanted segments, by index; no gradient."""
+        found = dict.fromkeys(wanted, np.zeros(0, dtype=np.float32))
+        with torch.no_grad():
+            for rows in self._score.plan(segments, found):
+                batch, hidden_NH = self._score.hidden(segments, rows)
+                flat_N = self.of(hidden_NH, batch).flatten()[batch.slots_N].cpu().numpy()
+                ends = batch.mask_RT.sum(-1).cumsum(0).long().tolist()
+                found.update(zip(batch.members, np.split(flat_N, ends[:-1]), strict=True))
+        return found
+
+    def final_values(self, segments: Sequence[Segment]) -> NDArray[np.float32]:
+        """The value after the last token of each segment: what a truncated attempt would still have been worth."""
+        ended = [
+            replace(
+                segment,
+                completion_ids=np.append(segment.completion_ids, segment.prompt_ids[-1]),  # any token: it is not read
+                loss_mask=np.append(np.zeros_like(segment.loss_mask), True),
+                behaviour_logprobs=None,
+            )
+            for segment in segments
+        ]
+        found = self.values(ended, range(len(ended)))
+        return np.array([found[i][0] for i in range(len(ended))], np.float32)
+
+    def loss(
+        self, hidden_NH: Tensor, batch: MicroBatch, rows: Sequence[TrainingRow], counts: Denominators
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The micro-batch's part of the step's value loss (scalar), and sums for the statistics."""
+        return value_objective(self.of(hidden_NH, batch), batch, rows, self._settings, counts)
+
+    def learn(
+        self, rows: Sequence[TrainingRow], part: Sequence[int], counts: Denominators, sums: dict[str, Tensor]
+    ) -> None:
+        """One optimizer step of a critic with a model of its own, on the step's rows."""
+        segments = [row.predicted for row in rows]
+        for batch_rows in self._score.plan(segments, [i for i in part if rows[i].value is not None]):
+            batch, hidden_NH = self._score.hidden(segments, batch_rows)
+            loss, parts = self.loss(hidden_NH, batch, rows, counts)
+            loss.backward()  # type: ignore[no-untyped-call]
+            for name, value in parts.items():
+                sums[name] += value
+        self.step()
+
+    def step(self) -> None:
+        """Moves the critic's weights by the gradients that they have."""
+        trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+        norm = float(nn.utils.clip_grad_norm_(trained, self._settings.max_grad_norm))
+        if not np.isfinite(norm):
+            raise JourneymanError(f"the norm of the critic's gradient is {norm}: lower critic_learning_rate")
+        self.optimizer.step()
+        self.optimizer.zero_grad()

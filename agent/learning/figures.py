@@ -1,0 +1,71 @@
+"""The numbers that a person needs of an update: sums over micro-batches as means, and what rows say of themselves."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from journeyman.agent.learning.rows import TrainingRow
+
+_PER_TOKEN = {
+    "policy_tokens": ("ratio", "raw_correction", "correction", "clip_fraction", "approx_kl"),
+    "kl_tokens": ("kl",),
+    "nll_tokens": ("nll",),
+    "observation_tokens": ("observation_nll",),
+    "value_tokens": ("value_clip_fraction",),
+    "tokens": ("entropy",),
+}
+"""Sums by the count of tokens that they are divided by."""
+_PER_STEP = {"policy_tokens": "policy_loss", "value_tokens": "value_loss"}
+"""Losses, which are the step's already, where there are such tokens."""
+
+
+def means(sums: Mapping[str, float], norms: Sequence[float]) -> dict[str, float]:
+    """The statistics from their sums over an update of so many steps; those whose denominator is 0 are left out.
+
+    `effective_samples` is the share of the policy loss's tokens that the importance weights w leave,
+    (sum w)^2 / (n sum w^2) (Kish 1965), in (0, 1].
+    """
+    found = {
+        name: sums[name] / sums[count]
+        for count, names in _PER_TOKEN.items()
+        for name in names
+        if name in sums and sums.get(count)
+    }
+    steps = len(norms)
+    if steps:
+        found |= {"loss": sums["loss"] / steps, "grad_norm": sum(norms) / steps}
+        found |= {name: sums[name] / steps for count, name in _PER_STEP.items() if sums.get(count)}
+    squares = sums.get("correction_squares", 0.0)
+    if squares:
+        found["effective_samples"] = sums["correction"] ** 2 / (sums["policy_tokens"] * squares)
+    return found | {"steps": float(steps)}
+
+
+def of_rows(rows: Sequence[TrainingRow]) -> dict[str, float]:
+    """Mean, spread and largest size of the advantages by token, and how much of the returns the critic explains.
+
+    `explained_variance` is 1 - Var(returns - values) / Var(returns); it is left out where returns do not differ.
+    """
+    found: dict[str, float] = {}
+    compared = [row.per_token(row.policy) for row in rows if row.policy is not None and row.trained_tokens]
+    if compared:
+        advantages = np.concatenate(compared).astype(np.float64)
+        found["advantage_mean"], found["advantage_std"] = float(advantages.mean()), float(advantages.std())
+        found["advantage_max"] = float(np.abs(advantages).max())
+    told = [(row.value, row.foreseen) for row in rows if row.value is not None and row.foreseen is not None]
+    if told:
+        returns, values = (np.concatenate(one).astype(np.float64) for one in zip(*told, strict=True))
+        if spread := float(returns.var()):
+            found["explained_variance"] = 1 - float((returns - values).var()) / spread
+    return found
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Most memory held so far, in MiB: of the GPU, or of the process where there is none."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
