@@ -46,7 +46,7 @@ class Halves:
                 self._accepts = inspect.signature(self._trunk.forward).parameters
                 self._configs = in_parts.configs_of(self._trunk)
                 problem = self._why_not()
-            self._differentiate()
+            self.differentiate(self.hidden(probe_ids(model, 4)[None]))
         except FOREIGN_ERRORS as error:
             problem = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
         if problem is not None:
@@ -95,11 +95,11 @@ class Halves:
             return "its tokens see later ones, so that it is no causal model"
         return None
 
-    def _differentiate(self) -> None:
-        """Raises what the model's code raises where it is not to be differentiated in evaluation mode."""
+    def differentiate(self, hidden: Tensor) -> None:
+        """Raises what the model's code raises where its last hidden states are not to be differentiated."""
         first = next((p for p in self._trunk.parameters() if p.requires_grad), None)
         if first is not None:
-            torch.autograd.grad(self.hidden(probe_ids(self.model, 4)[None]).sum(), first, allow_unused=True)
+            torch.autograd.grad(hidden.sum(), first, allow_unused=True)
 
 
 def _find_trunk(model: Any) -> tuple[Any, Any]:

@@ -207,10 +207,11 @@ def _probe_spans(halves: Halves) -> bool:
     segments = [Segment(ids[a : a + 4], ids[b : b + 5], trained, None) for a, b in ((0, 4), (0, 7), (3, 2), (3, 6))]
     flat = collate(segments, [Row((0, 1), 12, flat=True), Row((2, 3), 12, flat=True)], model.device)
     plain = collate(segments, [Row((i,), 8, flat=False) for i in range(4)], model.device)
+    try:
+        together = halves.hidden(flat.ids_BL, flat.positions_BL, flat.spans)
+        halves.differentiate(together)
+    except FOREIGN_ERRORS as error:  # its attention is its own, or it was not made for such positions
+        logger.debug("spans fail: %s", error)
+        return False
     with torch.no_grad():
-        try:
-            together = halves.hidden(flat.ids_BL, flat.positions_BL, flat.spans)[0]
-        except FOREIGN_ERRORS as error:  # its attention is its own, or it was not made for such positions
-            logger.debug("spans fail: %s", error)
-            return False
-        return close(halves.hidden(plain.ids_BL).flatten(0, 1)[plain.predict_N], together[flat.predict_N])
+        return close(halves.hidden(plain.ids_BL).flatten(0, 1)[plain.predict_N], together[0, flat.predict_N])
