@@ -22,7 +22,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from journeyman.agent.errors import SettingsError, UsageError
-from journeyman.agent.learning.forward import attention
+from journeyman.agent.learning.forward import in_parts
 from journeyman.agent.learning.forward.spans import Spans
 
 FOREIGN_ERRORS = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -44,9 +44,9 @@ class Halves:
             with torch.no_grad():
                 self._trunk, self._answer = _find_trunk(model)
                 self._accepts = inspect.signature(self._trunk.forward).parameters
-                self._configs = attention.configs_of(self._trunk)
+                self._configs = in_parts.configs_of(self._trunk)
                 problem = self._why_not()
-            self._differentiate()
+            self.differentiate(self.hidden(probe_ids(model, 4)[None]))
         except FOREIGN_ERRORS as error:
             problem = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
         if problem is not None:
@@ -64,8 +64,8 @@ class Halves:
         if spans is None:
             plain: Tensor = self._trunk(input_ids=ids_BL, **options)[0]
             return plain
-        with attention.Implementation(self._configs, [attention.NAME] * len(self._configs)):
-            hidden: Tensor = self._trunk(input_ids=ids_BL, attention_mask=attention.mask_of(spans), **options)[0]
+        with in_parts.Implementation(self._configs, [in_parts.NAME] * len(self._configs)):
+            hidden: Tensor = self._trunk(input_ids=ids_BL, attention_mask=in_parts.mask_of(spans), **options)[0]
         return hidden
 
     def logits(self, hidden_NH: Tensor) -> Tensor:
@@ -95,11 +95,11 @@ class Halves:
             return "its tokens see later ones, so that it is no causal model"
         return None
 
-    def _differentiate(self) -> None:
-        """Raises what the model's code raises where it is not to be differentiated in evaluation mode."""
+    def differentiate(self, hidden: Tensor) -> None:
+        """Raises what the model's code raises where its last hidden states are not to be differentiated."""
         first = next((p for p in self._trunk.parameters() if p.requires_grad), None)
         if first is not None:
-            torch.autograd.grad(self.hidden(probe_ids(self.model, 4)[None]).sum(), first, allow_unused=True)
+            torch.autograd.grad(hidden.sum(), first, allow_unused=True)
 
 
 def _find_trunk(model: Any) -> tuple[Any, Any]:
@@ -143,10 +143,10 @@ def recompute_layers(model: Any) -> None:
         raise SettingsError(
             f"activation_checkpointing: {type(model).__name__} has no layers that can be computed anew: set it to false"
         )
-    configs = attention.configs_of(model)
+    configs = in_parts.configs_of(model)
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        return nullcontext(), attention.Implementation.now(configs)
+        return nullcontext(), in_parts.Implementation.now(configs)
 
     for layer in layers:
         layer.forward = partial(

@@ -267,16 +267,15 @@ def _count_work(halves: Halves) -> WorkModel:
     named = [(name, p.numel()) for name, p in half if p.ndim > 1 and id(p) not in tables]
     experts = sum(count for name, count in named if EXPERTS.search(name))
     weights = sum(count for _, count in named) - experts * (1 - _share_of_experts(config))
-    hidden = model.get_input_embeddings().weight.shape[-1]
     heads, head_dim = _stated(config, "num_attention_heads"), _stated(config, "head_dim")
-    width = heads * head_dim if heads and head_dim else hidden
+    width = heads * head_dim if heads and head_dim else halves.hidden_size
     shares = _probe_spans(halves)
     if not shares:
         logger.info("%s takes no spans: prompts are computed once for each completion", type(model).__name__)
     return WorkModel(
         token=2.0 * weights,
         pair=4.0 * (_stated(config, "num_hidden_layers") or 0) * width,
-        logit=2.0 * halves.vocabulary * hidden,
+        logit=2.0 * halves.vocabulary * halves.hidden_size,
         shares_prompts=shares,
         window=min(filter(None, (_stated(config, name) for name in REACHES)), default=None),
     )
@@ -306,10 +305,11 @@ def _probe_spans(halves: Halves) -> bool:
     segments = [Segment(ids[a : a + 4], ids[b : b + 5], trained, None) for a, b in ((0, 4), (0, 7), (3, 2), (3, 6))]
     flat = collate(segments, [Row((0, 1), 12, flat=True), Row((2, 3), 12, flat=True)], model.device)
     plain = collate(segments, [Row((i,), 8, flat=False) for i in range(4)], model.device)
+    try:
+        together = halves.hidden(flat.ids_BL, flat.positions_BL, flat.spans)
+        halves.differentiate(together)
+    except FOREIGN_ERRORS as error:  # its attention is its own, or it was not made for such positions
+        logger.debug("spans fail: %s", error)
+        return False
     with torch.no_grad():
-        try:
-            together = halves.hidden(flat.ids_BL, flat.positions_BL, flat.spans)[0]
-        except FOREIGN_ERRORS as error:  # its attention is its own, or it was not made for such positions
-            logger.debug("spans fail: %s", error)
-            return False
-        return close(halves.hidden(plain.ids_BL).flatten(0, 1)[plain.predict_N], together[flat.predict_N])
+        return close(halves.hidden(plain.ids_BL).flatten(0, 1)[plain.predict_N], together[0, flat.predict_N])

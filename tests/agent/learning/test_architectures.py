@@ -25,8 +25,9 @@ SETTINGS = LearnerSettings(learning_rate=1e-2, device="cpu")
 LORA = replace(SETTINGS, lora_rank=2, lora_alpha=4)
 
 SHARING = ["gemma2", "gemma3n_text", "granite", "cohere", "nanochat", "qwen3_moe", "qwen3_vl", "mistral3"]
-ALONE = ["bloom", "mamba2", "recurrent_gemma", "gpt_oss"]
-"""ALiBi counts places, a recurrent state has but one past, sinks take no mask: their prompts are not shared."""
+ALONE = ["bloom", "mamba2", "recurrent_gemma", "gpt_oss", "falcon"]
+"""ALiBi counts places, a recurrent state has but one past, sinks are in no kernel, attention of its own is not
+looked up: their prompts are not shared."""
 
 model_of = cache(tiny_model)
 

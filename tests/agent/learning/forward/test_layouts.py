@@ -75,6 +75,17 @@ def test_log_probs_equal_those_of_each_segment_alone(name, segments_of):
     assert shares == (name != "Mamba")
 
 
+def test_log_probs_in_bfloat16_are_near_those_in_float32(llama, segments_of):
+    model, segments = llama(initializer_range=0.1), segments_of(5, groups=4)
+    exact, rough = (Scorer(model, dtype, 1.0) for dtype in (torch.float32, torch.bfloat16))
+    assert rough.work.shares_prompts
+    expected, found = (scorer.logprobs(segments, range(len(segments))) for scorer in (exact, rough))
+    assert max(np.abs(found[i] - expected[i]).max(initial=0) for i in found) < 0.05
+    (rows,) = rough.plan(segments, range(len(segments)))
+    rough.forward(segments, rows).logprobs_RT.sum().backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters())
+
+
 @pytest.mark.parametrize("chunked", [False, True])
 def test_gradient_equals_that_of_each_segment_alone(llama, segments_of, chunked, monkeypatch):
     if chunked:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch.nn.attention.flex_attention import flex_attention
 from torch.nn.functional import scaled_dot_product_attention
 
-from journeyman.agent.learning.forward.attention import Implementation, attention, mask_of
+from journeyman.agent.learning.forward.in_parts import Implementation, attention, mask_of
 from journeyman.agent.learning.forward.spans import SHORT, Heap, Run, Spans
 
 CPU = torch.device("cpu")

@@ -162,8 +162,7 @@ class _SpanAttention(torch.autograd.Function):
             for whole, run, part in zip(found, (queries, keys, keys), parts, strict=True):
                 _take(whole, run).add_(part)
         grad_HND, *others = found
-        shared = len(key_GND)
-        summed = [x if len(x) == shared else x.view(shared, -1, *x.shape[1:]).sum(1) for x in others]
+        summed = [x.view(len(key_GND), -1, *x.shape[1:]).sum(1) for x in others]
         return grad_HND, *summed, None, None
 
 
@@ -183,7 +182,7 @@ def _take(x_HN: Tensor, batch: Run | Heap) -> Tensor:
     """(C, H, L, ...): the tokens of a batch of spans; for a run it is a view."""
     if isinstance(batch, Run):
         part = x_HN[:, batch.start : batch.stop]
-        return part.view(len(part), batch.count, batch.length, *part.shape[2:]).transpose(0, 1)
+        return part.view(len(x_HN), batch.count, batch.length, *x_HN.shape[2:]).transpose(0, 1)
     return x_HN[:, batch.index_CL].transpose(0, 1)
 
 
