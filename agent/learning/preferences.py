@@ -11,7 +11,7 @@ Dimension letters: B pairs of a step, N of all steps, R distinct segments, C tok
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -37,12 +37,22 @@ class Pair:
     rejected: tuple[Segment, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class PairLoss:
+    """What is made small: see `losses.preference_loss`."""
+
+    name: PreferenceName = "dpo"
+    beta: float = 0.1
+    nll_weight: float = 0.0
+    """Of the mean negative log-likelihood of the chosen attempts' tokens, which margins alone let grow
+    (arXiv:2404.19733)."""
+
+
 def prefer(
     learner: Learner,
     pairs: Sequence[Pair],
+    loss: PairLoss,
     *,
-    loss: PreferenceName,
-    beta: float,
     seed: int,
     batch: int | None = None,
     epochs: int = 1,
@@ -50,15 +60,14 @@ def prefer(
 ) -> dict[str, float]:
     """Learns from the pairs in steps of about `batch` of them (None: all in one), `epochs` times over.
 
-    A step's loss is the mean over its pairs of `losses.preference_loss`, against the learner's reference policy. Pairs
-    of one prompt stay in one step where they are not more than a step holds; an attempt that is in several pairs of a
-    step is computed once. What two attempts have in common counts for both or for neither (see `apart`).
-    `learning_rate` is as in `Learner.update`.
+    A step's loss is the mean over its pairs, against the learner's reference policy. Pairs of one prompt stay in one
+    step where they are not more than a step holds; an attempt that is in several pairs of a step is computed once. What
+    two attempts have in common counts for both or for neither (see `apart`). `learning_rate` is as in `Learner.update`.
 
     The statistics: `steps`, `pairs`, `rows` (distinct segments), `seconds`, `tokens_per_second`, `peak_memory_mb`;
     means over steps of `grad_norm` and `entropy`; means over pairs, each at the beginning of its step, of `loss`,
     `accuracy` (is the chosen one's log-ratio to the reference the larger one), `margin` (by how much, in nats),
-    `chosen_log_ratio` and `rejected_log_ratio`; with an adapter `adapter_share`.
+    `chosen_log_ratio`, `rejected_log_ratio` and `chosen_nll` (of its step's tokens); with an adapter `adapter_share`.
 
     Raises ValueError where there are no pairs, SettingsError where the learner has no reference, and what
     `Learner.update` raises.
@@ -77,11 +86,11 @@ def prefer(
         places = sorted({place for i in step for side in placed[i] for place in side})
         own = [segments[place] for place in places]
         ratios = dict(zip(places, _sums(learner.logprobs(own)) - reference_R[places], strict=True))
-        slopes, figures_4B = _slopes([placed[i] for i in step], ratios, segments, loss, beta)
+        slopes, figures_5B = _slopes([placed[i] for i in step], segments, ratios, reference_R, loss)
         rows = [TrainingRow(segments[place], preference=slopes[place]) for place in places]
         now = rate(number / len(steps)) if callable(rate) else rate
         of_steps.append(learner.update(rows, seed=seed, learning_rate=now).stats)
-        of_pairs.append(figures_4B)
+        of_pairs.append(figures_5B)
         tokens += sum(len(segment.prompt_ids) + len(segment.completion_ids) for segment in own)
     seconds = time.perf_counter() - started
     counted = {"pairs": len(pairs), "rows": len(segments), "seconds": seconds, "tokens_per_second": tokens / seconds}
@@ -147,9 +156,13 @@ def _sums(logprobs: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
 
 
 def _slopes(
-    pairs: Sequence[Placed], ratios: dict[int, float], segments: Sequence[Segment], loss: PreferenceName, beta: float
+    pairs: Sequence[Placed],
+    segments: Sequence[Segment],
+    ratios: Mapping[int, float],
+    reference_R: NDArray[np.float64],
+    loss: PairLoss,
 ) -> tuple[dict[int, float], NDArray[np.float64]]:
-    """By place of a segment the derivative of the step's loss by its log-prob; (4, B) losses, log-ratios, margins."""
+    """By place of a segment the derivative of the step's loss by its log-prob; (5, B) figures for the statistics."""
     leaves = {place: torch.tensor(ratio, dtype=torch.float64, requires_grad=True) for place, ratio in ratios.items()}
     sides = list(zip(*pairs, strict=True))
     chosen_B, rejected_B = (
@@ -159,16 +172,19 @@ def _slopes(
         torch.tensor([sum(int(segments[place].loss_mask.sum()) for place in attempt) for attempt in side])
         for side in sides
     )
-    losses_B = preference_loss(chosen_B, rejected_B, chosen_tokens_B, rejected_tokens_B, loss, beta)
+    losses_B = preference_loss(chosen_B, rejected_B, chosen_tokens_B, rejected_tokens_B, loss.name, loss.beta)
+    known = float(sum(reference_R[place] for chosen, _ in pairs for place in chosen))
+    nll = -(chosen_B.sum() + known) / chosen_tokens_B.sum().clamp(min=1)
+    losses_B = losses_B + loss.nll_weight * nll
     gradients = torch.autograd.grad(losses_B.mean(), list(leaves.values()))
-    figures_4B = torch.stack([losses_B, chosen_B, rejected_B, chosen_B - rejected_B]).detach().numpy()
-    return dict(zip(leaves, map(float, gradients), strict=True)), figures_4B
+    figures = (losses_B, chosen_B, rejected_B, nll.expand_as(losses_B), chosen_B - rejected_B)
+    return dict(zip(leaves, map(float, gradients), strict=True)), torch.stack(figures).detach().numpy()
 
 
-def _statistics(of_steps: Sequence[dict[str, float]], figures_4N: NDArray[np.float64]) -> dict[str, float]:
-    names = ("loss", "chosen_log_ratio", "rejected_log_ratio", "margin")
-    found = dict(zip(names, figures_4N.mean(axis=1).tolist(), strict=True))
-    found |= {"accuracy": float((figures_4N[-1] > 0).mean()), "steps": sum(one["steps"] for one in of_steps)}
+def _statistics(of_steps: Sequence[dict[str, float]], figures_5N: NDArray[np.float64]) -> dict[str, float]:
+    names = ("loss", "chosen_log_ratio", "rejected_log_ratio", "chosen_nll", "margin")
+    found = dict(zip(names, figures_5N.mean(axis=1).tolist(), strict=True))
+    found |= {"accuracy": float((figures_5N[-1] > 0).mean()), "steps": sum(one["steps"] for one in of_steps)}
     found["peak_memory_mb"] = of_steps[-1]["peak_memory_mb"]
     for name in ("grad_norm", "entropy", "adapter_share"):
         values = [one[name] for one in of_steps if name in one]

@@ -38,6 +38,8 @@ class PreferenceSettings(Section):
     """DPO; IPO, which aims at a margin; or each attempt held against the reference by itself, as KTO does."""
     beta: float = Field(default=0.1, gt=0)
     """How much a nat of log-ratio to the run's first version counts."""
+    nll_weight: float = Field(default=0.0, ge=0)
+    """Of the mean negative log-likelihood of the better attempts' tokens, which a loss of margins alone lets grow."""
     pairs: Says = "all"
     """By labels (revisions are labelled), by rewards within a group, or both."""
     per_group: int = Field(default=4, ge=1)

@@ -11,7 +11,7 @@ from typing import Protocol
 from journeyman.agent.chance import keyed_seed
 from journeyman.agent.data import Json
 from journeyman.agent.learning.learner import Learner
-from journeyman.agent.learning.preferences import Pair, prefer
+from journeyman.agent.learning.preferences import Pair, PairLoss, prefer
 from journeyman.agent.learning.schedule import warmup_then_decay
 from journeyman.storage.files.training_sets import Preference
 from journeyman.storage.replay.pools import Kind
@@ -149,8 +149,7 @@ class Pairs:
                 prefer(
                     learner,
                     [Pair(p.better.trajectory.segments, p.worse.trajectory.segments) for p in self.pairs],
-                    loss=settings.loss,
-                    beta=settings.beta,
+                    PairLoss(settings.loss, settings.beta, settings.nll_weight),
                     batch=settings.batch,
                     epochs=tune.epochs,
                     seed=_seed(session, iteration),

@@ -163,6 +163,8 @@ def test_it_is_evaluated_and_promoted_and_gone_on_from(run: Finished) -> None:
     made = run(*command)
     assert (made["policy"], made["promoted"], made["validation pass@1"]) == ("v3", "yes", 0.0)  # as good as its parent
     assert run(*command) == made
+    assert main(["finetune", run.id, "--store", run.url, *command]) == 0
+    assert {"v3", "dpo", "v1", "yes"} <= set(run.capsys.readouterr().out.split())
     store = run.store()
     assert len(store.policies.of(run.id)) == 3
     assert store.policies.newest_promoted(run.id).number == 3
