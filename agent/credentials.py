@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 _WRITTEN = re.compile(r"://|:[^@]*@")
 """In a text that is, or might have been meant as, a URL."""
@@ -34,11 +35,24 @@ def shown(value: object) -> str:
     return repr(_without(value))
 
 
-def _without(value: object) -> object:
+def without_secrets(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings as others may read them, with the credentials in their texts hidden.
+
+    Numbers stay: `max_tokens` is no secret.
+    """
+    found: dict[str, Any] = _without(settings, (int, float, type(None)))
+    return found
+
+
+def _without(value: Any, harmless: tuple[type, ...] = ()) -> Any:
+    """`harmless` are the kinds of values that may stand under a name that sounds like a secret's."""
     if isinstance(value, str):
         return hidden(value) if _WRITTEN.search(value) else value
     if isinstance(value, Mapping):
-        return {key: "***" if _SECRET.search(str(key)) else _without(item) for key, item in value.items()}
+        return {
+            key: "***" if _SECRET.search(str(key)) and not isinstance(item, harmless) else _without(item, harmless)
+            for key, item in value.items()
+        }
     if isinstance(value, list | tuple):
-        return type(value)(map(_without, value))
+        return type(value)(_without(item, harmless) for item in value)
     return value

@@ -10,6 +10,7 @@
     │   └── SandboxError        commands cannot be run in a sandbox on this machine
     ├── StoreError          the database cannot do what was asked
     │   └── LeaseLostError      the work is another worker's by now
+    ├── MicroBatchTooLargeError     one of several processes that learn together has too little memory
     └── SamplerError        the sampler or its engine, or a chat server, failed
         ├── ChatTimeoutError    a chat server did not answer in time
         └── ChatRefusedError    a chat server will not answer this request, however often it is sent
@@ -78,6 +79,17 @@ class StoreError(JourneymanError):
 
 class LeaseLostError(StoreError):
     """A claim on work expired, and another worker took the work over."""
+
+
+class MicroBatchTooLargeError(JourneymanError):
+    """One of several processes that learn together has no memory for a micro-batch: all have to begin anew."""
+
+    def __init__(self, tokens: int) -> None:
+        super().__init__(
+            f"the memory does not hold a micro-batch of {tokens} tokens on every rank: set learner.micro_batch_tokens "
+            f"to {tokens // 2} or less"
+        )
+        self.tokens = tokens
 
 
 class SamplerError(JourneymanError):

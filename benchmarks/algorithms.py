@@ -60,7 +60,9 @@ ALGORITHMS: dict[str, Sequence[str]] = {
     "reinforce++": ("estimator.name=reinforce_pp",),
     "ppo": PPO,
     "ppo, own critic": (*PPO, "critic.kind=model"),
+    "trpo": ("optimizer.kind=trust_region", "optimizer.trust_delta=0.02"),
     "topr": ("finetune.loss=topr",),
+    "dpo rounds": ("finetune.objective=dpo", "preference.pairs=rewards", "replay.max_age=0"),
     "dpo rounds": ("finetune.objective=dpo", "preference.learning_rate=1e-3", "preference.nll_weight=1.0"),
     "rest-em": ("finetune.objective=bc", "finetune.begin=v1", 'imitation.sources=["policy"]', "imitation.per_task=4"),
     "expert iteration": (
@@ -82,12 +84,14 @@ def main() -> None:
     for seed in options.seeds:
         with tempfile.TemporaryDirectory() as place:
             warm = Path(place, "warm")
-            seconds, _ = run(warm, seed, [*options.overrides, "run.iterations=0"])
+            seconds, _ = summary_of(warm, seed, [*options.overrides, "run.iterations=0"])
             print(f"seed {seed}: warm start in {seconds:.0f} s", file=sys.stderr, flush=True)
             for name in options.only:
                 folder = Path(place, name.replace(" ", "_"))
                 shutil.copytree(warm, folder)
-                seconds, tested = run(folder, seed, [*ALGORITHMS[name], *options.overrides, "run.continues=true"])
+                changes = [*ALGORITHMS[name], *options.overrides, "run.continues=true"]
+                seconds, summary = summary_of(folder, seed, changes)
+                tested = summary["test_pass_at_1"]
                 shutil.rmtree(folder)
                 found[name].append((tested["warm_start"], tested["final"], seconds))
                 print(f"seed {seed}, {name}: {found[name][-1]}", file=sys.stderr, flush=True)
@@ -106,8 +110,8 @@ def three(values: Sequence[float]) -> str:
     return ", ".join(f"{value:.3f}" for value in values)
 
 
-def run(folder: Path, seed: int, overrides: Sequence[str]) -> tuple[float, dict[str, Json]]:
-    """Wall seconds of `journeyman run` in the folder, and test pass@1 of its warm start and of its last policy."""
+def summary_of(folder: Path, seed: int, overrides: Sequence[str]) -> tuple[float, dict[str, Json]]:
+    """Wall seconds of `journeyman run` in the folder, and its summary."""
     folder.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "journeyman.workflows.cli", "run", str(SETTINGS.resolve()), "--json"]
     for override in (*BASE, f"run.seed={seed}", *overrides):
@@ -117,8 +121,7 @@ def run(folder: Path, seed: int, overrides: Sequence[str]) -> tuple[float, dict[
     if result.returncode:
         raise SystemExit(result.stderr[-3000:])
     seconds = time.monotonic() - started
-    summary: Json = json.loads(Path(folder, result.stdout.splitlines()[-1]).read_text())
-    return seconds, summary["test_pass_at_1"]
+    return seconds, json.loads(Path(folder, result.stdout.splitlines()[-1]).read_text())
 
 
 if __name__ == "__main__":

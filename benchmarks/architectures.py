@@ -1,8 +1,8 @@
 """Is the learner right on every architecture? Run it as it is, or with model types as arguments.
 
 Each causal language model that transformers has is made in a tiny random shape, and the learner's log-probs and
-gradients are compared with a plain forward pass of one segment at a time: in plain rows (one a micro-batch), packed
-rows (padded side by side) and shared rows (completions behind one prompt). Prints the largest gap of a log-prob, and
+gradients are compared with a plain forward pass of one segment at a time: in plain rows (one a micro-batch), padded
+rows and flat micro-batches (completions behind one prompt, without padding). Prints the largest gap of a log-prob, and
 that of the gradient as a share of its norm; `-` is where the model cannot share prompts, so that none is.
 """
 
@@ -32,7 +32,7 @@ def main() -> int:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     transformers.logging.set_verbosity_error()
-    columns = f"{'plain':>18}{'packed':>10}{'shared':>10}"
+    columns = f"{'plain':>18}{'padded':>10}{'flat':>10}"
     print(f"{'log-probs and gradients of':<28}{columns}{columns}")
     counts = {"right": 0, "refused": 0, "off": 0, "not built": 0}
     for name in chosen:

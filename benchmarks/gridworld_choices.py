@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from journeyman.agent.data import PolicyRef, Source, Split
 from journeyman.agent.environments.gridworld import Gridworld, read_direction, read_layout
 from journeyman.agent.environments.gridworld_maps import HOLE
-from journeyman.agent.learning.scoring import Scorer
+from journeyman.agent.learning.forward.scoring import Scorer
 from journeyman.agent.learning.step_tokens import turns_of_tokens
 from journeyman.agent.models import load_causal_lm
 from journeyman.storage.store import ReplayStore

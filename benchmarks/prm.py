@@ -29,8 +29,8 @@ from journeyman.agent.search import best_of_n, majority
 from journeyman.agent.steps import split_steps
 from journeyman.storage.trajectories.trajectories import StoredTrajectory
 from journeyman.verifiers.models.prm.process_reward import ProcessReward
+from journeyman.workflows.commands.heads.train_prm import PrmOptions, make_prm
 from journeyman.workflows.commands.run import execute
-from journeyman.workflows.commands.train_prm import PrmOptions, make_prm
 from journeyman.workflows.console import Reporter
 from journeyman.workflows.session.runs import chosen_version, start_run
 from journeyman.workflows.session.session import Session, lend

@@ -29,10 +29,11 @@ _HOMES = {
     "finetune": "finetune",
     "evaluate": "policies",
     "export-policy": "policies",
-    "train-prm": "train_prm",
-    "train-reward-model": "train_reward_model",
+    "train-prm": "heads.train_prm",
+    "train-reward-model": "heads.train_reward_model",
     "status": "look",
     "inspect": "inspecting",
+    "track": "track",
     "plugins": "look",
     "doctor": "doctor",
     "check-environment": "check_environment",
@@ -160,7 +161,10 @@ def _add_looking(commands: argparse._SubParsersAction[_Parser]) -> None:
     first.add_argument("--worst", action="store_true", help="those with the worst score first")
     inspect.add_argument("--limit", type=_whole(1), metavar="N", help="how many are listed (20)")
     inspect.add_argument("--logprobs", action="store_true", help="with the log-probs of the tokens that were chosen")
-    for command in (evaluate, export, status, inspect):
+    track = commands.add_parser("track", help="send a stored run's numbers to TensorBoard, trackio, wandb or mlflow")
+    track.add_argument("run", help="run name or id")
+    _set_argument(track, "e.g. --set track.to=tensorboard")
+    for command in (evaluate, export, status, inspect, track):
         _store_argument(command)
     plugins = commands.add_parser("plugins", help="the environments and verifiers that are installed")
     check = commands.add_parser("check-environment", help="is an environment whole: prompts, hashes, expert, goals ...")

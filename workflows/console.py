@@ -44,6 +44,7 @@ class Reporter:
         self._console = _Console(stderr=not stdout, quiet=quiet, highlight=False, width=wide)
         self.rows: list[Mapping[str, object]] = []
         """Rows of the table of iterations so far."""
+        self._warned_of: set[str] = set()
 
     @classmethod
     def of_a_part(cls) -> Reporter:
@@ -53,6 +54,12 @@ class Reporter:
     def line(self, text: str) -> None:
         """One line, whatever is in the text."""
         self._console.print(Text(visible(text)), soft_wrap=True)
+
+    def warn(self, of: str, text: str) -> None:
+        """A warning in one line, once for each `of`."""
+        if of not in self._warned_of:
+            self._warned_of.add(of)
+            self.line(f"  warning: {text}")
 
     def block(self, pieces: Sequence[tuple[str, bool]]) -> None:
         """A text of several lines, in pieces, each marked or not: bold on a terminal, between » and « elsewhere."""
@@ -81,13 +88,28 @@ class Reporter:
             yield lambda steps=1: bars.advance(bar, steps)
 
     def iteration(self, row: Mapping[str, object]) -> None:
-        """A row of the table of iterations, the head before the first one."""
+        """A row of the table of iterations, the head before the first one; on several lines where it is too wide."""
         self.rows.append(row)
-        widths = [max(len(name), 9) for name in row]
+        widths = [max(len(name), 6) for name in row]
         if len(self.rows) == 1:
-            self.line("  ".join(f"{name:>{width}}" for name, width in zip(row, widths, strict=True)))
-        cells = zip(row.values(), widths, strict=True)
-        self.line("  ".join(f"{as_text(value):>{width}}" for value, width in cells))
+            self._columns(list(row), widths)
+        self._columns([as_text(value) for value in row.values()], widths)
+
+    def _columns(self, cells: Sequence[str], widths: Sequence[int]) -> None:
+        """One row, closer together where it is too wide else; what is still too much is below, right of the first cell.
+
+        Widths decide where a line ends, so that the head and all rows are laid out alike.
+        """
+        gap = 2 if sum(widths) + 2 * (len(widths) - 1) <= self._console.width else 1
+        lines, used = [""], -gap
+        for cell, width in zip(cells, widths, strict=True):
+            if used > 0 and used + gap + width > self._console.width:
+                lines.append(" " * widths[0])
+                used = widths[0]
+            used += gap + width
+            lines[-1] += f"{' ' * gap if lines[-1] else ''}{cell:>{width}}"
+        for line in lines:
+            self.line(line)
 
     def table(self, title: str, rows: Sequence[Mapping[str, object]]) -> None:
         """A table with the first row's keys as its head; what is too long for its column goes on below."""
@@ -101,9 +123,9 @@ class Reporter:
 
 
 def as_text(value: object) -> str:
-    """A cell's text: three digits for fractions, "-" for nothing."""
+    """A cell's text: three digits for fractions, one with its power for very small ones, "-" for nothing."""
     if value is None:
         return "-"
     if isinstance(value, float):
-        return f"{value:.3f}"
+        return f"{value:.1e}".replace("e-0", "e-") if 0 < abs(value) < 1e-3 else f"{value:.3f}"
     return str(value)

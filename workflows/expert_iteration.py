@@ -29,6 +29,7 @@ from journeyman.workflows.stages.relabel import relabel
 from journeyman.workflows.stages.report import iteration_row, report
 from journeyman.workflows.stages.score import score
 from journeyman.workflows.stages.warm_start import warm_start
+from journeyman.workflows.tracking.sending import tracking
 
 Stage = Callable[..., Json]
 Wrap = Callable[[Stage], Stage]
@@ -42,17 +43,25 @@ def directly(stage: Stage) -> Stage:
 
 def expert_iteration(ref: RunRef, reporter: Reporter, wrap: Wrap = directly) -> Json:
     """Runs a stored run to its end and returns its summary (see `report`)."""
-    with lend(ref, reporter) as session, under_way(session.store.runs, ref.run_id) as begins:
+    with (
+        lend(ref, reporter) as session,
+        under_way(session.store.runs, ref.run_id) as begins,
+        tracking(session) as track,
+    ):
 
         def go(stage: Stage, *iteration: int) -> Json:
             begins(" ".join([stage.__name__, *map(str, iteration)]))
             return wrap(stage)(ref, *iteration)
 
+        def show(iteration: int) -> None:
+            reporter.iteration(iteration_row(session, iteration))
+            track(iteration)
+
         go(prepare)
         go(warm_start)
         go(evaluate, 0)
         go(audit, 0)
-        reporter.iteration(iteration_row(session, 0))
+        show(0)
 
         for iteration in range(1, session.settings.run.iterations + 1):
             go(generate, iteration)
@@ -64,7 +73,8 @@ def expert_iteration(ref: RunRef, reporter: Reporter, wrap: Wrap = directly) -> 
             go(evaluate, iteration)
             go(audit, iteration)
             go(promote, iteration)
-            reporter.iteration(iteration_row(session, iteration))
+            show(iteration)
 
         go(test)
+        track(session.settings.run.iterations)
         return go(report)

@@ -63,6 +63,11 @@ def say(text: str, *, block: bool = False) -> None:
     print(visible(text, block=block))
 
 
+def pass_on(value: Any) -> None:
+    """The value on stdout, in one line and at once, for a process of ours that reads along."""
+    print(json.dumps(value), flush=True)
+
+
 def say_json(value: Any) -> None:
     """The value on stdout for another program to read."""
     print(json.dumps(value, indent=2))
@@ -137,6 +142,13 @@ def stopped(line: str) -> None:
     signal.signal(signal.SIGINT, lambda *_: _end())
     exec("")  # noqa: S102 (where it interrupted an `exec`, the interpreter would kill itself, but for a later one)
     tell(line)
+
+
+def leave(code: int) -> NoReturn:
+    """Ends this process at once, when what it has said is out."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)
 
 
 def _end() -> NoReturn:

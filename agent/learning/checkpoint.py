@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from journeyman.agent.data import PolicyRef
 from journeyman.agent.errors import StoreError, UsageError
+from journeyman.agent.learning.hardware.ranks import Ranks, part_like
 from journeyman.agent.manifests import seal, sync_folder, version_of
 from journeyman.agent.models import load_causal_lm, load_tokenizer
 from journeyman.agent.probes import Probe, write_probe
@@ -87,24 +88,30 @@ def save_policy(
     critic: Trained | None,
     probe: Probe,
     folder: Path,
+    ranks: Ranks,
     *,
     parent: str | None,
     base: str,
 ) -> None:
     """Writes weights (or the adapter, which is one of `base`), tokenizer, optimizer state, critic, probe and manifest.
 
-    All or nothing. `parent` is the version it was trained from, for the record.
+    All or nothing, by the first of the ranks; the others put it together with that one, and wait until it is there.
+    `parent` is the version it was trained from, for the record.
     """
-    with whole_folder(folder) as partial:
-        _save_weights(model, partial)
-        tokenizer.save_pretrained(partial)
-        write_probe(probe, partial)
-        save_file(_optimizer_tensors(model, optimizer), partial / OPTIMIZER_FILE)
-        if critic is not None:
-            weights = {name: p.detach().contiguous() for name, p in critic.named_parameters()}
-            save_file(weights, partial / CRITIC_FILE)
-            save_file(_optimizer_tensors(critic, critic.optimizer), partial / CRITIC_OPTIMIZER_FILE)
-        seal(partial, version_of(folder), parent=parent, base=base)
+    weights = ranks.whole(model.state_dict(keep_vars=True).items())
+    files = {OPTIMIZER_FILE: ranks.whole(_optimizer_tensors(model, optimizer))}
+    if critic is not None:
+        files[CRITIC_FILE] = ranks.whole(critic.named_parameters())
+        files[CRITIC_OPTIMIZER_FILE] = ranks.whole(_optimizer_tensors(critic, critic.optimizer))
+    if ranks.first:
+        with whole_folder(folder) as partial:
+            _save_weights(model, partial, weights)
+            tokenizer.save_pretrained(partial)
+            write_probe(probe, partial)
+            for name, tensors in files.items():
+                save_file({key: value.contiguous() for key, value in tensors.items()}, partial / name)
+            seal(partial, version_of(folder), parent=parent, base=base)
+    ranks.wait()
 
 
 def load_optimizer(model: Any, optimizer: torch.optim.Optimizer, folder: Path) -> None:
@@ -122,10 +129,10 @@ def load_critic(critic: Trained, folder: Path) -> None:
         return
     tensors, own = load_file(path), dict(critic.named_parameters())
     if {name: value.shape for name, value in tensors.items()} != {name: p.shape for name, p in own.items()}:
-        raise UsageError(f"{path} is a critic of another kind: set `finetune.critic` to what it was trained with")
+        raise UsageError(f"{path} is a critic of another kind: set critic.kind to what it was trained with")
     with torch.no_grad():
         for name, parameter in own.items():
-            parameter.copy_(tensors[name])
+            parameter.copy_(part_like(tensors[name], parameter))
     _load_optimizer(critic, critic.optimizer, folder / CRITIC_OPTIMIZER_FILE)
 
 
@@ -143,8 +150,7 @@ def _load_optimizer(model: Any, optimizer: torch.optim.Optimizer, path: Path) ->
     for name, parameter in trained.items():
         state = {key.rpartition("/")[2]: value for key, value in tensors.items() if key.rpartition("/")[0] == name}
         if state:
-            step_device = parameter.device  # AdamW's fused form keeps its step count beside the parameter
-            optimizer.state[parameter] = {key: value.to(step_device) for key, value in state.items()}
+            optimizer.state[parameter] = {key: part_like(value, parameter) for key, value in state.items()}
 
 
 def export_merged(policy: PolicyRef, folder: Path, dtype: Literal["float32", "bfloat16"] = "float32") -> None:
@@ -156,26 +162,27 @@ def export_merged(policy: PolicyRef, folder: Path, dtype: Literal["float32", "bf
     if policy.adapter is not None:
         model = model.merge_and_unload()
     with whole_folder(folder) as partial:
-        _save_weights(model.to(getattr(torch, dtype)), partial)
+        model = model.to(getattr(torch, dtype))
+        _save_weights(model, partial, model.state_dict())
         load_tokenizer(policy.path).save_pretrained(partial)
 
 
-def _save_weights(model: Any, folder: Path) -> None:
+def _save_weights(model: Any, folder: Path, weights: dict[str, torch.Tensor]) -> None:
     # peft would otherwise look the base model up to see whether its vocabulary was resized
     options: dict[str, Any] = {}
     if hasattr(model, "peft_config"):  # and the reference's adapter may lie beside the trained one
         options = {"save_embedding_layers": False, "selected_adapters": ["default"]}
-    model.save_pretrained(folder, safe_serialization=True, **options)
+    model.save_pretrained(folder, safe_serialization=True, state_dict=weights, **options)
 
 
 def _trained(model: Any) -> list[tuple[str, torch.nn.Parameter]]:
     return [(name, p) for name, p in model.named_parameters() if p.requires_grad]
 
 
-def _optimizer_tensors(model: Any, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """The state as "parameter name/state key": tensor."""
-    return {
-        f"{name}/{key}": value.contiguous()
+def _optimizer_tensors(model: Any, optimizer: torch.optim.Optimizer) -> list[tuple[str, torch.Tensor]]:
+    """The state as "parameter name/state key" and tensor."""
+    return [
+        (f"{name}/{key}", value)
         for name, parameter in _trained(model)
         for key, value in optimizer.state.get(parameter, {}).items()
-    }
+    ]

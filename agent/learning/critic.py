@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 from journeyman.agent.data import Segment
 from journeyman.agent.errors import JourneymanError
-from journeyman.agent.learning.layouts import MicroBatch
+from journeyman.agent.learning.forward.layouts import MicroBatch, Row
+from journeyman.agent.learning.forward.scoring import Scorer, by_segment
+from journeyman.agent.learning.hardware.ranks import together
 from journeyman.agent.learning.objective import value_objective
 from journeyman.agent.learning.rows import Denominators, TrainingRow
-from journeyman.agent.learning.scoring import Scorer
 from journeyman.agent.learning.settings import LearnerSettings
 
 
@@ -38,6 +39,7 @@ class Critic(nn.Module):
         self.head = nn.Linear(score.halves.hidden_size, 1).to(score.device)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
+        self._at_hand = score.ranks.lay_over(self.head)
         trained = [p for p in self.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
             trained, lr=settings.critic_learning_rate, betas=settings.betas, weight_decay=0.0, fused=True
@@ -45,20 +47,20 @@ class Critic(nn.Module):
 
     def of(self, hidden_NH: Tensor, batch: MicroBatch) -> Tensor:
         """(R, T) values at the positions that predict tokens; 0 in entries that hold none."""
-        values_N = self.head(hidden_NH.float())[:, 0]
+        (values_N,) = self._at_hand(lambda: (self.head(hidden_NH.float())[:, 0],))
         empty = batch.mask_RT.new_zeros(batch.mask_RT.numel())
         return empty.index_copy(0, batch.slots_N, values_N).view_as(batch.mask_RT)
 
     def values(self, segments: Sequence[Segment], wanted: Iterable[int]) -> dict[int, NDArray[np.float32]]:
         """(M,) values before each trained token of the wanted segments, by index; no gradient."""
-        found = dict.fromkeys(wanted, np.zeros(0, dtype=np.float32))
+        wanted = list(wanted)
+
+        def foresee(rows: Sequence[Row], _weight: float) -> dict[int, NDArray[np.float32]]:
+            batch, hidden_NH = self._score.hidden(segments, rows)
+            return by_segment(batch, self.of(hidden_NH, batch))
+
         with torch.no_grad():
-            for rows in self._score.plan(segments, found):
-                batch, hidden_NH = self._score.hidden(segments, rows)
-                flat_N = self.of(hidden_NH, batch).flatten()[batch.slots_N].cpu().numpy()
-                ends = batch.mask_RT.sum(-1).cumsum(0).long().tolist()
-                found.update(zip(batch.members, np.split(flat_N, ends[:-1]), strict=True))
-        return found
+            return self._score.gathered(wanted, self._score.passes(segments, wanted, foresee))
 
     def final_values(self, segments: Sequence[Segment]) -> NDArray[np.float32]:
         """The value after the last token of each segment: what a truncated attempt would still have been worth."""
@@ -85,10 +87,15 @@ class Critic(nn.Module):
     ) -> None:
         """One optimizer step of a critic with a model of its own, on the step's rows."""
         segments = [row.predicted for row in rows]
-        for batch_rows in self._score.plan(segments, [i for i in part if rows[i].value is not None]):
+
+        def learn(batch_rows: Sequence[Row], weight: float) -> dict[str, Tensor]:
             batch, hidden_NH = self._score.hidden(segments, batch_rows)
             loss, parts = self.loss(hidden_NH, batch, rows, counts)
-            loss.backward()  # type: ignore[no-untyped-call]
+            (weight * loss).backward()  # type: ignore[no-untyped-call]
+            return parts
+
+        told = [i for i in part if rows[i].value is not None]
+        for parts in self._score.passes(segments, told, learn, self.optimizer.zero_grad):
             for name, value in parts.items():
                 sums[name] += value
         self.step()
@@ -96,7 +103,7 @@ class Critic(nn.Module):
     def step(self) -> None:
         """Moves the critic's weights by the gradients that they have."""
         trained = [p for group in self.optimizer.param_groups for p in group["params"]]
-        norm = float(nn.utils.clip_grad_norm_(trained, self._settings.max_grad_norm))
+        norm = float(together(nn.utils.clip_grad_norm_(trained, self._settings.max_grad_norm)))
         if not np.isfinite(norm):
             raise JourneymanError(f"the norm of the critic's gradient is {norm}: lower critic_learning_rate")
         self.optimizer.step()

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import resource
+import time
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
 
+from journeyman.agent.learning.objective import Fixed
 from journeyman.agent.learning.rows import TrainingRow
 
+OF_THE_MACHINE = frozenset({"seconds", "tokens_per_second", "peak_memory_mb", "flops_utilisation"})
+"""Statistics that the same update on the same rows need not have again."""
 _PER_TOKEN = {
     "policy_tokens": ("ratio", "raw_correction", "correction", "clip_fraction", "approx_kl"),
     "kl_tokens": ("kl",),
     "nll_tokens": ("nll",),
     "observation_tokens": ("observation_nll",),
-    "value_tokens": ("value_clip_fraction",),
+    "value_tokens": ("value_loss", "value_clip_fraction"),
     "tokens": ("entropy",),
 }
 """Sums by the count of tokens that they are divided by."""
-_PER_STEP = {"policy_tokens": "policy_loss", "value_tokens": "value_loss"}
-"""Losses, which are the step's already, where there are such tokens."""
 
 
 def means(sums: Mapping[str, float], norms: Sequence[float]) -> dict[str, float]:
@@ -38,7 +41,7 @@ def means(sums: Mapping[str, float], norms: Sequence[float]) -> dict[str, float]
     steps = len(norms)
     if steps:
         found |= {"loss": sums["loss"] / steps, "grad_norm": sum(norms) / steps}
-        found |= {name: sums[name] / steps for count, name in _PER_STEP.items() if sums.get(count)}
+        found |= {"policy_loss": sums["policy_loss"] / steps} if sums.get("policy_tokens") else {}
     squares = sums.get("correction_squares", 0.0)
     if squares:
         found["effective_samples"] = sums["correction"] ** 2 / (sums["policy_tokens"] * squares)
@@ -61,6 +64,32 @@ def of_rows(rows: Sequence[TrainingRow]) -> dict[str, float]:
         returns, values = (np.concatenate(one).astype(np.float64) for one in zip(*told, strict=True))
         if spread := float(returns.var()):
             found["explained_variance"] = 1 - float((returns - values).var()) / spread
+    return found
+
+
+@lru_cache
+def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
+    """Floating-point operations a second that the device makes in products of large matrices, measured once."""
+    size = 4096 if device.type == "cuda" else 1024
+    one, product = torch.ones(size, size, device=device, dtype=dtype), 2.0 * size**3
+    fastest = float("inf")
+    for _ in range(4):  # the first one warms up
+        started = time.perf_counter()
+        float((one @ one)[0, 0])
+        fastest = min(fastest, time.perf_counter() - started)
+    return product / fastest
+
+
+def ratios(rows: Sequence[TrainingRow], fixed: Fixed) -> dict[int, float]:
+    """By index of the row the mean over its tokens of pi_prox / behaviour, uncapped; rows in the policy loss only.
+
+    Empty for an update of one step: there pi_prox is the policy that moves, and is not kept.
+    """
+    found = {}
+    for i, start_M in (fixed.start or {}).items():
+        behaviour_M = rows[i].segment.behaviour_logprobs
+        if behaviour_M is not None and rows[i].policy is not None:
+            found[i] = float(np.exp(start_M.astype(np.float64) - behaviour_M).mean())
     return found
 
 

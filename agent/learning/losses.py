@@ -166,9 +166,9 @@ def value_loss(values_BT: Tensor, targets_BT: Tensor, old_BT: Tensor, clip: floa
     error_BT = (values_BT - targets_BT).square()
     if clip is None:
         return error_BT / 2, torch.zeros_like(error_BT, dtype=torch.bool)
-    near_BT = old_BT + (values_BT - old_BT).clamp(-clip, clip)
-    clipped_BT = (near_BT - targets_BT).square()
-    return torch.max(error_BT, clipped_BT) / 2, clipped_BT > error_BT
+    drift_BT = values_BT - old_BT
+    clipped_BT = (old_BT + drift_BT.clamp(-clip, clip) - targets_BT).square()
+    return torch.max(error_BT, clipped_BT) / 2, (drift_BT.abs() > clip) & (clipped_BT > error_BT)
 
 
 def bradley_terry_loss(chosen_B: Tensor, rejected_B: Tensor) -> Tensor:

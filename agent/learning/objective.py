@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from journeyman.agent.learning import losses
-from journeyman.agent.learning.layouts import MicroBatch
+from journeyman.agent.learning.forward.layouts import MicroBatch
 from journeyman.agent.learning.rows import Denominators, Stream, TrainingRow
 from journeyman.agent.learning.settings import LearnerSettings
 
@@ -50,6 +50,8 @@ def objective(
     loss = loss + nll
     current_RT, positive_RT = logprobs_RT.detach(), nll_RT > 0
     sums |= {"nll": -(current_RT * positive_RT).sum(), "nll_tokens": positive_RT.sum()}
+    own_RT = _own(batch, chosen)
+    sums |= {"entropy": (entropy_RT * own_RT).sum(), "tokens": own_RT.sum()}
     if counts[Stream.PREFERENCE].rows:
         slopes_RT = _spread(batch, [row.chosen(row.weights(Stream.PREFERENCE)) for row in chosen])
         loss = loss + (logprobs_RT * slopes_RT).sum()
@@ -148,7 +150,7 @@ def value_objective(
     loss_RT, clipped_RT = losses.value_loss(values_RT, targets_RT, old_RT, settings.value_clip)
     loss = (loss_RT * mask_RT).sum() / max(counts[Stream.VALUE].mean_tokens, 1.0)
     sums = {
-        "value_loss": loss,
+        "value_loss": (loss_RT * mask_RT).sum(),
         "value_tokens": mask_RT.sum(),
         "value_clip_fraction": (clipped_RT * mask_RT).sum(),
     }
@@ -169,10 +171,14 @@ def _weights(mask_RT: Tensor, settings: LearnerSettings, counts: Denominators, s
 def _mask(batch: MicroBatch, chosen: Sequence[TrainingRow], stream: Stream) -> Tensor:
     """(R, T) 1.0 where a chosen token counts in the stream."""
     inside_R1 = _column(batch, [float(getattr(row, stream) is not None) for row in chosen])
+    return _own(batch, chosen) * inside_R1
+
+
+def _own(batch: MicroBatch, chosen: Sequence[TrainingRow]) -> Tensor:
+    """(R, T) 1.0 where a token was chosen, and not observed."""
     if not any(np.any(row.observation) for row in chosen):
-        return batch.mask_RT * inside_R1
-    own_RT = _spread(batch, [row.chosen(np.ones(row.trained_tokens, np.float32)) for row in chosen])
-    return own_RT * inside_R1
+        return batch.mask_RT
+    return _spread(batch, [row.chosen(np.ones(row.trained_tokens, np.float32)) for row in chosen])
 
 
 def _column(batch: MicroBatch, values: Sequence[float]) -> Tensor:

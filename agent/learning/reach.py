@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from journeyman.agent.errors import SettingsError
-from journeyman.agent.learning.halves import probe_ids
+from journeyman.agent.learning.forward.halves import probe_ids
 
 _ROUTERS = re.compile(r"(^|\.)([a-z_]*router|gate|shared_expert_gate)(\.|$)")
 _EXPERTS = re.compile(r"(^|\.)experts?(\.|$)")

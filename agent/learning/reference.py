@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from journeyman.agent.data import PolicyRef, Segment
 from journeyman.agent.errors import SettingsError
-from journeyman.agent.learning.scoring import Scorer
+from journeyman.agent.learning.forward.scoring import Scorer
+from journeyman.agent.learning.hardware.ranks import Ranks
 from journeyman.agent.manifests import check
 from journeyman.agent.models import load_causal_lm
 
@@ -25,10 +26,11 @@ ADAPTER = "reference"
 class Reference:
     """A policy that stays as it is, to be compared with."""
 
-    def __init__(self, policy: PolicyRef, trained: PolicyRef, model: Any, score: Scorer) -> None:
+    def __init__(self, policy: PolicyRef, trained: PolicyRef, model: Any, score: Scorer, ranks: Ranks) -> None:
         """`model` and `score` are those of the policy that is trained, `trained`; they are used where bases are equal.
 
-        Else the reference is loaded as a model of its own. Raises SettingsError where its vocabulary is another's.
+        Else the reference is loaded as a model of its own. `score` must not lie over the ranks yet: an adapter may
+        join its weights. Raises SettingsError where the vocabulary is another's.
         """
         self._model, self._score = model, score
         self._beside = hasattr(model, "peft_config") and policy.path == trained.path
@@ -40,6 +42,7 @@ class Reference:
             frozen = load_causal_lm(policy, dtype=score.dtype, device=str(score.device))
             base = frozen.get_base_model() if hasattr(frozen, "peft_config") else frozen
             self._score = Scorer(base, score.dtype, score.temperature, score.token_budget)
+            self._score.lay_over(ranks)
         if self._score.halves.vocabulary != score.halves.vocabulary:
             raise SettingsError(
                 f"the reference {policy.path} has {self._score.halves.vocabulary} words, the policy "

@@ -114,11 +114,14 @@ class TrainingRow:
         spread_C[~self.segment.loss_mask] = self.per_observation(self.observation)
         return spread_C[mask_C]
 
-    def moves(self, *, values: bool = False) -> bool:
-        """Whether the row has a gradient in the policy's weights at all; `values` where a critic shares them."""
-        told = (values and self.value is not None) or any(
-            np.any(self.weights(stream)) for stream in (Stream.NLL, Stream.POLICY, Stream.REFERENCE, Stream.PREFERENCE)
-        )
+    def moves(self, *, values: bool = False, entropy: bool = False) -> bool:
+        """Whether the row has a gradient in the policy's weights at all.
+
+        `values` where a critic shares them, `entropy` where there is a bonus for that of the policy loss's tokens.
+        """
+        told = (values and self.value is not None) or (entropy and self.policy is not None)
+        weighed = (Stream.NLL, Stream.POLICY, Stream.REFERENCE, Stream.PREFERENCE)
+        told = told or any(np.any(self.weights(stream)) for stream in weighed)
         return (told and self.trained_tokens > 0) or self.tokens(Stream.OBSERVATION) > 0
 
     def check(self, index: int) -> None:
@@ -138,6 +141,11 @@ class TrainingRow:
             signed = stream in (Stream.POLICY, Stream.VALUE, Stream.PREFERENCE)
             if not np.all(np.isfinite(value)) or not (signed or np.all(np.asarray(value) >= 0)):
                 raise ValueError(f"row {index}: {stream} weight {value} is not usable")
+        for name, values in (("value", self.value), ("foreseen", self.foreseen)):
+            if values is not None and np.shape(values) != (trained,):
+                raise ValueError(f"row {index} has {trained} trained tokens, but {name} of shape {np.shape(values)}")
+            if values is not None and not np.all(np.isfinite(values)):
+                raise ValueError(f"row {index}: {name} {values} is not usable")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,22 @@ from typing import Literal
 
 from journeyman.agent.errors import SettingsError
 
+SURROGATES = ("grpo", "bnpo", "dr_grpo", "dapo", "gspo")
+"""The losses that are ratio x advantage but for their clip."""
+
 
 @dataclass(frozen=True, slots=True)
 class LearnerSettings:
     """How to learn. Rates and betas are AdamW's; the rest is named as in `losses`."""
 
+    optimizer: Literal["adamw", "trust_region"] = "adamw"
+    """`trust_region` makes one step of TRPO's of an update that has rows in the policy loss (see `trust_region`)."""
+    trust_delta: float = 0.01
+    """Nats a token: the mean KL that the step may move the policy by."""
+    trust_damping: float = 0.1
+    """Added to the diagonal of the Fisher matrix."""
+    trust_iterations: int = 10
+    """Of conjugate gradient, at most."""
     learning_rate: float = 1e-5
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
@@ -45,6 +56,8 @@ class LearnerSettings:
     """Of the distribution that is learned: the one that was sampled at."""
     micro_batch_tokens: int | None = None
     """Padded tokens of one forward pass; None is 2,048 on a CPU (its caches are small), 32,768 on a GPU."""
+    activation_checkpointing: bool = False
+    """Keeps what goes into each layer, and computes the rest anew in the backward pass: less memory, more time."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of the matrix products and of weights that are not trained; trained weights are float32 always."""
     device: str = "auto"
@@ -67,3 +80,22 @@ class LearnerSettings:
             raise SettingsError("loss 'cispo' needs eps_high, the ceiling of the ratio: set it, e.g. to 5.0")
         if self.loss == "dr_grpo" and self.max_completion is None:
             raise SettingsError("loss 'dr_grpo' divides by max_completion: set it to the longest completion allowed")
+        if self.optimizer == "trust_region":
+            self._check_trust_region()
+
+    def _check_trust_region(self) -> None:
+        if self.loss not in SURROGATES:
+            raise SettingsError(
+                f"loss {self.loss!r} is not ratio x advantage, which a trust region improves: set it to one of "
+                f"{', '.join(SURROGATES)}, or the optimizer to 'adamw'"
+            )
+        if self.critic == "head":
+            raise SettingsError(
+                "a critic of kind 'head' learns through the policy's weights, which a trust-region step moves by the "
+                "policy alone: set its kind to 'model', or the optimizer to 'adamw'"
+            )
+        for name, value in (("trust_delta", self.trust_delta), ("trust_damping", self.trust_damping)):
+            if not value > 0:
+                raise SettingsError(f"the learner's {name} is {value}: it must be above 0")
+        if self.trust_iterations < 1:
+            raise SettingsError(f"the learner's trust_iterations is {self.trust_iterations}: it must be at least 1")

@@ -9,6 +9,7 @@ import torch
 from journeyman.agent.chance import keyed_seed
 from journeyman.agent.data import PolicyRef
 from journeyman.agent.errors import SettingsError
+from journeyman.agent.learning.forward.halves import recompute_layers
 from journeyman.agent.learning.reach import adapter_targets, freeze_unread
 from journeyman.agent.learning.settings import LearnerSettings
 from journeyman.agent.models import load_causal_lm
@@ -29,10 +30,27 @@ def trainable_model(policy: PolicyRef, settings: LearnerSettings, dtype: torch.d
         raise SettingsError(f"lora_rank is {rank}, but the adapter in {policy.adapter} has rank {found}: set that")
     if not rank:
         freeze_unread(model)
-    for parameter in model.parameters():
-        # loaded weights are views of the file; a copy frees it, and is aligned as a running learner's weights are
-        parameter.data = parameter.data.clone()
+    if settings.activation_checkpointing:
+        recompute_layers(model)
+    _take_over(model)
     return model
+
+
+def own_trunk(policy: PolicyRef, device: str) -> Any:
+    """A copy of the policy for a critic to train: full weights in float32, with the adapter merged in."""
+    model = load_causal_lm(policy, dtype=torch.float32, device=device)
+    if policy.adapter is not None:
+        model = model.merge_and_unload()
+    model.requires_grad_(True)
+    freeze_unread(model)
+    _take_over(model)
+    return model
+
+
+def _take_over(model: Any) -> None:
+    """Loaded weights are views of the file; a copy frees it, and is aligned as a running learner's weights are."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.clone()
 
 
 def optimizer_of(model: torch.nn.Module, settings: LearnerSettings) -> torch.optim.AdamW:

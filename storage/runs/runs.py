@@ -180,6 +180,13 @@ class Runs:
         with self.database.write() as connection:
             connection.execute(update(Iteration).where(which).values(finished_at=now()))
 
+    def iteration_seconds(self, run_id: str) -> dict[int, float]:
+        """Wall time of each finished iteration, pauses before a resumption included; 0 where the clock was set back."""
+        query = select(Iteration.number, Iteration.started_at, Iteration.finished_at).where(Iteration.run_id == run_id)
+        with self.database.read() as connection:
+            rows = connection.execute(query.where(Iteration.finished_at.is_not(None))).all()
+        return {number: max((end - start).total_seconds(), 0.0) for number, start, end in rows}
+
 
 def create_run(
     connection: Connection, name: str, settings: Mapping[str, Json], terms: Sequence[TermInfo] = ()

@@ -14,7 +14,7 @@ from journeyman.storage.leases import Claim, finish
 from journeyman.storage.runs.policies import Use
 from journeyman.storage.schema.base import id_end, is_id
 from journeyman.storage.schema.runs import PolicyVersion, TaskRow
-from journeyman.storage.schema.trajectories import TrainingUse, TrajectoryGroup, TrajectoryRow
+from journeyman.storage.schema.trajectories import GroupTally, TrainingUse, TrajectoryGroup, TrajectoryRow
 from journeyman.storage.trajectories.loading import StoredTrajectory, load, select_trajectories, verdicts_of
 from journeyman.storage.trajectories.rows import NewTrajectory
 from journeyman.storage.trajectories.searching import Search, fates_of, search
@@ -215,6 +215,19 @@ class Trajectories:
         )
         with self.database.read() as connection:
             return connection.scalar(query) or 0
+
+    def solved(self, run_id: str, iteration: int) -> tuple[int, int]:
+        """The iteration's attempts of its policy at training tasks: how many were judged, and how many succeeded."""
+        query = (
+            select(func.sum(GroupTally.scored), func.sum(GroupTally.successes))
+            .join(TrajectoryGroup, TrajectoryGroup.id == GroupTally.group_id)
+            .join(TaskRow, TaskRow.id == TrajectoryGroup.task_id)
+            .where(TrajectoryGroup.run_id == run_id, TrajectoryGroup.iteration == iteration)
+            .where(TrajectoryGroup.source == Source.POLICY, TaskRow.split == Split.TRAIN)
+        )
+        with self.database.read() as connection:
+            scored, successes = connection.execute(query).one()
+        return scored or 0, successes or 0
 
     def counts(self, run_id: str) -> dict[tuple[int, Source], int]:
         """How many trajectories there are by iteration and source, held-out attempts left out."""

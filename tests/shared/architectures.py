@@ -13,8 +13,8 @@ from transformers import CONFIG_MAPPING
 from transformers.models.auto import modeling_auto
 
 from journeyman.agent.data import Segment
-from journeyman.agent.learning.layouts import plan
-from journeyman.agent.learning.scoring import Scorer
+from journeyman.agent.learning.forward.layouts import plan
+from journeyman.agent.learning.forward.scoring import Scorer
 
 VOCABULARY = 99
 
@@ -150,7 +150,7 @@ def tiny_model(model_type: str) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Gaps:
-    """How far the learner is from a plain forward pass, in plain, packed and shared rows (None: it makes none)."""
+    """How far the learner is from a plain forward pass, in plain, padded, flat micro-batches (None: it makes none)."""
 
     logprobs: tuple[float, float, float | None]
     """The largest of a token, in nats."""
@@ -171,9 +171,8 @@ def gaps(model: Any, groups: int = 3) -> Gaps:
     target = _gradient(model, sum((expected[i] * weight[i]).sum() for i in wanted))
     found: list[tuple[float | None, float | None]] = []
     plain = dataclasses.replace(work, shares_prompts=False)
-    shared = dataclasses.replace(work, pair=0.0)
-    for layout, budget in ((plain, 1), (plain, 64), (shared, 64)):
-        if layout is shared and not work.shares_prompts:
+    for layout, budget in ((plain, 1), (plain, 64), (work, 64)):
+        if layout is work and not work.shares_prompts:
             found.append((None, None))
             continue
         pieces: dict[int, Any] = {}

@@ -6,6 +6,7 @@ import json
 import random
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +33,34 @@ def counted(self):
         os.kill(os.getpid(), signal.SIGKILL)
 
 Database.write = counted
+sys.exit(main())
+"""
+
+DIES_IN_AN_UPDATE = """
+import functools, os, signal, sys
+from journeyman.agent.learning import checkpoint
+from journeyman.agent.learning.learner import Learner
+from journeyman.workflows import expert_iteration as loop
+from journeyman.workflows.cli import main
+
+stage, step, moment = loop.finetune, Learner._step, sys.argv.pop(1)
+
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def one_step(self, *arguments):
+    step(self, *arguments)
+    die()
+
+@functools.wraps(stage)
+def finetune(*arguments):
+    if moment == "between two steps":
+        Learner._step = one_step
+    else:
+        checkpoint.seal = die
+    return stage(*arguments)
+
+loop.finetune = finetune
 sys.exit(main())
 """
 
@@ -102,6 +131,21 @@ def test_killed_again_and_again_at_random_moments(cli, small, small_run, expecte
             break
         command = ["resume", "--engine", "none"]
     assert tables_after(cli) == expected
+
+
+@pytest.mark.parametrize("moment", ["between two steps", "while it is saved"])
+def test_killed_in_an_update(cli, small, small_run, moment: str) -> None:
+    """All files of all versions are in the end what they are without a kill, but for manifests: they name the run."""
+    cli(moment, "run", small, "--engine", "none", script=DIES_IN_AN_UPDATE, code=-signal.SIGKILL)
+    cli("resume", "--engine", "none")
+    assert versions(cli.folder) == versions(small_run.folder)
+    assert {name.split("/")[0] for name in versions(cli.folder)} == {"v0001", "v0002", "v0003"}
+
+
+def versions(folder: Path) -> dict[str, bytes]:
+    (run,) = (path for path in (folder / "runs" / "artifacts").iterdir() if (path / "lock").exists())
+    files = (path for path in run.rglob("v*/**/*") if path.is_file() and path.name != "manifest.json")
+    return {str(path.relative_to(run)): path.read_bytes() for path in files}
 
 
 def tables_after(cli) -> dict[str, list[str]]:

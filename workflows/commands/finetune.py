@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from journeyman.agent.data import Json, Split
 from journeyman.agent.errors import SettingsError, UsageError, suggestion
 from journeyman.storage.runs.policies import PolicyInfo
-from journeyman.workflows.attempts.versions import start_of
+from journeyman.workflows.attempts.versions import candidate_number, start_of
 from journeyman.workflows.console import Reporter
 from journeyman.workflows.session.runs import find_run
 from journeyman.workflows.session.session import Session, lend
@@ -86,9 +86,9 @@ def stored_version(session: Session, overrides: Sequence[str]) -> PolicyInfo:
         raise UsageError(f"run {run.id} ({run.name}) has nothing to learn from: {problem}")
     store.runs.begin_iteration(run.id, iteration)
     notes = {RECIPE: _recipe(session, iteration, material), "overrides": list(overrides)}
-    policy = make_version(session, iteration, objective_of(session, iteration), material, notes)
+    make_version(session, iteration, objective_of(session, iteration), material, notes)
     store.runs.finish_iteration(run.id, iteration)
-    return policy
+    return store.policies.numbered(run.id, candidate_number(iteration))
 
 
 def _made_already(session: Session, iteration: int) -> PolicyInfo | None:

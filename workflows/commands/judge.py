@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import copy
 import getpass
 from collections import Counter
 from collections.abc import Sequence
 
 from journeyman.agent.data import Status
 from journeyman.agent.errors import UsageError
-from journeyman.storage.runs.runs import RunInfo
 from journeyman.storage.store import ReplayStore
 from journeyman.storage.trajectories.labels import NewLabel
 from journeyman.verifiers.rubric import Rubric
 from journeyman.workflows.console import Reporter
 from journeyman.workflows.session.engines import build_rubric, open_rubric, open_task_set
-from journeyman.workflows.settings.loading import check_setting, overridden, parse_settings, settings_of
-from journeyman.workflows.settings.settings import Settings
+from journeyman.workflows.settings.loading import settings_of, settings_with
 from journeyman.workflows.terminal import say, say_json
 from journeyman.workflows.updates.replay import remember
 
 _PAGE = 1024
 """Attempts that are read, judged and stored at once."""
 _MAY_SET = ("verifiers", "verification")
+_HINT = "only what a verifier goes by can be set, verifiers.NAME.OPTION=VALUE or verification.LIMIT=VALUE"
 
 
 def rescore(options: argparse.Namespace) -> None:
@@ -38,7 +36,7 @@ def rescore(options: argparse.Namespace) -> None:
         run = store.runs.find(options.run)
         settings = settings_of(run)
         task_set = open_task_set(settings)  # some verifiers ask the environment, which must be there
-        chosen = _with_overrides(run, options.overrides)
+        chosen = settings_with(run, options.overrides, _MAY_SET, _HINT)
         judging = build_rubric(chosen, {options.verifier: 1.0})
         judging.check()
         (criterion,) = judging.criteria
@@ -58,18 +56,6 @@ def rescore(options: argparse.Namespace) -> None:
         say_json(report)
     else:
         say(_sentence(report))
-
-
-def _with_overrides(run: RunInfo, overrides: Sequence[str]) -> Settings:
-    """The run's settings with what `--set` says of its verifiers."""
-    for override in overrides:
-        if override.partition(".")[0].strip() not in _MAY_SET:
-            raise UsageError(
-                f"--set {override!r}: only what a verifier goes by can be set, verifiers.NAME.OPTION=VALUE or "
-                "verification.LIMIT=VALUE"
-            )
-    values = overridden(copy.deepcopy(dict(run.settings)), overrides, check_setting)
-    return parse_settings(values, f"run {run.id} with --set")
 
 
 def _judge(store: ReplayStore, judging: Rubric, ids: Sequence[str]) -> Counter[Status]:

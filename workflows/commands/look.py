@@ -11,8 +11,9 @@ from journeyman.storage.runs.runs import RunInfo
 from journeyman.storage.store import ReplayStore
 from journeyman.workflows.console import Reporter
 from journeyman.workflows.session.life import standing
+from journeyman.workflows.settings.objectives import OBJECTIVES
 from journeyman.workflows.stages.audit import SIGNS
-from journeyman.workflows.stages.report import promoted_text
+from journeyman.workflows.stages.report import LEARNED, learned, promoted_text
 from journeyman.workflows.terminal import say_json
 
 
@@ -25,11 +26,12 @@ def status(options: argparse.Namespace) -> None:
         ages = [_ago(run.silent_s) for run in runs]
         shown = store.runs.find(options.run) if options.run else store.runs.newest() if runs else None
         versions = _version_rows(store, shown) if shown else []
+        updates = _update_rows(store, shown) if shown else []
         watched = _watched_rows(store, shown) if shown else []
     finally:
         store.close()
     if options.json:
-        say_json({"runs": rows, "versions": versions, "watched": watched})
+        say_json({"runs": rows, "versions": versions, "updates": updates, "watched": watched})
         return
     reporter = Reporter(stdout=True)
     if shown is None:
@@ -43,6 +45,8 @@ def status(options: argparse.Namespace) -> None:
             reporter.line(f"run {row['run'][-8:]} ({row['name']}) {row['state']}{where}: {row['reason']}")
     if versions:
         reporter.table(f"policy versions of run {shown.id} ({shown.name})", versions)
+    if updates:
+        reporter.table("what the updates say of themselves", updates)
     if watched:
         reporter.table("guards and audits", watched)
 
@@ -111,6 +115,13 @@ def _version_rows(store: ReplayStore, run: RunInfo) -> list[dict[str, Json]]:
         }
         for p in store.policies.of(run.id)
     ]
+
+
+def _update_rows(store: ReplayStore, run: RunInfo) -> list[dict[str, Json]]:
+    """A row for each version that an update made, with a chosen few of its statistics; empty columns are left out."""
+    rows = {p.number: learned(p) for p in store.policies.of(run.id) if p.kind in OBJECTIVES}
+    columns = [column for column in LEARNED if any(row[column] is not None for row in rows.values())]
+    return [{"policy": f"v{number}"} | {column: row[column] for column in columns} for number, row in rows.items()]
 
 
 def _watched_rows(store: ReplayStore, run: RunInfo) -> list[dict[str, Json]]:

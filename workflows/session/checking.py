@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import tempfile
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from journeyman.agent.protocols import StepVerifier
 from journeyman.verifiers.rubric import Rubric, Term, criterion
 from journeyman.workflows.session.contexts import check_contexts
 from journeyman.workflows.session.engines import (
+    learner_settings,
     open_estimator,
     open_guards,
     open_held_out,
@@ -21,6 +23,7 @@ from journeyman.workflows.session.engines import (
     step_seconds,
 )
 from journeyman.workflows.settings.settings import Settings
+from journeyman.workflows.settings.track import TrackSettings
 
 
 def check(settings: Settings) -> None:
@@ -29,18 +32,47 @@ def check(settings: Settings) -> None:
     from journeyman.agent.models import is_folder, resolve_model
     from journeyman.agent.sampling.factory import resolve_kind
 
+    check_trackers(settings.track)
     _check_verifiers(settings)
     open_estimator(settings)
+    learner_settings(settings)
     _check_tasks(settings)
     if settings.warm_start.file:
         if not Path(settings.warm_start.file).is_file():
             raise DataError(f"setting 'warm_start.file': there is no file {settings.warm_start.file}")
         read_chat_demonstrations(settings.warm_start.file)
     resolve_kind(settings.sampler.kind)
+    _check_processes(settings.learner.processes)
     name = resolve_model(settings.model.name)
     if is_folder(name):
         check_base(name)
     check_contexts(settings)
+
+
+def _check_processes(processes: int) -> None:
+    """Whether there is a GPU for each, where there are any."""
+    import torch
+
+    gpus = torch.cuda.device_count()
+    if processes > 1 and 0 < gpus < processes:
+        raise SettingsError(f"learner.processes is {processes}, and this machine has {gpus} GPUs: set it to that")
+
+
+def check_trackers(settings: TrackSettings) -> None:
+    """Raises SettingsError where a tracker's package is missing, or wandb's key: it would ask for that amid the run."""
+    for name in settings.to:
+        try:
+            package = importlib.import_module(name)
+        except ImportError as error:
+            raise SettingsError(
+                f"setting 'track.to': {name} takes its package, which cannot be imported ({error}): "
+                f"pip install 'journeyman[{name}]'"
+            ) from None
+        online = name == "wandb" and package.setup().settings.mode in ("online", "shared")
+        if online and not package.login(prompt=False, verify=False):
+            raise SettingsError(
+                "setting 'track.to': wandb has no key: set WANDB_API_KEY, run `wandb login`, or set WANDB_MODE=offline"
+            )
 
 
 def check_folders(settings: Settings) -> None:

@@ -12,6 +12,7 @@ from journeyman.agent.chat.tool_calls import ToolFormat
 from journeyman.agent.data import Json, PolicyRef
 from journeyman.agent.errors import DamagedPolicyError, SettingsError
 from journeyman.agent.learning.advantages.attempts import Estimator, Need
+from journeyman.agent.learning.settings import LearnerSettings
 from journeyman.agent.plugins import ENVIRONMENTS, ESTIMATORS, load_plugin
 from journeyman.agent.protocols import TaskSet
 from journeyman.agent.rollout import STEP_SECONDS
@@ -24,7 +25,6 @@ from journeyman.workflows.settings.settings import GROUP, Settings
 
 if TYPE_CHECKING:
     from journeyman.agent.chat.renderer import Renderer
-    from journeyman.agent.learning.learner import LearnerSettings
 
 
 _STEP_SECONDS = "step_seconds"
@@ -223,10 +223,12 @@ def dtype_of(settings: Settings) -> Literal["float32", "bfloat16"]:
 
 def learner_settings(settings: Settings) -> LearnerSettings:
     """What the learner is told; it learns the distribution that was sampled at."""
-    from journeyman.agent.learning.learner import LearnerSettings
-
     model, tune, optimizer = settings.model, settings.finetune, settings.optimizer
     return LearnerSettings(
+        optimizer=optimizer.kind,
+        trust_delta=optimizer.trust_delta,
+        trust_damping=optimizer.trust_damping,
+        trust_iterations=optimizer.trust_iterations,
         learning_rate=tune.learning_rate,
         betas=(optimizer.beta1, optimizer.beta2),
         weight_decay=optimizer.weight_decay,
@@ -248,6 +250,7 @@ def learner_settings(settings: Settings) -> LearnerSettings:
         value_weight=settings.critic.weight,
         value_clip=settings.critic.clip,
         temperature=settings.generate.temperature,
+        micro_batch_tokens=settings.learner.micro_batch_tokens,
         dtype=dtype_of(settings),
         lora_rank=model.lora_rank,
         lora_alpha=model.lora_alpha,

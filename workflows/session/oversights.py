@@ -65,9 +65,12 @@ def warn_of_single_steps(
     unit = "pairs" if section == "preference" else "rows"
     what = "an epoch of the warm start" if section == "warm_start" else f"a pass of an update over its {unit}"
     if steps_of_a_pass == 0:
+        why = f"there are no {unit} to learn from, neither of attempts nor of what is drawn from the store"
+        if rows:
+            why = f"none of its {rows} {unit} has an advantage or is imitated, since no attempt beat its siblings"
         text = (
-            f"{what} made no optimizer step: none of its {rows} {unit} has an advantage or is imitated, since no "
-            "attempt did better than its siblings: give easier tasks, more demonstrations, or partial scores"
+            f"{what} made no optimizer step, and the weights stay as they were: {why}; give easier tasks, more "
+            "demonstrations, or partial scores"
         )
     else:
         more = "give more demonstrations" if section == "warm_start" else "make more attempts"

@@ -87,13 +87,10 @@ class Session:
         self._learner: Learner | None = None
         self._said_reach = False
         self._learner_holds: str | None = None
-        self._warned_of: set[str] = set()
 
     def warn(self, of: str, text: str) -> None:
         """One line, once in the session for each `of`: what the user probably did not mean, and the remedy."""
-        if of not in self._warned_of:
-            self._warned_of.add(of)
-            self.reporter.line(f"  warning: {text}")
+        self.reporter.warn(of, text)
 
     @cached_property
     def task_set(self) -> TaskSet:
@@ -264,9 +261,9 @@ class Session:
         first = next((p for p in self.store.policies.of(self.run.id) if p.number == 1 and p.kept), None)
         return PolicyRef(0, self.base_model) if first is None else self.policy_ref(first)
 
-    def learner_became(self, policy: PolicyInfo) -> None:
-        """Says that the learner's weights were saved as this version."""
-        self._learner_holds = policy.id
+    def learner_became(self, policy: PolicyInfo | None) -> None:
+        """Says that the learner's weights were saved as this version; None that they are about to be no version's."""
+        self._learner_holds = None if policy is None else policy.id
 
     def close(self) -> None:
         """Frees the engines and the database."""

@@ -62,9 +62,30 @@ class SamplerSettings(Section):
     """Share of a GPU's memory that vLLM takes; the learner needs the rest."""
 
 
-class OptimizerSettings(Section):
-    """AdamW, for the warm start and for every update."""
+class LearningSettings(Section):
+    """The engine that learns."""
 
+    processes: int = Field(default=1, ge=1)
+    """That make an update together, each on a GPU of its own where there are some; weights, gradients and the
+    optimizer's state are laid over them (FSDP2). The warm start is made by one."""
+    micro_batch_tokens: int | None = Field(default=None, ge=1)
+    """Padded tokens of one forward pass; without it 2,048 on a CPU, 32,768 on a GPU. Where the memory does not hold it,
+    half of that is tried."""
+
+
+class OptimizerSettings(Section):
+    """AdamW, for the warm start and for every update, or TRPO's trust region for updates."""
+
+    kind: Literal["adamw", "trust_region"] = "adamw"
+    """`trust_region` makes one step of an update, on all its rows, or none: the natural gradient of the whole loss
+    without its clip, for models of at most 50 million trained weights. `finetune.learning_rate` says nothing then, and
+    `finetune.batch` and `finetune.epochs` are a critic's. What only imitates, as the warm start, is AdamW's."""
+    trust_delta: float = Field(default=0.01, gt=0)
+    """Nats a token: the mean KL over the tokens of the policy loss that such a step may move the policy by."""
+    trust_damping: float = Field(default=0.1, gt=0)
+    """Added to the diagonal of the Fisher matrix; more makes shorter steps."""
+    trust_iterations: int = Field(default=10, ge=1)
+    """Of conjugate gradient at most; each takes about twice as long as a gradient."""
     beta1: float = Field(default=0.9, ge=0, lt=1)
     """Decay of the gradient's mean."""
     beta2: float = Field(default=0.999, ge=0, lt=1)

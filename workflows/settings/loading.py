@@ -64,6 +64,15 @@ def settings_of(run: RunInfo, overrides: Sequence[str] = ()) -> Settings:
     return parse_settings(values, f"run {run.id}")
 
 
+def settings_with(run: RunInfo, overrides: Sequence[str], tables: Sequence[str], hint: str) -> Settings:
+    """Those of the stored run with what `--set` says of these tables; raises UsageError with the hint for others."""
+    for override in overrides:
+        if override.partition(".")[0].strip() not in tables:
+            raise UsageError(f"--set {shown(override)}: {hint}")
+    values = overridden(copy.deepcopy(dict(run.settings)), overrides, check_setting)
+    return parse_settings(values, f"run {run.id} with --set")
+
+
 def overridden(
     values: dict[str, Any], overrides: Sequence[str], check_name: Callable[[Sequence[str], Mapping[str, Any]], None]
 ) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from pydantic import Field, field_validator
 
@@ -10,6 +10,7 @@ from journeyman.workflows.settings.section import Section
 
 Objective: TypeAlias = Literal["grpo", "bc", "dpo"]
 """What an update is by: attempts compared in groups and positives imitated, all successes imitated, or pairs."""
+OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 Says: TypeAlias = Literal["all", "labels", "rewards"]
 """Who says which of two attempts is better: labels (revisions are labelled), the rubric's rewards, or both."""
 

@@ -20,11 +20,17 @@ from journeyman.workflows.settings.attempts import (
     RelabelSettings,
     TaskSettings,
 )
-from journeyman.workflows.settings.engines import ModelSettings, OptimizerSettings, SamplerSettings
+from journeyman.workflows.settings.engines import (
+    LearningSettings,
+    ModelSettings,
+    OptimizerSettings,
+    SamplerSettings,
+)
 from journeyman.workflows.settings.judgement import AuditSettings, EvaluateSettings, GuardSettings, VerificationSettings
 from journeyman.workflows.settings.objectives import ImitationSettings, PreferenceSettings
 from journeyman.workflows.settings.places import RunSettings, StoreSettings
 from journeyman.workflows.settings.section import Section, Terms
+from journeyman.workflows.settings.track import TrackSettings
 from journeyman.workflows.settings.updates import (
     CriticSettings,
     FinetuneSettings,
@@ -53,6 +59,7 @@ class Settings(Section):
     tasks: TaskSettings = TaskSettings()
     model: ModelSettings = ModelSettings()
     sampler: SamplerSettings = SamplerSettings()
+    learner: LearningSettings = LearningSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     warm_start: WarmStartSettings = WarmStartSettings()
     generate: GenerateSettings = GenerateSettings()
@@ -71,6 +78,7 @@ class Settings(Section):
     kl: KlSettings = KlSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     audit: AuditSettings = AuditSettings()
+    track: TrackSettings = TrackSettings()
     guard: tuple[GuardSettings, ...] = ()
 
     @field_validator("guard")
@@ -103,6 +111,7 @@ class Settings(Section):
                 }
             ),
             "warm_start": start.model_copy(update={"file": file}),
+            "track": self.track.anchored(folder),
         }
         return self.model_copy(update=changes)
 

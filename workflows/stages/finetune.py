@@ -10,12 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from journeyman.agent.data import Json
-from journeyman.storage.runs.policies import NewPolicy, PolicyInfo
+from journeyman.agent.errors import MicroBatchTooLargeError
+from journeyman.storage.runs.policies import NewPolicy
 from journeyman.workflows.attempts.versions import candidate_number, start_of, version_path
+from journeyman.workflows.session.ranks import as_rank, learn_in_ranks
 from journeyman.workflows.session.session import RunRef, Session, borrow
+from journeyman.workflows.settings.engines import LearningSettings
 from journeyman.workflows.settings.objectives import Objective
 from journeyman.workflows.updates.material import Material, gather
 from journeyman.workflows.updates.replay import remember
+
+_AS_RANK = "import sys; from journeyman.workflows.stages.finetune import train_as_rank; train_as_rank(*sys.argv[1:])"
 
 
 def finetune(ref: RunRef, iteration: int) -> Json:
@@ -24,10 +29,40 @@ def finetune(ref: RunRef, iteration: int) -> Json:
         store, run_id, number = session.store, session.run.id, candidate_number(iteration)
         if number not in {p.number for p in store.policies.of(run_id)}:
             remember(store, run_id, session.rubric, iteration)
-            objective = objective_of(session, iteration)
-            make_version(session, iteration, objective, gather(session, iteration, objective))
+            if session.settings.learner.processes > 1:
+                _train_in_ranks(session, iteration)
+            else:
+                _train(session, iteration)
         candidate = store.policies.numbered(run_id, number)
         return {"policy": number, **candidate.stats}
+
+
+def _train_in_ranks(session: Session, iteration: int) -> None:
+    """Has `learner.processes` make the update; anew with micro-batches of half the size where one has no memory."""
+    ref, settings = session.ref, session.settings.learner
+    while True:
+        told = [ref.store_url, ref.run_id, str(iteration), settings.model_dump_json()]
+        try:
+            return learn_in_ranks(session.reporter, settings.processes, _AS_RANK, told)
+        except MicroBatchTooLargeError as error:
+            session.reporter.line(f"  iteration {iteration}: {error}; begins anew with that")
+            settings = settings.model_copy(update={"micro_batch_tokens": max(1, error.tokens // 2)})
+
+
+def train_as_rank(store_url: str, run_id: str, iteration: str, learning: str) -> None:
+    """What each of the processes does, with these settings of the learner, as JSON; never returns."""
+
+    def train(session: Session) -> None:
+        learner = LearningSettings.model_validate_json(learning)
+        session.settings = session.settings.model_copy(update={"learner": learner})
+        _train(session, int(iteration))
+
+    as_rank(RunRef(store_url, run_id), train)
+
+
+def _train(session: Session, iteration: int) -> None:
+    objective = objective_of(session, iteration)
+    make_version(session, iteration, objective, gather(session, iteration, objective))
 
 
 def objective_of(session: Session, iteration: int) -> Objective:
@@ -42,7 +77,7 @@ def make_version(
     objective: Objective,
     material: Material,
     notes: Mapping[str, Json] | None = None,
-) -> PolicyInfo:
+) -> None:
     """The iteration's candidate, taught by the material: its weights, then its row, with `notes` beside its numbers.
 
     It is promoted as it is where no version was before.
@@ -50,13 +85,14 @@ def make_version(
     store, run_id = session.store, session.run.id
     number, start = candidate_number(iteration), start_of(session, iteration)
     learner = session.learner(start)
+    session.learner_became(None)  # should it fail, nobody takes what it leaves for the start
     taught = material.teach(session, iteration, learner)
     path = version_path(session, number)
     learner.save(session.artifacts / path, number, None if start is None else start.path)
+    if not learner.ranks.first:
+        return
     stats = {**taught.stats, **(notes or {})}
     promoted = None if store.policies.newest_promoted(run_id) else True
     parent_id = None if start is None else start.id
     store.policies.add(run_id, NewPolicy(number, parent_id, iteration, objective, path, stats, promoted), taught.uses)
-    made = store.policies.numbered(run_id, number)
-    session.learner_became(made)
-    return made
+    session.learner_became(store.policies.numbered(run_id, number))

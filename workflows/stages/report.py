@@ -12,10 +12,24 @@ from journeyman.storage.runs.policies import PolicyInfo
 from journeyman.storage.store import ReplayStore
 from journeyman.workflows.attempts.versions import candidate_number
 from journeyman.workflows.session.session import RunRef, Session, borrow
+from journeyman.workflows.settings.objectives import OBJECTIVES
 from journeyman.workflows.stages.audit import audited
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+LEARNED = {
+    "loss": "loss",
+    "kl": "approx_kl",
+    "kl to v1": "kl",
+    "clipped": "clip_fraction",
+    "entropy": "entropy",
+    "grad norm": "grad_norm",
+    "no contrast": "groups_without_contrast",
+    "explained": "explained_variance",
+    "tokens/s": "tokens_per_second",
+}
+"""A chosen few of what an update says of itself, by the column that shows it; docs/tracking.md says what they mean."""
 
 
 def report(ref: RunRef) -> Json:
@@ -38,8 +52,8 @@ def iteration_row(session: Session, iteration: int) -> dict[str, Json]:
     """What one iteration did, e.g. for the terminal's table; iteration 0 is the warm start.
 
     `broken` are attempts, held-out ones too, that an outage broke and that have no reward. `dagger`, the demonstrations
-    by DAgger, is there where that is switched on, and so are each guard's pass@1 and what
-    an audit with a held-out verifier or with rewrites found.
+    by DAgger, is there where that is switched on, and so are each guard's pass@1, what
+    an audit with a held-out verifier or with rewrites found, and a few statistics of the update (see `LEARNED`).
     """
     counts = session.store.trajectories.counts(session.run.id)
     policy = session.store.policies.numbered(session.run.id, candidate_number(iteration))
@@ -57,6 +71,7 @@ def iteration_row(session: Session, iteration: int) -> dict[str, Json]:
         f"pass@{found[0].k}": found[0].pass_at_k,
         **{f"guard {e.guard}": e.pass_at_1 for e in _guarded(session, policy.number)},
         **_audit_columns(session, policy.number),
+        **_learned_columns(session, policy),
         "promoted": promoted_text(policy),
     }
 
@@ -65,6 +80,20 @@ def promoted_text(policy: PolicyInfo) -> str:
     """Whether the version was promoted, and which guard stopped that, e.g. "no (guard words 0.410 -> 0.300)"."""
     said = {True: "yes", False: "no", None: "undecided"}[policy.promoted]
     return f"{said} ({policy.stopped_by})" if policy.stopped_by else said
+
+
+def learned(policy: PolicyInfo) -> dict[str, Json]:
+    """The chosen statistics of the update that made the version; None for what it had not."""
+    found = {column: policy.stats.get(statistic) for column, statistic in LEARNED.items()}
+    return found | {"tokens/s": None if found["tokens/s"] is None else round(found["tokens/s"])}
+
+
+def _learned_columns(session: Session, policy: PolicyInfo) -> dict[str, Json]:
+    """Those that the run's table has room for, as far as its updates have them by its settings."""
+    policy_loss, kl = session.settings.finetune.policy_weight > 0, session.settings.kl.weight > 0
+    shown = {"kl": policy_loss, "kl to v1": kl, "clipped": policy_loss, "entropy": True, "grad norm": True}
+    found = learned(policy)
+    return {column: found[column] for column, there in (shown | {"tokens/s": True}).items() if there}
 
 
 def _guarded(session: Session, number: int) -> list[EvaluationInfo]:
@@ -108,6 +137,7 @@ def summarise(session: Session) -> dict[str, Json]:
         "stopped": [{"policy": p.number, "by": p.stopped_by} for p in policies if p.stopped_by],
         "guards": [{"guard": e.guard} | _validation_row(e) for e in store.evaluations.of(run.id, Split.GUARD)],
         "audit": audit_rows(store, run.id),
+        "updates": [{"policy": p.number} | dict(p.stats) for p in policies if p.kind in OBJECTIVES],
         "trajectories": {source: sum(n for (_, s), n in counts.items() if s is source) for source in Source},
     }
 

@@ -187,7 +187,8 @@ def _by_lessons(session: Session, iteration: int, learner: Learner, found: Seque
         seed=_seed(session, iteration),
         learning_rate=_rate(session, settings.learning_rate, len(rows), settings.batch),
     )
-    warn_of_single_steps(session, "finetune", len(rows), update.stats["steps"] / settings.epochs)
+    if session.settings.optimizer.kind == "adamw":
+        warn_of_single_steps(session, "finetune", len(rows), update.stats["steps"] / settings.epochs)
     compared = [lesson.attempt for lesson in found if lesson.attempt is not None]
     stats: dict[str, Json] = dict(update.stats) | of_groups(compared)
     stats |= kl_figures(session, iteration, compared) if compared else {}

@@ -45,7 +45,8 @@ class Attempt:
     truncated: bool = False
     """Whether it was cut off, so that something was still to come; else it ended."""
     penalties_N: NDArray[np.float64] | None = None
-    """-beta log(pi / reference) of each token, where the KL is in the reward."""
+    """-beta log(pi / reference) of each token (k1, nats), where the KL is in the reward (RLHF: arXiv:2203.02155,
+    section 3.5; by token as in REINFORCE++, arXiv:2501.03262)."""
     values_N: NDArray[np.float64] | None = None
     """What the critic foresaw before each token."""
     final_value: float = 0.0

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from journeyman.agent.learning.advantages.attempts import Attempt, Credit, Need
 from journeyman.agent.learning.advantages.group import STD_FLOOR, group_advantages
 from journeyman.agent.learning.advantages.returns import discounted_returns
-from journeyman.agent.learning.advantages.tokens import penalised_rewards
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,10 @@ class ReinforceEstimator:
 
 @dataclass(frozen=True)
 class ReinforcePlusPlusEstimator:
-    """REINFORCE++'s: each token has what came from it on, normalised over all tokens of the batch."""
+    """REINFORCE++'s: each token has what came from it on, normalised over all tokens of the batch.
+
+    Hu et al. 2025, arXiv:2501.03262; there `discount` is 1, and the KL is in the reward.
+    """
 
     discount: float = 1.0
 
@@ -58,27 +60,6 @@ def batch_advantages(rewards_B: Sequence[float | None]) -> NDArray[np.float64]:
     [0.5, -0.5, 0.0, 0.0]
     """
     return group_advantages(rewards_B, [None] * len(rewards_B), "none")
-
-
-def reinforce_plus_plus_advantages(
-    rewards_B: Sequence[float | None], kl_BM: Sequence[ArrayLike], beta: float, discount: float = 1.0
-) -> list[NDArray[np.float64]]:
-    """(M,) of each attempt's tokens: returns of its penalised rewards, normalised over all tokens of the batch.
-
-    REINFORCE++ (Hu et al. 2025, arXiv:2501.03262; there `discount` is 1). `kl_BM` is log pi - log pi_ref of each token
-    (see `penalised_rewards`). An attempt whose reward is None (its verifier failed) enters no mean or deviation and
-    gets zeros.
-
-    >>> [found.round(3).tolist() for found in reinforce_plus_plus_advantages([1.0, 0.0], [[0.0], [0.0]], beta=0.1)]
-    [[0.707], [-0.707]]
-    """
-    if len(rewards_B) != len(kl_BM):
-        raise ValueError(f"{len(rewards_B)} rewards but KL of {len(kl_BM)} attempts: give both for each attempt")
-    returns_BM = [
-        discounted_returns(penalised_rewards(0.0 if reward is None else reward, kl_M, beta), discount)
-        for reward, kl_M in zip(rewards_B, kl_BM, strict=True)
-    ]
-    return normalised_over_batch(returns_BM, [reward is not None for reward in rewards_B])
 
 
 def normalised_over_batch(

@@ -12,20 +12,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 
-def penalised_rewards(reward: float, kl_M: ArrayLike, beta: float) -> NDArray[np.float64]:
-    """(M,) -beta KL at each token, and at the last one the attempt's reward too: KL in the reward.
-
-    `kl_M` is log pi - log pi_ref of each sampled token (k1), nats (RLHF: Ouyang et al. 2022, arXiv:2203.02155, section
-    3.5; by token as in REINFORCE++, arXiv:2501.03262). An attempt without tokens has nowhere to put its reward.
-
-    >>> penalised_rewards(1.0, [0.5, -0.5], beta=0.1).tolist()
-    [-0.05, 1.05]
-    """
-    rewards = -beta * np.asarray(kl_M, np.float64)
-    rewards[-1:] += reward
-    return rewards
-
-
 def turn_starts(turns_M: ArrayLike) -> NDArray[np.intp]:
     """(U,) the index of each turn's first token. Raises ValueError where turns do not come one after another.
 

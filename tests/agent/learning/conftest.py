@@ -26,11 +26,21 @@ def tiny_tokenizer():
 
 
 @pytest.fixture(scope="session")
-def policy(tmp_path_factory) -> PolicyRef:
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    tiny_llama().save_pretrained(folder)
-    tiny_tokenizer().save_pretrained(folder)
-    return PolicyRef(0, str(folder))
+def policy_of(tmp_path_factory):
+    """Saves a `tiny_llama` of the shape that a test asks for."""
+
+    def save(**changes) -> PolicyRef:
+        folder = tmp_path_factory.mktemp("models") / "tiny"
+        tiny_llama(**changes).save_pretrained(folder)
+        tiny_tokenizer().save_pretrained(folder)
+        return PolicyRef(0, str(folder))
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def policy(policy_of) -> PolicyRef:
+    return policy_of()
 
 
 @pytest.fixture(autouse=True)

@@ -12,11 +12,11 @@ import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from journeyman.agent.learning.forward.scoring import Scorer
 from journeyman.agent.learning.learner import Learner, LearnerSettings, TrainingRow
 from journeyman.agent.learning.objective import Fixed, objective
 from journeyman.agent.learning.preferences import Pair, PairLoss, apart, prefer
 from journeyman.agent.learning.rows import denominators, most_uncertain
-from journeyman.agent.learning.scoring import Scorer
 
 TEMPERATURE, MAX_COMPLETION, BETA = 0.7, 11, 0.1
 

@@ -3,17 +3,20 @@
 from dataclasses import replace
 from functools import cache
 
+import numpy as np
 import pytest
 import torch
 from architectures import gaps, tiny_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from memory import Alive
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 
-from journeyman.agent.data import PolicyRef
+from journeyman.agent.data import PolicyRef, Segment
 from journeyman.agent.errors import SettingsError, UsageError
-from journeyman.agent.learning.halves import Halves
+from journeyman.agent.learning.forward.halves import Halves, recompute_layers
+from journeyman.agent.learning.forward.scoring import Scorer
 from journeyman.agent.learning.learner import Learner, LearnerSettings, TrainingRow
 from journeyman.agent.learning.reach import adapter_reach, adapter_targets
 from journeyman.agent.models import load_causal_lm
@@ -22,8 +25,9 @@ SETTINGS = LearnerSettings(learning_rate=1e-2, device="cpu")
 LORA = replace(SETTINGS, lora_rank=2, lora_alpha=4)
 
 SHARING = ["gemma2", "gemma3n_text", "granite", "cohere", "nanochat", "qwen3_moe", "qwen3_vl", "mistral3"]
-ALONE = ["bloom", "mamba2", "recurrent_gemma", "gpt_oss"]
-"""ALiBi counts places, a recurrent state has but one past, sinks take no mask: their prompts are not shared."""
+ALONE = ["bloom", "mamba2", "recurrent_gemma", "gpt_oss", "falcon"]
+"""ALiBi counts places, a recurrent state has but one past, sinks are in no kernel, attention of its own is not
+looked up: their prompts are not shared."""
 
 model_of = cache(tiny_model)
 
@@ -46,6 +50,42 @@ def test_the_halves_make_what_the_whole_does_for_any_positions(name, ids, data):
         found_NV = halves.logits(halves.hidden(ids_1L)[0, some])
     torch.testing.assert_close(found_NV, whole_LV[some], atol=2e-5, rtol=1e-5)
     assert "forward" not in vars(model.get_decoder() or model)  # the model is as it was
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma2", "qwen3_moe", "mamba2", "gpt2"])
+def test_layers_computed_anew_give_the_same_gradient_and_take_less_memory(name):
+    found = []
+    for recompute in (False, True):
+        model = tiny_model(name)
+        if recompute:
+            recompute_layers(model)
+        scorer = Scorer(model, torch.float32, 1.0)
+        ids = np.arange(3, 83).astype(np.int32)
+        segments = [Segment(ids[:40], ids[a:], np.ones(80 - a, dtype=bool), None) for a in (41, 47)]
+        segments += [Segment(ids[:9], ids[60:], np.ones(20, dtype=bool), None)]
+        with Alive() as alive:
+            for rows in scorer.plan(segments, range(3)):
+                scorer.forward(segments, rows).logprobs_RT.sum().backward()
+        found.append((alive.peak, {n: p.grad for n, p in model.named_parameters() if p.grad is not None}))
+    (usual, expected), (less, gradients) = found
+    assert less < 0.8 * usual
+    assert gradients.keys() == expected.keys()
+    assert all(torch.equal(gradients[n], expected[n]) for n in expected)
+
+
+def test_a_learner_with_activation_checkpointing_learns_the_same(policy, segments_of):
+    rows = [TrainingRow(s, 1.0 - i % 3) for i, s in enumerate(segments_of(1)) if s.loss_mask.any()]
+    usual, anew = (Learner(policy, replace(SETTINGS, activation_checkpointing=on)) for on in (False, True))
+    for learner in (usual, anew):
+        learner.update(rows, seed=0, minibatch_rows=4)
+    assert any("forward" in vars(module) for module in anew.model.modules())
+    again = dict(anew.model.named_parameters())
+    assert all(torch.equal(p, again[n]) for n, p in usual.model.named_parameters())
+
+
+def test_a_model_without_such_layers_cannot_compute_them_anew():
+    with pytest.raises(SettingsError, match=r"^activation_checkpointing: Linear has no layers that can be computed"):
+        recompute_layers(torch.nn.Linear(2, 2))
 
 
 def test_a_model_that_is_not_causal_is_refused_by_name():

@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from journeyman.agent.data import PolicyRef, Segment
 from journeyman.agent.errors import JourneymanError, SettingsError, UsageError
 from journeyman.agent.learning.checkpoint import export_merged, whole_folder
+from journeyman.agent.learning.figures import OF_THE_MACHINE
 from journeyman.agent.learning.learner import Learner, LearnerSettings, TrainingRow
 from journeyman.agent.learning.rows import most_uncertain
 
@@ -73,7 +74,7 @@ def test_an_update_does_not_depend_on_its_micro_batches(policy, segments_of, los
         learner = Learner(policy, config)
         learner.optimizer = torch.optim.SGD(learner.model.parameters())
         stats = learner.update(rows, seed=1, minibatch_rows=5, epochs=2).stats
-        found.append((weights(learner), {k: v for k, v in stats.items() if "second" not in k}))
+        found.append((weights(learner), {k: v for k, v in stats.items() if k not in OF_THE_MACHINE}))
     for other, stats in found[1:]:
         assert torch.allclose(other, found[0][0], rtol=1e-4, atol=2e-6)
         assert stats == pytest.approx(found[0][1], rel=1e-3, abs=1e-5)
@@ -327,13 +328,38 @@ def test_refuses_an_adapter_of_another_rank(policy, tmp_path):
         Learner(saved, replace(LORA, lora_rank=3))
 
 
-def test_a_gradient_that_is_not_finite_is_not_followed(policy, segments_of):
+def unlikely(segment):
+    """With behaviour log-probs that are none, as of a sampler that broke."""
+    return replace(segment, behaviour_logprobs=np.full(segment.loss_mask.sum(), np.nan, np.float32))
+
+
+@pytest.mark.parametrize("cause", ["weight", "log-probs"])
+def test_a_gradient_that_is_not_finite_is_not_followed(policy, segments_of, cause):
     learner = Learner(policy, SETTINGS)
+    segment = segments_of(1)[0]
+    learner.update([TrainingRow(segment, nll=1.0)], seed=0)
     before = weights(learner).clone()
-    row = TrainingRow(segments_of(1)[0], nll=3e38)
-    with pytest.raises(JourneymanError, match="gradient's norm is"):
+    state = {i: {k: v.clone() for k, v in s.items()} for i, s in enumerate(learner.optimizer.state.values())}
+    row = TrainingRow(segment, nll=3e38) if cause == "weight" else TrainingRow(unlikely(segment), 1.0)
+    with pytest.raises(JourneymanError, match="the gradient's norm is nan: lower the learning rate, or look at"):
         learner.update([row], seed=0)
     assert torch.equal(weights(learner), before)
+    for i, now in enumerate(learner.optimizer.state.values()):
+        assert all(torch.equal(now[key], value) for key, value in state[i].items())
+
+
+def test_no_rows_at_all_change_nothing(policy):
+    learner = Learner(policy, SETTINGS)
+    before = weights(learner).clone()
+    update = learner.update([], seed=0, minibatch_rows=4, epochs=2)
+    assert torch.equal(weights(learner), before)
+    assert (update.stats["steps"], update.stats["rows"], update.ratios) == (0, 0, {})
+
+
+def test_refuses_a_reference_of_another_vocabulary(policy, llama, tmp_path):
+    llama(vocab_size=37).save_pretrained(tmp_path)
+    with pytest.raises(SettingsError, match="has 37 words, the policy 31: the KL needs a reference of the same voc"):
+        Learner(policy, SETTINGS, PolicyRef(0, str(tmp_path)))
 
 
 def test_tokens_without_an_advantage_take_no_share_of_the_most_uncertain(policy, segments_of):

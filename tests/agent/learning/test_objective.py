@@ -7,7 +7,7 @@ import pytest
 
 from journeyman.agent.data import Segment
 from journeyman.agent.learning.learner import Learner, LearnerSettings, TrainingRow
-from journeyman.agent.learning.rows import minibatches, most_uncertain
+from journeyman.agent.learning.rows import Stream, minibatches, most_uncertain
 
 SEGMENT = Segment(*(np.array(a) for a in ([1, 2], [3, 4, 5])), np.array([True, False, True]), np.float32([-1, -2]))
 
@@ -82,8 +82,52 @@ def test_the_steps_of_prompts_that_fit_are_as_they_always_were():
         (TrainingRow(SEGMENT, 1.0, nll=-1.0), "nll weight -1.0"),
         (TrainingRow(SEGMENT, 1.0, nll=np.float32([1, -1])), "nll weight .* is not usable"),
         (TrainingRow(SEGMENT, 1.0, nll=np.float32([1])), r"2 tokens for its nll stream, but weights of shape \(1,\)"),
+        (
+            TrainingRow(SEGMENT, observation=np.float32([1, 2])),
+            r"1 tokens for its observation stream, but weights of shape \(2,\)",
+        ),
+        (TrainingRow(SEGMENT, observation=-0.1), "observation weight -0.1 is not usable"),
+        (TrainingRow(SEGMENT, 1.0, reference=-0.1), "reference weight -0.1 is not usable"),
+        (TrainingRow(SEGMENT, 1.0, reference=float("inf")), "reference weight inf is not usable"),
+        (TrainingRow(SEGMENT, value=np.float32([1])), r"2 tokens for its value stream, but weights of shape \(1,\)"),
+        (TrainingRow(SEGMENT, value=np.float32(1)), r"2 trained tokens, but value of shape \(\)"),
+        (TrainingRow(SEGMENT, value=np.float32([1, np.nan])), "value .* is not usable"),
+        (
+            TrainingRow(SEGMENT, value=np.zeros(2, np.float32), foreseen=np.float32([1])),
+            r"2 trained tokens, but foreseen of shape \(1,\)",
+        ),
+        (
+            TrainingRow(SEGMENT, value=np.zeros(2, np.float32), foreseen=np.float32([1, np.inf])),
+            "foreseen .* is not usable",
+        ),
+        (TrainingRow(replace(SEGMENT, behaviour_logprobs=np.float32([-1])), 1.0, shaped=True), "log-probs of shape"),
     ],
 )
 def test_refuses_rows_that_cannot_be_learned_from(policy, row, message):
     with pytest.raises(ValueError, match=message):
         Learner(policy, LearnerSettings(device="cpu")).update([TrainingRow(SEGMENT, 1.0), row], seed=0)
+
+
+def test_what_rows_may_be():
+    """Returns and advantages below 0, an expert's row in the policy loss, a segment in which nothing was chosen."""
+    unsampled = replace(SEGMENT, behaviour_logprobs=None)
+    nothing = replace(unsampled, loss_mask=np.zeros(3, np.bool_))
+    rows = [
+        TrainingRow(SEGMENT, -1.0, value=np.float32([-2, 3]), foreseen=np.float32([0, -1]), reference=0.0),
+        TrainingRow(unsampled, 1.0, shaped=True),
+        TrainingRow(nothing, observation=np.float32([1, 0, 2])),
+        TrainingRow(nothing, nll=1.0),
+    ]
+    for i, row in enumerate(rows):
+        row.check(i)
+    assert [row.moves() for row in rows] == [True, True, True, False]
+    assert [row.tokens(Stream.OBSERVATION) for row in rows] == [0, 0, 2, 0]
+    assert rows[2].predicted.loss_mask.tolist() == [True, False, True]
+
+
+def test_what_moves_the_policy_beside_its_advantage():
+    """A value where a critic reads the policy's hidden states, and the entropy of rows in the policy loss."""
+    still = TrainingRow(SEGMENT, 0.0, value=np.zeros(2, np.float32))
+    imitated = TrainingRow(SEGMENT)
+    assert [still.moves(), still.moves(values=True), still.moves(entropy=True)] == [False, True, True]
+    assert not imitated.moves(values=True, entropy=True)

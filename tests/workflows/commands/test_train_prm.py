@@ -20,8 +20,8 @@ from journeyman.storage.runs.policies import NewPolicy
 from journeyman.storage.trajectories.rows import NewTrajectory
 from journeyman.storage.trajectories.trajectories import StoredTrajectory
 from journeyman.verifiers.models.prm.process_reward import ProcessReward
-from journeyman.workflows.commands.step_labels import LabelPlan, label_steps, step_starts
-from journeyman.workflows.commands.train_prm import PrmOptions, choose_attempts, make_prm, part_of
+from journeyman.workflows.commands.heads.step_labels import LabelPlan, label_steps, step_starts
+from journeyman.workflows.commands.heads.train_prm import PrmOptions, choose_attempts, make_prm, part_of
 from journeyman.workflows.console import Reporter
 from journeyman.workflows.session.runs import start_run
 from journeyman.workflows.session.session import RunRef, Session, lend

@@ -29,8 +29,8 @@ from journeyman.storage.trajectories.labels import NewLabel
 from journeyman.storage.trajectories.rows import NewTrajectory
 from journeyman.verifiers.models.reward_model import RewardModel
 from journeyman.workflows.cli import main
-from journeyman.workflows.commands.train_reward_model import RewardModelOptions, make_reward_model
-from journeyman.workflows.commands.training_heads import part_of
+from journeyman.workflows.commands.heads.train_reward_model import RewardModelOptions, make_reward_model
+from journeyman.workflows.commands.heads.training_heads import part_of
 from journeyman.workflows.console import Reporter
 from journeyman.workflows.session.runs import start_run
 from journeyman.workflows.session.session import RunRef, lend

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from journeyman.agent.data import Segment
 from journeyman.agent.errors import SettingsError
-from journeyman.agent.learning.halves import Halves
+from journeyman.agent.learning.forward.halves import Halves
+from journeyman.agent.learning.forward.scoring import Scorer
 from journeyman.agent.learning.heads.training import pad_right
-from journeyman.agent.learning.scoring import Scorer
 from journeyman.agent.sampling.settings import Device, Dtype
 from journeyman.verifiers.models.prm.families import Family
 from journeyman.verifiers.models.prm.formatting import Encoded, batches

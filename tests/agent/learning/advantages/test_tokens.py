@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from journeyman.agent.learning.advantages.returns import discounted_returns, gae
 from journeyman.agent.learning.advantages.tokens import (
-    penalised_rewards,
     token_advantages,
     token_rewards,
     turn_rewards,
@@ -54,8 +53,7 @@ def test_undiscounted_returns_are_the_same_over_tokens_and_over_turns(turns):
 def test_gae_over_turns_worked_example():
     # two turns of 2 and 3 tokens: V at their first tokens is 0.5 and 0.25, whatever it is at the others
     numbers, values = [0, 0, 1, 1, 1], [0.5, 9.0, 0.25, 9.0, 9.0]
-    rewards = penalised_rewards(1.0, [0.0, 1.0, 0.0, 0.0, 2.0], beta=0.25)
-    assert rewards.tolist() == [0.0, -0.25, 0.0, 0.0, 0.5]
+    rewards = [0.0, -0.25, 0.0, 0.0, 0.5]
     # delta: -0.25 + 0.25 - 0.5 = -0.5 and 0.5 - 0.25 = 0.25, which fades by 0.5
     found = gae(turn_rewards(rewards, numbers), turn_values(values, numbers), discount=1.0, lam=0.5)
     assert token_advantages(found, numbers).tolist() == [-0.375, -0.375, 0.25, 0.25, 0.25]
@@ -63,16 +61,13 @@ def test_gae_over_turns_worked_example():
 
 def test_no_tokens_have_nothing():
     assert turn_starts([]).shape == turn_values([], []).shape == turn_rewards([], []).shape == (0,)
-    assert (
-        token_rewards([], []).shape == token_advantages([], []).shape == penalised_rewards(1.0, [], 0.1).shape == (0,)
-    )
+    assert token_rewards([], []).shape == token_advantages([], []).shape == (0,)
 
 
 def test_what_is_given_stays_as_it_was():
-    kl, values = np.array([1.0, 2.0]), np.array([0.5, 0.25])
-    penalised_rewards(1.0, kl, beta=1.0)[:] = 7.0
+    values = np.array([0.5, 0.25])
     turn_values(values, [0, 1])[:] = 7.0
-    assert (kl.tolist(), values.tolist()) == ([1.0, 2.0], [0.5, 0.25])
+    assert values.tolist() == [0.5, 0.25]
 
 
 @pytest.mark.parametrize("reduce", [turn_values, turn_rewards])

@@ -18,7 +18,13 @@ from typing import TYPE_CHECKING
 from journeyman.agent.data import Json
 from journeyman.agent.errors import UsageError
 from journeyman.storage.files.training_sets import Preference
-from journeyman.workflows.commands.training_heads import HeadOptions, full_weights, head_settings, new_folder, part_of
+from journeyman.workflows.commands.heads.training_heads import (
+    HeadOptions,
+    full_weights,
+    head_settings,
+    new_folder,
+    part_of,
+)
 from journeyman.workflows.console import Reporter
 from journeyman.workflows.session.engines import base_model
 from journeyman.workflows.session.runs import chosen_version, find_run

@@ -21,8 +21,14 @@ from journeyman.storage.runs.policies import PolicyInfo
 from journeyman.storage.trajectories.trajectories import StoredTrajectory
 from journeyman.verifiers.models.prm.families import FAMILIES, FIELDS_FILE, Family
 from journeyman.verifiers.models.prm.formatting import encode, solution_of
-from journeyman.workflows.commands.step_labels import LabelPlan, Labels, label_steps
-from journeyman.workflows.commands.training_heads import HeadOptions, full_weights, head_settings, new_folder, part_of
+from journeyman.workflows.commands.heads.step_labels import LabelPlan, Labels, label_steps
+from journeyman.workflows.commands.heads.training_heads import (
+    HeadOptions,
+    full_weights,
+    head_settings,
+    new_folder,
+    part_of,
+)
 from journeyman.workflows.console import Reporter
 from journeyman.workflows.session.runs import chosen_version, find_run
 from journeyman.workflows.session.session import Session, lend

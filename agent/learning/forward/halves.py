@@ -11,14 +11,19 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
 
-from journeyman.agent.errors import UsageError
+from journeyman.agent.errors import SettingsError, UsageError
+from journeyman.agent.learning.forward import in_parts
+from journeyman.agent.learning.forward.spans import Spans
 
 FOREIGN_ERRORS = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 """What a model's own code raises where it is run in a way that it was not made for."""
@@ -39,24 +44,28 @@ class Halves:
             with torch.no_grad():
                 self._trunk, self._answer = _find_trunk(model)
                 self._accepts = inspect.signature(self._trunk.forward).parameters
+                self._configs = in_parts.configs_of(self._trunk)
                 problem = self._why_not()
-            self._differentiate()
+            self.differentiate(self.hidden(probe_ids(model, 4)[None]))
         except FOREIGN_ERRORS as error:
             problem = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
         if problem is not None:
             raise UsageError(f"{type(model).__name__} cannot be trained by the learner ({problem}): use another model")
 
-    def hidden(self, ids_BL: Tensor, attend_B1LL: Tensor | None = None, positions_BL: Tensor | None = None) -> Tensor:
+    def hidden(self, ids_BL: Tensor, positions_BL: Tensor | None = None, spans: Spans | None = None) -> Tensor:
         """(B, L, H) last hidden states; under causal attention padding on the right needs no mask.
 
-        `attend_B1LL` is true where a query (third axis) sees a key (fourth), `positions_BL` what the model is told
-        where a token stands; without them attention is causal and positions count up.
+        `positions_BL` is what the model is told where a token stands; without it they count up. With `spans`, which say
+        who sees whom in the one row that there is, attention is ours for this pass (and what it is computed anew for).
         """
-        told = {"attention_mask": attend_B1LL, "position_ids": positions_BL}
-        options: dict[str, Any] = {name: value for name, value in told.items() if value is not None}
-        if "use_cache" in self._accepts:
-            options["use_cache"] = False
-        hidden: Tensor = self._trunk(input_ids=ids_BL, **options)[0]
+        options: dict[str, Any] = {"use_cache": False} if "use_cache" in self._accepts else {}
+        if positions_BL is not None:
+            options["position_ids"] = positions_BL
+        if spans is None:
+            plain: Tensor = self._trunk(input_ids=ids_BL, **options)[0]
+            return plain
+        with in_parts.Implementation(self._configs, [in_parts.NAME] * len(self._configs)):
+            hidden: Tensor = self._trunk(input_ids=ids_BL, attention_mask=in_parts.mask_of(spans), **options)[0]
         return hidden
 
     def logits(self, hidden_NH: Tensor) -> Tensor:
@@ -86,11 +95,11 @@ class Halves:
             return "its tokens see later ones, so that it is no causal model"
         return None
 
-    def _differentiate(self) -> None:
-        """Raises what the model's code raises where it is not to be differentiated in evaluation mode."""
+    def differentiate(self, hidden: Tensor) -> None:
+        """Raises what the model's code raises where its last hidden states are not to be differentiated."""
         first = next((p for p in self._trunk.parameters() if p.requires_grad), None)
         if first is not None:
-            torch.autograd.grad(self.hidden(probe_ids(self.model, 4)[None]).sum(), first, allow_unused=True)
+            torch.autograd.grad(hidden.sum(), first, allow_unused=True)
 
 
 def _find_trunk(model: Any) -> tuple[Any, Any]:
@@ -121,6 +130,28 @@ def _answering(trunk: Any, answer: Any) -> Iterator[None]:
             del trunk.forward
         else:
             trunk.forward = before
+
+
+def recompute_layers(model: Any) -> None:
+    """From now on only what goes into a layer is kept for the backward pass, and what is inside is computed anew in it.
+
+    transformers' own switch for this needs training mode, which would turn dropout on. Raises SettingsError for a model
+    without layers that say they can be computed anew.
+    """
+    layers = [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)]
+    if not layers:
+        raise SettingsError(
+            f"activation_checkpointing: {type(model).__name__} has no layers that can be computed anew: set it to false"
+        )
+    configs = in_parts.configs_of(model)
+
+    def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        return nullcontext(), in_parts.Implementation.now(configs)
+
+    for layer in layers:
+        layer.forward = partial(
+            checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False, context_fn=contexts
+        )
 
 
 def probe_ids(model: Any, count: int) -> Tensor:
