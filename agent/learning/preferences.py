@@ -64,10 +64,11 @@ def prefer(
     step where they are not more than a step holds; an attempt that is in several pairs of a step is computed once. What
     two attempts have in common counts for both or for neither (see `apart`). `learning_rate` is as in `Learner.update`.
 
-    The statistics: `steps`, `pairs`, `rows` (distinct segments), `seconds`, `tokens_per_second`, `peak_memory_mb`;
-    means over steps of `grad_norm` and `entropy`; means over pairs, each at the beginning of its step, of `loss`,
-    `accuracy` (is the chosen one's log-ratio to the reference the larger one), `margin` (by how much, in nats),
-    `chosen_log_ratio`, `rejected_log_ratio` and `chosen_nll` (of its step's tokens); with an adapter `adapter_share`.
+    The statistics: `steps`, `pairs`, `rows` (distinct segments), `seconds`, `tokens_per_second`, `peak_memory_mb`,
+    `flops_utilisation` (while steps are made); means over steps of `grad_norm` and `entropy`; means over pairs, each at
+    the beginning of its step, of `loss`, `accuracy` (is the chosen one's log-ratio to the reference the larger one),
+    `margin` (by how much, in nats), `chosen_log_ratio`, `rejected_log_ratio` and `chosen_nll` (of its step's tokens);
+    with an adapter `adapter_share`.
 
     Raises ValueError where there are no pairs, SettingsError where the learner has no reference, and what
     `Learner.update` raises.
@@ -186,6 +187,8 @@ def _statistics(of_steps: Sequence[dict[str, float]], figures_5N: NDArray[np.flo
     found = dict(zip(names, figures_5N.mean(axis=1).tolist(), strict=True))
     found |= {"accuracy": float((figures_5N[-1] > 0).mean()), "steps": sum(one["steps"] for one in of_steps)}
     found["peak_memory_mb"] = of_steps[-1]["peak_memory_mb"]
+    seconds = sum(one["seconds"] for one in of_steps)
+    found["flops_utilisation"] = sum(one["flops_utilisation"] * one["seconds"] for one in of_steps) / seconds
     for name in ("grad_norm", "entropy", "adapter_share"):
         values = [one[name] for one in of_steps if name in one]
         found |= {name: sum(values) / len(values)} if values else {}

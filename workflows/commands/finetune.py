@@ -21,7 +21,7 @@ from journeyman.workflows.session.runs import find_run
 from journeyman.workflows.session.session import Session, lend
 from journeyman.workflows.stages.audit import audit
 from journeyman.workflows.stages.evaluate import as_row, evaluate
-from journeyman.workflows.stages.finetune import make_version, objective_of
+from journeyman.workflows.stages.finetune import objective_of, train
 from journeyman.workflows.stages.promote import promote
 from journeyman.workflows.stages.report import promoted_text
 from journeyman.workflows.terminal import say_json
@@ -29,7 +29,7 @@ from journeyman.workflows.updates.material import Material, gather
 from journeyman.workflows.updates.replay import remember
 
 SECTIONS = ("finetune", "imitation", "preference", "estimator", "critic", "kl", "replay", "optimizer")
-"""Of the settings: those of an update, which may be other ones than the run's."""
+"""Of the settings: those that say what an update does, which may be other ones than the run's."""
 RECIPE = "recipe"
 """Of a version's statistics: what it was made of, as a hash."""
 
@@ -56,8 +56,8 @@ def update_settings(overrides: Sequence[str]) -> Sequence[str]:
     """The overrides; raises SettingsError for one that is none of an update."""
     for override in overrides:
         section = override.partition("=")[0].strip().partition(".")[0]
-        if section not in SECTIONS:
-            raise SettingsError(f"--set {override}: no setting of an update: {suggestion(section, SECTIONS)}")
+        if section not in (known := (*SECTIONS, "learner")):
+            raise SettingsError(f"--set {override}: no setting of an update: {suggestion(section, known)}")
     return overrides
 
 
@@ -86,7 +86,7 @@ def stored_version(session: Session, overrides: Sequence[str]) -> PolicyInfo:
         raise UsageError(f"run {run.id} ({run.name}) has nothing to learn from: {problem}")
     store.runs.begin_iteration(run.id, iteration)
     notes = {RECIPE: _recipe(session, iteration, material), "overrides": list(overrides)}
-    make_version(session, iteration, objective_of(session, iteration), material, notes)
+    train(session, iteration, alone=True, notes=notes)
     store.runs.finish_iteration(run.id, iteration)
     return store.policies.numbered(run.id, candidate_number(iteration))
 

@@ -71,6 +71,8 @@ class LearningSettings(Section):
     micro_batch_tokens: int | None = Field(default=None, ge=1)
     """Padded tokens of one forward pass; without it 2,048 on a CPU, 32,768 on a GPU. Where the memory does not hold it,
     half of that is tried."""
+    activation_checkpointing: bool = False
+    """Recompute what layers made in the backward pass, instead of keeping it: less memory, about a third more work."""
 
 
 class OptimizerSettings(Section):

@@ -7,6 +7,7 @@ updates/material.py.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 from journeyman.agent.data import Json
@@ -15,9 +16,9 @@ from journeyman.storage.runs.policies import NewPolicy
 from journeyman.workflows.attempts.versions import candidate_number, start_of, version_path
 from journeyman.workflows.session.ranks import as_rank, learn_in_ranks
 from journeyman.workflows.session.session import RunRef, Session, borrow
-from journeyman.workflows.settings.engines import LearningSettings
+from journeyman.workflows.settings.loading import parse_settings
 from journeyman.workflows.settings.objectives import Objective
-from journeyman.workflows.updates.material import Material, gather
+from journeyman.workflows.updates.material import gather
 from journeyman.workflows.updates.replay import remember
 
 _AS_RANK = "import sys; from journeyman.workflows.stages.finetune import train_as_rank; train_as_rank(*sys.argv[1:])"
@@ -29,40 +30,43 @@ def finetune(ref: RunRef, iteration: int) -> Json:
         store, run_id, number = session.store, session.run.id, candidate_number(iteration)
         if number not in {p.number for p in store.policies.of(run_id)}:
             remember(store, run_id, session.rubric, iteration)
-            if session.settings.learner.processes > 1:
-                _train_in_ranks(session, iteration)
-            else:
-                _train(session, iteration)
+            train(session, iteration)
         candidate = store.policies.numbered(run_id, number)
         return {"policy": number, **candidate.stats}
 
 
-def _train_in_ranks(session: Session, iteration: int) -> None:
-    """Has `learner.processes` make the update; anew with micro-batches of half the size where one has no memory."""
-    ref, settings = session.ref, session.settings.learner
+def train(session: Session, iteration: int, *, alone: bool = False, notes: Mapping[str, Json] | None = None) -> None:
+    """Makes the iteration's candidate, by `learner.processes`; `notes` are kept with its numbers.
+
+    `alone` is an iteration without attempts of its own.
+    """
+    if session.settings.learner.processes > 1:
+        _train_in_ranks(session, iteration, {"alone": alone, "notes": notes})
+    else:
+        _make_version(session, iteration, alone, notes)
+
+
+def _train_in_ranks(session: Session, iteration: int, how: Json) -> None:
+    """Several processes make the update; anew with micro-batches of half the size where one has no memory."""
+    ref, settings = session.ref, session.settings
     while True:
-        told = [ref.store_url, ref.run_id, str(iteration), settings.model_dump_json()]
+        told = [ref.store_url, ref.run_id, str(iteration), json.dumps(how), settings.model_dump_json()]
         try:
-            return learn_in_ranks(session.reporter, settings.processes, _AS_RANK, told)
+            return learn_in_ranks(session.reporter, settings.learner.processes, _AS_RANK, told)
         except MicroBatchTooLargeError as error:
             session.reporter.line(f"  iteration {iteration}: {error}; begins anew with that")
-            settings = settings.model_copy(update={"micro_batch_tokens": max(1, error.tokens // 2)})
+            smaller = settings.learner.model_copy(update={"micro_batch_tokens": max(1, error.tokens // 2)})
+            settings = settings.model_copy(update={"learner": smaller})
 
 
-def train_as_rank(store_url: str, run_id: str, iteration: str, learning: str) -> None:
-    """What each of the processes does, with these settings of the learner, as JSON; never returns."""
+def train_as_rank(store_url: str, run_id: str, iteration: str, how: str, settings: str) -> None:
+    """What each of the processes does, told as JSON how and with which settings; never returns."""
 
-    def train(session: Session) -> None:
-        learner = LearningSettings.model_validate_json(learning)
-        session.settings = session.settings.model_copy(update={"learner": learner})
-        _train(session, int(iteration))
+    def make(session: Session) -> None:
+        session.settings = parse_settings(json.loads(settings), f"run {run_id}")
+        _make_version(session, int(iteration), **json.loads(how))
 
-    as_rank(RunRef(store_url, run_id), train)
-
-
-def _train(session: Session, iteration: int) -> None:
-    objective = objective_of(session, iteration)
-    make_version(session, iteration, objective, gather(session, iteration, objective))
+    as_rank(RunRef(store_url, run_id), make)
 
 
 def objective_of(session: Session, iteration: int) -> Objective:
@@ -71,18 +75,10 @@ def objective_of(session: Session, iteration: int) -> Objective:
     return objectives[min(iteration, len(objectives)) - 1]
 
 
-def make_version(
-    session: Session,
-    iteration: int,
-    objective: Objective,
-    material: Material,
-    notes: Mapping[str, Json] | None = None,
-) -> None:
-    """The iteration's candidate, taught by the material: its weights, then its row, with `notes` beside its numbers.
-
-    It is promoted as it is where no version was before.
-    """
-    store, run_id = session.store, session.run.id
+def _make_version(session: Session, iteration: int, alone: bool, notes: Mapping[str, Json] | None) -> None:
+    """Weights first, then their row. It is promoted as it is where no version was before."""
+    store, run_id, objective = session.store, session.run.id, objective_of(session, iteration)
+    material = gather(session, iteration, objective, alone=alone)
     number, start = candidate_number(iteration), start_of(session, iteration)
     learner = session.learner(start)
     session.learner_became(None)  # should it fail, nobody takes what it leaves for the start

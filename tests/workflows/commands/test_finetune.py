@@ -158,6 +158,15 @@ def test_stored_groups_are_compared_as_the_run_compares_its_own(run: Finished) -
     assert {nll for _, nll in used.values()} == {0.0}
 
 
+@pytest.mark.slow
+def test_two_processes_make_the_same_version(run: Finished) -> None:
+    two = run("--objective", "dpo", "--set", "learner.processes=2", *QUICK)
+    one = run("--objective", "dpo", "--set", "finetune.batch=9", *QUICK[:4])  # of rows, which preferences have none of
+    assert (two["policy"], one["policy"]) == ("v3", "v4")
+    for name in ("steps", "pairs", "loss", "margin", "chosen_nll", "grad_norm"):
+        assert two["stats"][name] == pytest.approx(one["stats"][name], rel=1e-4, abs=1e-5)
+
+
 def test_it_is_evaluated_and_promoted_and_gone_on_from(run: Finished) -> None:
     command = ("--objective", "dpo", "--promote", *QUICK)
     made = run(*command)

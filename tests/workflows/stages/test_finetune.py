@@ -61,7 +61,7 @@ def test_ranks_begin_anew_with_half_of_what_one_could_not_hold(watched, monkeypa
     budgets = []
 
     def learn(reporter, processes, program, arguments):
-        budgets.append(json.loads(arguments[-1])["micro_batch_tokens"])
+        budgets.append(json.loads(arguments[-1])["learner"]["micro_batch_tokens"])
         assert (processes, arguments[:3]) == (3, [session.ref.store_url, session.ref.run_id, "1"])
         if len(budgets) < 3:
             raise MicroBatchTooLargeError(1000 if len(budgets) == 1 else 480)
