@@ -62,13 +62,7 @@ ALGORITHMS: dict[str, Sequence[str]] = {
     "ppo, own critic": (*PPO, "critic.kind=model"),
     "trpo": ("optimizer.kind=trust_region", "optimizer.trust_delta=0.02"),
     "topr": ("finetune.loss=topr",),
-    "dpo rounds": (
-        "finetune.objective=dpo",
-        "preference.pairs=rewards",
-        "preference.nll_weight=1.0",
-        "preference.learning_rate=1e-3",
-        "replay.max_age=0",
-    ),
+    "dpo rounds": ("finetune.objective=dpo", "preference.learning_rate=1e-3", "preference.nll_weight=1.0"),
     "rest-em": ("finetune.objective=bc", "finetune.begin=v1", 'imitation.sources=["policy"]', "imitation.per_task=4"),
     "expert iteration": (
         "finetune.policy_weight=0",

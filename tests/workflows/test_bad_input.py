@@ -88,6 +88,7 @@ def files(folder: Path) -> dict[str, bytes]:
         ("warm_start.file=latin.jsonl", "latin.jsonl: not UTF-8 text"),
         ("warm_start.file=list.jsonl", "list.jsonl:1: a row must be a JSON object"),
         ("model.name=./empty_model", "cannot be loaded"),
+        ("learner.processes=0", "setting 'learner.processes'"),
         ("store.artifacts=/proc/x", "store.artifacts: /proc/x cannot be written"),
         ("run.output=/proc/x", "run.output: /proc/x cannot be written"),
         ("store.url=postgresql+psycopg://127.0.0.1:abc/x", "is not a database URL"),
@@ -247,6 +248,11 @@ def test_the_store_of_the_environment_is_no_secret_told_by_help(
         main(["status", "--help"])
     said = " ".join(capsys.readouterr().out.split())
     assert "(default postgresql://***@host/x)" in said
+
+
+def test_several_processes_where_one_is_needed(mistaken: Mistaken, small: str) -> None:
+    told = ["--set", "learner.processes=2", "--set", "optimizer.kind=trust_region"]
+    assert "a trust-region step is made by one: set it to 1" in mistaken("run", small, "--engine", "none", *told)
 
 
 @pytest.mark.parametrize("command", [("run",), ("serve",), ("deploy", "--pool", "p")])

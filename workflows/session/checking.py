@@ -42,18 +42,20 @@ def check(settings: Settings) -> None:
             raise DataError(f"setting 'warm_start.file': there is no file {settings.warm_start.file}")
         read_chat_demonstrations(settings.warm_start.file)
     resolve_kind(settings.sampler.kind)
-    _check_processes(settings.learner.processes)
+    _check_processes(settings)
     name = resolve_model(settings.model.name)
     if is_folder(name):
         check_base(name)
     check_contexts(settings)
 
 
-def _check_processes(processes: int) -> None:
-    """Whether there is a GPU for each, where there are any."""
+def _check_processes(settings: Settings) -> None:
+    """Whether several can make a step together, and there is a GPU for each, where there are any."""
     import torch
 
-    gpus = torch.cuda.device_count()
+    processes, gpus = settings.learner.processes, torch.cuda.device_count()
+    if processes > 1 and settings.optimizer.kind == "trust_region":
+        raise SettingsError(f"learner.processes is {processes}, but a trust-region step is made by one: set it to 1")
     if processes > 1 and 0 < gpus < processes:
         raise SettingsError(f"learner.processes is {processes}, and this machine has {gpus} GPUs: set it to that")
 
