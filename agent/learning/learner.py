@@ -329,7 +329,7 @@ class Learner:
             segments, batch_rows, entropy_moves=self.settings.entropy_weight > 0
         )
         loss, parts = objective(logprobs_RT, entropy_RT, batch, rows, fixed, self.settings, counts)
-        if self.critic is not None and not self.critic.own:
+        if self.critic is not None and not self.critic.own and counts[Stream.VALUE].tokens:
             value_loss, value_parts = self.critic.loss(hidden_NH, batch, rows, counts)
             loss, parts = loss + self.settings.value_weight * value_loss, parts | value_parts
         return loss, parts

@@ -184,3 +184,14 @@ def test_a_saved_critic_goes_on_bit_for_bit(policy, segments_of, tmp_path, confi
     assert straight[1].keys() == resumed[1].keys()
     assert all(torch.equal(p, resumed[1][n]) for n, p in straight[1].items())
     assert torch.equal(straight[2], resumed[2])
+
+
+def test_a_step_without_returns_leaves_the_critic_alone(policy, segments_of):
+    """An update by another objective, say: AdamW's momentum would move what has a gradient of 0."""
+    learner = Learner(policy, LearnerSettings(device="cpu", critic="head", critic_learning_rate=0.1))
+    segments = [s for s in segments_of(3, groups=4) if s.loss_mask.any()]
+    learner.update([TrainingRow(s, 1.0, value=np.ones(s.loss_mask.sum(), np.float32)) for s in segments], seed=0)
+    before = {name: p.detach().clone() for name, p in learner.critic.named_parameters()}
+    assert before["head.weight"].abs().sum() > 0
+    learner.update([TrainingRow(s, nll=1.0) for s in segments], seed=0)
+    assert all(torch.equal(p, before[name]) for name, p in learner.critic.named_parameters())
