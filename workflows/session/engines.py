@@ -251,6 +251,7 @@ def learner_settings(settings: Settings) -> LearnerSettings:
         value_clip=settings.critic.clip,
         temperature=settings.generate.temperature,
         micro_batch_tokens=settings.learner.micro_batch_tokens,
+        activation_checkpointing=settings.learner.activation_checkpointing,
         dtype=dtype_of(settings),
         lora_rank=model.lora_rank,
         lora_alpha=model.lora_alpha,

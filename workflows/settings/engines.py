@@ -71,6 +71,8 @@ class LearningSettings(Section):
     micro_batch_tokens: int | None = Field(default=None, ge=1)
     """Padded tokens of one forward pass; without it 2,048 on a CPU, 32,768 on a GPU. Where the memory does not hold it,
     half of that is tried."""
+    activation_checkpointing: bool = False
+    """Keeps what goes into each layer, and computes the rest anew in the backward pass: less memory, more time."""
 
 
 class OptimizerSettings(Section):
