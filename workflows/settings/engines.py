@@ -72,7 +72,7 @@ class LearningSettings(Section):
     """Padded tokens of one forward pass; without it 2,048 on a CPU, 32,768 on a GPU. Where the memory does not hold it,
     half of that is tried."""
     activation_checkpointing: bool = False
-    """Recompute what layers made in the backward pass, instead of keeping it: less memory, about a third more work."""
+    """Keeps what goes into each layer, and computes the rest anew in the backward pass: less memory, more time."""
 
 
 class OptimizerSettings(Section):

@@ -33,8 +33,8 @@ def smaller(tokens: int, device: torch.device, ranks: Ranks, *, single: bool) ->
     if single:
         raise JourneymanError(
             f"the memory does not hold an update with a single row of {tokens} tokens: shorten the context "
-            "(sampler.max_context, generate.max_tokens), set learner.activation_checkpointing, or train an adapter "
-            "(model.lora_rank)"
+            "(sampler.max_context, generate.max_tokens), set learner.activation_checkpointing to true, or train an "
+            "adapter (model.lora_rank)"
         )
     if ranks.count > 1:
         raise MicroBatchTooLargeError(tokens)

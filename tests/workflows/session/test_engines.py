@@ -10,7 +10,7 @@ import torch
 
 from journeyman.agent.data import PolicyRef
 from journeyman.agent.models import load_causal_lm
-from journeyman.workflows.session.engines import base_model
+from journeyman.workflows.session.engines import base_model, learner_settings
 from journeyman.workflows.settings.loading import parse_settings
 from journeyman.workflows.settings.settings import Settings
 
@@ -33,3 +33,11 @@ def test_runs_that_begin_at_once_share_one_base_model(tmp_path: Path) -> None:
     assert len(found) == 1  # the same folder, written once
     folder, _ = found.pop()
     assert load_causal_lm(PolicyRef(0, folder), dtype=torch.float32, device="cpu").config.hidden_size == 32
+
+
+def test_the_learner_is_told_what_its_memory_holds(tmp_path: Path) -> None:
+    plain = settings_in(tmp_path)
+    told = {"micro_batch_tokens": 96, "activation_checkpointing": True}
+    small = plain.model_copy(update={"learner": plain.learner.model_copy(update=told)})
+    found = [learner_settings(settings) for settings in (plain, small)]
+    assert [(one.micro_batch_tokens, one.activation_checkpointing) for one in found] == [(None, False), (96, True)]
