@@ -42,7 +42,7 @@ class Versions:
             for number, parent, promoted in ((1, 0, True), (2, 1, True), (3, 2, False), (4, 2, True)):
                 path = f"{ref.run_id}/v{number:04d}"
                 learner.save(session.artifacts / path, number, f"{ref.run_id}/v{parent:04d}" if parent else None)
-                kind = "finetune" if parent else "warm_start"
+                kind = "grpo" if parent else "warm_start"
                 new = NewPolicy(number, ids[parent], number - 1, kind, path, {}, promoted=promoted)
                 session.store.policies.add(ref.run_id, new)
                 ids[number] = session.store.policies.numbered(ref.run_id, number).id

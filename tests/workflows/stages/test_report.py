@@ -24,7 +24,7 @@ def run_of_one_update(watched, stats: dict, **sections):
     evaluate(session.ref, 0)
     session.store.runs.begin_iteration(session.run.id, 1)
     parent = session.store.policies.numbered(session.run.id, 1)
-    session.store.policies.add(session.run.id, NewPolicy(2, parent.id, 1, "finetune", "x1", stats))
+    session.store.policies.add(session.run.id, NewPolicy(2, parent.id, 1, "grpo", "x1", stats))
     evaluate(session.ref, 1)
     promote(session.ref, 1)
     return session
