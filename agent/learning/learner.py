@@ -294,7 +294,7 @@ class Learner:
                 self.critic.optimizer.zero_grad()
 
         def learn(batch_rows: Sequence[Row], weight: float) -> dict[str, Tensor]:
-            loss, parts = self._terms(rows, batch_rows, counts, fixed)
+            loss, parts = self._terms(rows, segments, batch_rows, counts, fixed)
             (weight * loss).backward()  # type: ignore[no-untyped-call]
             return parts
 
@@ -316,15 +316,19 @@ class Learner:
         moved, segments = [i for i in part if self._moves(rows[i])], [row.predicted for row in rows]
         return sum(
             self._score.passes(
-                segments, moved, lambda batch_rows, _: float(self._terms(rows, batch_rows, counts, fixed)[0])
+                segments, moved, lambda batch_rows, _: float(self._terms(rows, segments, batch_rows, counts, fixed)[0])
             )
         )
 
     def _terms(
-        self, rows: Sequence[TrainingRow], batch_rows: Sequence[Row], counts: Denominators, fixed: Fixed
+        self,
+        rows: Sequence[TrainingRow],
+        segments: Sequence[Segment],
+        batch_rows: Sequence[Row],
+        counts: Denominators,
+        fixed: Fixed,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """A micro-batch's part of the step's loss (scalar), and sums for the statistics."""
-        segments = [row.predicted for row in rows]
+        """A micro-batch's part of the step's loss (scalar), and sums for the statistics; `segments` are the rows'."""
         batch, hidden_NH, logprobs_RT, entropy_RT = self._score.forward(
             segments, batch_rows, entropy_moves=self.settings.entropy_weight > 0
         )
