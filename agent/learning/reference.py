@@ -68,3 +68,10 @@ class Reference:
                 yield
             finally:
                 self._model.base_model.set_adapter("default")
+
+
+def known(reference: Reference | None) -> Reference:
+    """The reference; raises SettingsError where there is none."""
+    if reference is None:
+        raise SettingsError("there is no reference policy for the KL: give the learner one")
+    return reference

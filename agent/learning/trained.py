@@ -62,6 +62,11 @@ def optimizer_of(model: torch.nn.Module, settings: LearnerSettings) -> torch.opt
     return torch.optim.AdamW(groups, betas=settings.betas, fused=True)
 
 
+def weights_of(optimizer: torch.optim.Optimizer) -> list[torch.nn.Parameter]:
+    """What it trains."""
+    return [p for group in optimizer.param_groups for p in group["params"]]
+
+
 def causal(model: Any) -> Any:
     """The Hugging Face model inside a `peft` one, or the model itself."""
     return model.get_base_model() if hasattr(model, "peft_config") else model

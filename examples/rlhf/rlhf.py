@@ -1,12 +1,11 @@
 """RLHF from end to end: people's labels, a reward model (Bradley-Terry), PPO with a critic and the KL in the reward.
 
-    python examples/rlhf/rlhf.py [FOLDER] [--pairs 300] [--iterations 8] [--kl-target 0.05]
+    python examples/rlhf/rlhf.py [FOLDER] [--pairs 300] [--iterations 20] [--kl-target 0.05]
 
 Here a hidden rule (`manners:Polite`) stands in for people: it says which of two greetings is better, in `--pairs`
 pairs, and no update ever sees it. The reward model learns from the labels, PPO from the reward model, and the audit
-asks the hidden rule about every version: `liked` is the share of validation's attempts that it likes. With few pairs,
-or without the KL (`--kl-target 0`), the reward may rise while `liked` does not: that is reward hacking, and the audit
-shows it.
+asks the hidden rule about every version: `liked` is the share of validation's attempts that it likes. Without the KL
+(`--kl-target 0`) the reward goes on rising while `liked` falls to 0: that is reward hacking, and the audit shows it.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", nargs="?", default=None)
     parser.add_argument("--pairs", type=int, default=300)
-    parser.add_argument("--iterations", type=int, default=8)
+    parser.add_argument("--iterations", type=int, default=20)
     parser.add_argument("--kl-target", type=float, default=0.05)
     options = parser.parse_args()
     folder = options.folder or tempfile.mkdtemp()
@@ -54,7 +53,7 @@ def rlhf(
     reward_model = f"{folder}/reward"
     train = ["train-reward-model", "rlhf", "--pairs", "labels", "--output", reward_model, "--epochs", "6"]
     do([*train, "--store", f"sqlite:///{folder}/runs.db", "--learning-rate", "5e-4", "--batch", "16"])
-    kl = [f"kl.weight={0.02 if kl_target else 0.0}", "kl.place=reward"]
+    kl = [f"kl.weight={0.4 if kl_target else 0.0}", "kl.place=reward"]
     kl += ["kl.schedule=adaptive", f"kl.target={kl_target}"] if kl_target else []
     ppo = [
         "run.continues=true",

@@ -49,7 +49,7 @@ def test_the_reward_rises_and_the_kl_is_steered(made) -> None:
     assert rows[-1]["reward"] > rows[0]["reward"]
     assert rows[1]["kl"] == pytest.approx(0.0, abs=1e-5)  # measured before the update, which begins at the reference
     assert rows[2]["kl"] > 0
-    assert [row["kl_weight"] for row in rows] == [0.0, 0.02, 0.01]
+    assert [row["kl_weight"] for row in rows] == [0.0, 0.4, 0.2]  # half of the first, since its KL is below the target
 
 
 def test_the_watch_sees_what_the_reward_does_not_say(made) -> None:

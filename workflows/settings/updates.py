@@ -158,12 +158,12 @@ class KlSettings(Section):
     estimator: Literal["k1", "k2", "k3", "k3_ratio"] = "k2"
     """Which estimate of KL(policy || reference) stands in the loss; in the reward it is k1."""
     schedule: Literal["constant", "linear", "adaptive"] = "constant"
-    """`linear` goes from `weight` to `final` over the run's iterations; `adaptive` doubles or halves it where the KL of
-    the last update was more than 1.5 times off `target`."""
+    """`linear` goes from `weight` to `final` over the run's iterations; `adaptive` doubles or halves it where the KL is
+    more than 1.5 times off `target`."""
     final: float = Field(default=0.0, ge=0)
     """beta of the last iteration, where the schedule is linear."""
     target: float | None = Field(default=None, gt=0)
-    """Nats a token that an adaptive schedule aims at."""
+    """Nats a token that an adaptive schedule aims at, from a `weight` that is rather too large than too small."""
 
     @model_validator(mode="after")
     def _target_of_adaptive(self) -> KlSettings:

@@ -11,13 +11,15 @@ from journeyman.workflows.attempts.versions import parent_of
 from journeyman.workflows.session.session import Session
 
 
-def kl_weight(session: Session, iteration: int) -> float:
+def kl_weight(session: Session, iteration: int, measured: float | None = None) -> float:
     """Beta of the iteration's update, as `kl.schedule` says.
 
     `constant` is `kl.weight`. `linear` goes from there in the first iteration to `kl.final` in the last: close to what
-    was imitated as long as that is all the policy knows, and then free. `adaptive` doubles the parent's where its
-    update ended with a KL of more than 1.5 times `kl.target`, and halves it below the target over 1.5 (PPO,
-    arXiv:1707.06347, section 4): it is found in the parent's statistics, so that a resumed run goes on with it.
+    was imitated as long as that is all the policy knows, and then free. `adaptive` doubles the parent's where the KL
+    is more than 1.5 times `kl.target`, and halves it below the target over 1.5 (PPO, arXiv:1707.06347, section 4).
+    That KL, in nats a token, is `measured` on the iteration's own attempts where it is known before the update, else
+    the one that the parent's update ended with; the weight is in the parent's statistics, so that a resumed run goes
+    on with it.
     """
     settings = session.settings.kl
     if settings.schedule == "constant":
@@ -27,20 +29,24 @@ def kl_weight(session: Session, iteration: int) -> float:
         return settings.weight + (settings.final - settings.weight) * min((iteration - 1) / last, 1.0)
     assert settings.target is not None, "its section has seen to it"
     stats = parent_of(session, iteration).stats
-    if "kl_weight" not in stats or "kl" not in stats:
+    kl = stats.get("kl") if measured is None else measured
+    if "kl_weight" not in stats or kl is None:
         return settings.weight
-    weight, kl = float(stats["kl_weight"]), float(stats["kl"])
+    weight = float(stats["kl_weight"])
     if kl > 1.5 * settings.target:
         return 2 * weight
     return weight / 2 if kl < settings.target / 1.5 else weight
 
 
+def mean_kl(attempts: Sequence[Attempt]) -> float | None:
+    """Nats a token, over all tokens of the attempts; None where it is not known."""
+    known = [attempt.log_ratios_N for attempt in attempts if attempt.log_ratios_N is not None]
+    return float(np.concatenate(known).mean()) if known else None
+
+
 def kl_figures(session: Session, iteration: int, attempts: Sequence[Attempt]) -> dict[str, float]:
     """`kl_weight`, and where the KL is in the reward `kl`: its mean over tokens, in nats, before the update."""
-    beta = kl_weight(session, iteration)
-    if not beta:
+    kl = mean_kl(attempts)
+    if not (beta := kl_weight(session, iteration, kl)):
         return {}
-    penalties = [attempt.penalties_N for attempt in attempts if attempt.penalties_N is not None]
-    if not penalties:
-        return {"kl_weight": beta}
-    return {"kl_weight": beta, "kl": float(np.concatenate(penalties).mean()) / -beta}
+    return {"kl_weight": beta} if kl is None else {"kl_weight": beta, "kl": kl}

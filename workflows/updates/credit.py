@@ -19,7 +19,7 @@ from journeyman.agent.learning.step_tokens import turns_of_tokens
 from journeyman.storage.trajectories.trajectories import StoredTrajectory
 from journeyman.workflows.attempts.versions import start_of
 from journeyman.workflows.session.session import Session
-from journeyman.workflows.updates.closeness import kl_weight
+from journeyman.workflows.updates.closeness import kl_weight, mean_kl
 from journeyman.workflows.updates.states import states_of
 
 
@@ -40,11 +40,13 @@ def credited(
     """The credit of each attempt by the run's estimator; one without a reward has advantages of 0 and no returns."""
     estimator = session.estimator
     attempts = [_plain(*one) for one in zip(chosen, rewards, groups, strict=True)]
-    beta = kl_weight(session, iteration) if session.settings.kl.place == "reward" else 0.0
-    if Need.VALUES in estimator.needs or beta:
+    penalised = session.settings.kl.place == "reward" and session.settings.kl.weight > 0
+    if Need.VALUES in estimator.needs or penalised:
         learner = session.learner(start_of(session, iteration))
-        if beta:
-            attempts = _penalised(learner, chosen, attempts, beta)
+        if penalised:
+            attempts = _compared_with_reference(learner, chosen, attempts)
+            beta = kl_weight(session, iteration, mean_kl(attempts))
+            attempts = [replace(attempt, kl_weight=beta) for attempt in attempts]
         if Need.VALUES in estimator.needs:
             attempts = _valued(learner, chosen, attempts)
     if Need.STATES in estimator.needs:
@@ -65,15 +67,15 @@ def _plain(stored: StoredTrajectory, reward: float | None, group: Hashable) -> A
     )
 
 
-def _penalised(
-    learner: Learner, chosen: Sequence[StoredTrajectory], attempts: Sequence[Attempt], beta: float
+def _compared_with_reference(
+    learner: Learner, chosen: Sequence[StoredTrajectory], attempts: Sequence[Attempt]
 ) -> list[Attempt]:
-    """With -beta x k1 at each token (arXiv:2203.02155): its expectation under the policy is that of the KL."""
+    """With k1 at each token (arXiv:2203.02155): its expectation under the policy is that of the KL."""
     segments = [segment for stored in chosen for segment in stored.trajectory.segments]
     own, known = learner.logprobs(segments), learner.reference_logprobs(segments)
     ratios = [a.astype(np.float64) - b for a, b in zip(own, known, strict=True)]
     return [
-        replace(attempt, penalties_N=-beta * ratio_N)
+        replace(attempt, log_ratios_N=ratio_N)
         for attempt, ratio_N in zip(attempts, _by_attempt(chosen, ratios), strict=True)
     ]
 

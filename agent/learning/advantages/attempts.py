@@ -44,9 +44,10 @@ class Attempt:
     """The environment's own, 0 for turns without one; the rubric's reward is not among them."""
     truncated: bool = False
     """Whether it was cut off, so that something was still to come; else it ended."""
-    penalties_N: NDArray[np.float64] | None = None
-    """-beta log(pi / reference) of each token (k1, nats), where the KL is in the reward (RLHF: arXiv:2203.02155,
-    section 3.5; by token as in REINFORCE++, arXiv:2501.03262)."""
+    log_ratios_N: NDArray[np.float64] | None = None
+    """log(pi / reference) of each token (k1, nats) before the update, where the KL is in the reward."""
+    kl_weight: float = 0.0
+    """Beta of the KL in the reward."""
     values_N: NDArray[np.float64] | None = None
     """What the critic foresaw before each token."""
     final_value: float = 0.0
@@ -54,12 +55,20 @@ class Attempt:
     states: tuple[Hashable, ...] | None = None
     """(U + 1) the states before each turn that was acted out and after the last; None where they are not known."""
 
+    def penalties(self) -> NDArray[np.float64] | None:
+        """(N,) -beta log(pi / reference): what the KL takes from the reward at each token; None where it takes nothing.
+
+        RLHF: arXiv:2203.02155, section 3.5; by token as in REINFORCE++, arXiv:2501.03262.
+        """
+        return None if self.log_ratios_N is None else -self.kl_weight * self.log_ratios_N
+
     @property
     def total(self) -> float | None:
         """The reward with the penalties of all its tokens."""
-        if self.reward is None or self.penalties_N is None:
+        penalties_N = self.penalties()
+        if self.reward is None or penalties_N is None:
             return self.reward
-        return self.reward + float(self.penalties_N.sum())
+        return self.reward + float(penalties_N.sum())
 
     def everywhere(self, advantage: float) -> Credit:
         """One advantage for all its tokens."""
@@ -67,7 +76,8 @@ class Attempt:
 
     def token_rewards(self, *, turn_rewards: bool) -> NDArray[np.float64]:
         """(N,) the reward at the last token, penalties at each; with `turn_rewards` the turns' own at their ends."""
-        rewards_N = np.zeros(len(self.turns_N)) if self.penalties_N is None else self.penalties_N.copy()
+        penalties_N = self.penalties()
+        rewards_N = np.zeros(len(self.turns_N)) if penalties_N is None else penalties_N
         rewards_N[-1:] += self.reward or 0.0
         if turn_rewards and len(rewards_N):
             own = np.asarray(self.turn_rewards_U, np.float64)[np.unique(self.turns_N)]

@@ -65,8 +65,13 @@ def test_the_kl_of_the_reward_is_measured_and_moves_its_weight(finished) -> None
     policies = finished.store.policies.of(finished.run.id)
     assert policies[1].stats["kl"] == pytest.approx(0.0, abs=1e-6)  # the first update begins at the reference
     assert policies[1].stats["kl_weight"] == 0.01
-    assert kl_weight(finished, 2) == policies[2].stats["kl_weight"] == 0.005  # below its target: halved
-    assert kl_weight(finished, 3) in (0.01, 0.0025, 0.005)
+    moved = policies[2].stats["kl"]  # what the first update did, known before the second
+    assert moved > 1.5e-6
+    assert policies[2].stats["kl_weight"] == 0.02  # far above its target: doubled at once
+    assert kl_weight(finished, 2, moved) == 0.02
+    assert kl_weight(finished, 2, 1.2e-6) == 0.01
+    assert kl_weight(finished, 2, 0.5e-6) == 0.005
+    assert kl_weight(finished, 3) == 0.04  # where nothing is measured, by the parent's
 
 
 def test_credit_is_of_every_token_and_ends_where_the_reward_is(finished) -> None:
@@ -77,7 +82,7 @@ def test_credit_is_of_every_token_and_ends_where_the_reward_is(finished) -> None
         tokens = sum(int(s.loss_mask.sum()) for s in stored.trajectory.segments)
         assert credit.advantages_N.shape == attempt.values_N.shape == (tokens,)
         if not attempt.truncated:
-            last = attempt.penalties_N[-1] + attempt.reward
+            last = attempt.penalties()[-1] + attempt.reward
             assert credit.returns_N[-1] == pytest.approx(last, abs=1e-9)
 
 

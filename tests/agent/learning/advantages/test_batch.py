@@ -42,7 +42,9 @@ def test_what_all_rewards_share_counts_for_nothing(rewards, shift):
 def reinforce_plus_plus(rewards, kl, beta, discount=1.0):
     """What the estimator gives the tokens of attempts with this KL at each."""
     told = [
-        Attempt("g", reward, np.zeros(len(row), np.intp), (0.0,), penalties_N=-beta * np.array(row, np.float64))
+        Attempt(
+            "g", reward, np.zeros(len(row), np.intp), (0.0,), log_ratios_N=np.array(row, np.float64), kl_weight=beta
+        )
         for reward, row in zip(rewards, kl, strict=True)
     ]
     return [credit.advantages_N for credit in ReinforcePlusPlusEstimator(discount).credit(told)]

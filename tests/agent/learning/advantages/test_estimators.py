@@ -48,14 +48,19 @@ def test_an_attempts_own_estimators_give_every_token_the_same():
 
 
 def test_a_penalty_of_tokens_is_taken_from_the_attempts_reward():
-    pair = [attempt(1.0, penalties_N=np.array([-0.1, 0.0, -0.3])), attempt(0.0, penalties_N=np.array([0.2, 0.0, 0.0]))]
+    far = {"kl_weight": 0.1, "log_ratios_N": np.array([1.0, 0.0, 3.0])}
+    near = {"kl_weight": 0.1, "log_ratios_N": np.array([-2.0, 0.0, 0.0])}
+    pair = [attempt(1.0, **far), attempt(0.0, **near)]
     assert pair[0].total == pytest.approx(0.6)
     found = [c.advantages_N[0] for c in GroupEstimator("none").credit(pair)]
     assert found == pytest.approx([0.2, -0.2])
 
 
 def test_reinforce_plus_plus_puts_penalties_where_they_arise():
-    pair = [attempt(1.0, penalties_N=np.array([-0.5, 0.0, 0.0])), attempt(0.0, penalties_N=np.zeros(3))]
+    pair = [
+        attempt(1.0, kl_weight=0.5, log_ratios_N=np.array([1.0, 0.0, 0.0])),
+        attempt(0.0, kl_weight=0.5, log_ratios_N=np.zeros(3)),
+    ]
     returns = np.array([0.5, 1.0, 1.0, 0.0, 0.0, 0.0])
     found = np.concatenate([c.advantages_N for c in ReinforcePlusPlusEstimator().credit(pair)])
     np.testing.assert_allclose(found, (returns - returns.mean()) / (returns.std(ddof=1) + 1e-4))
@@ -119,8 +124,8 @@ def test_what_holds_for_every_estimator(estimator, rewards, seed):
         turns = np.sort(chance.integers(0, 3, chance.integers(0, 6)))
         own = tuple(chance.random(3).tolist())
         states = tuple(chance.integers(0, 2, 4).tolist())
-        values, penalties = chance.normal(size=(2, len(turns)))
-        more = {"values_N": values, "penalties_N": penalties, "states": states}
+        values, ratios = chance.normal(size=(2, len(turns)))
+        more = {"values_N": values, "log_ratios_N": ratios, "kl_weight": 0.3, "states": states}
         attempts.append(Attempt(i % 2, reward, turns, own, **more))
     order = chance.permutation(len(attempts))
     found, again = estimator.credit(attempts), estimator.credit([attempts[i] for i in order])
