@@ -23,6 +23,8 @@ class LearnerSettings:
     """Added to the diagonal of the Fisher matrix."""
     trust_iterations: int = 10
     """Of conjugate gradient, at most."""
+    trust_rows: int = 256
+    """Rows that the Fisher matrix is estimated on, at most; the KL is over all."""
     learning_rate: float = 1e-5
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
@@ -97,5 +99,6 @@ class LearnerSettings:
         for name, value in (("trust_delta", self.trust_delta), ("trust_damping", self.trust_damping)):
             if not value > 0:
                 raise SettingsError(f"the learner's {name} is {value}: it must be above 0")
-        if self.trust_iterations < 1:
-            raise SettingsError(f"the learner's trust_iterations is {self.trust_iterations}: it must be at least 1")
+        for name, count in (("trust_iterations", self.trust_iterations), ("trust_rows", self.trust_rows)):
+            if count < 1:
+                raise SettingsError(f"the learner's {name} is {count}: it must be at least 1")

@@ -25,8 +25,7 @@ from journeyman.agent.learning.forward.scoring import LOGIT_ELEMENTS, Scorer
 from journeyman.agent.learning.settings import LearnerSettings
 
 MOST_PARAMETERS = 50_000_000
-"""Trained weights that a step is made for: it holds some eight vectors of them, and each of its iterations passes over
-all rows."""
+"""Trained weights that a step is made for: it holds some eight vectors of them."""
 HALVINGS = 10
 """How often a step is halved before none is made."""
 
@@ -69,14 +68,16 @@ class TrustRegion:
     def step(self, segments: Sequence[Segment], loss: Callable[[], float]) -> Step:
         """One step down the gradient that the weights have; `loss` is of the weights as they are when it is called.
 
-        F and the KL are over the trained tokens of `segments`. The direction x solves F x = -gradient by conjugate
-        gradient; the step is sqrt(2 delta / x'Fx) x, halved until the KL is at most delta and the loss falls. Where it
-        never does, and where there is no gradient, the weights stay as they are.
+        The KL is over the trained tokens of `segments`, F over those of at most `trust_rows` of them, evenly drawn: an
+        estimate of the direction will do (appendix C.1 of the paper), and the KL is held all the same. The direction x
+        solves F x = -gradient by conjugate gradient; the step is sqrt(2 delta / x'Fx) x, halved until the KL is at most
+        delta and the loss falls. Where it never does, and where there is no gradient, the weights stay as they are.
         """
         start_D = self._weights()
         descent_D = -self._joined(p.grad for p in self._parameters)
-        direction_D = self._solve(descent_D, segments)
-        curvature = float(direction_D @ self._fisher(direction_D, segments))
+        some = segments[:: -(-len(segments) // self._settings.trust_rows) or 1]
+        direction_D = self._solve(descent_D, some)
+        curvature = float(direction_D @ self._fisher(direction_D, some))
         if not np.isfinite(curvature):
             raise JourneymanError(f"the curvature of a trust-region step is {curvature}: look at the rows' ratios")
         if curvature <= 0:

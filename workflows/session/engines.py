@@ -229,6 +229,7 @@ def learner_settings(settings: Settings) -> LearnerSettings:
         trust_delta=optimizer.trust_delta,
         trust_damping=optimizer.trust_damping,
         trust_iterations=optimizer.trust_iterations,
+        trust_rows=optimizer.trust_rows,
         learning_rate=tune.learning_rate,
         betas=(optimizer.beta1, optimizer.beta2),
         weight_decay=optimizer.weight_decay,

@@ -87,7 +87,9 @@ class OptimizerSettings(Section):
     trust_damping: float = Field(default=0.1, gt=0)
     """Added to the diagonal of the Fisher matrix; more makes shorter steps."""
     trust_iterations: int = Field(default=10, ge=1)
-    """Of conjugate gradient at most; each takes about twice as long as a gradient."""
+    """Of conjugate gradient at most; each takes about twice as long as a gradient of its rows."""
+    trust_rows: int = Field(default=256, ge=1)
+    """Rows, drawn evenly from all, that the Fisher matrix is estimated on at most; the KL is over all rows."""
     beta1: float = Field(default=0.9, ge=0, lt=1)
     """Decay of the gradient's mean."""
     beta2: float = Field(default=0.999, ge=0, lt=1)

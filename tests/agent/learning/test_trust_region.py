@@ -41,6 +41,7 @@ class Paper:
 
     def __init__(self, model, rows, settings):
         self.model, self.rows, self.settings = model, rows, settings
+        self.measured = [row for row in rows if row.policy is not None]
         self.start = [self.of(row, logprobs).detach() for row in rows]
         self.before = self.distributions().detach()
 
@@ -68,7 +69,7 @@ class Paper:
 
     def fisher(self):
         """(D, D) the mean of J^T (diag(p) - p p^T) J, without damping."""
-        at = torch.cat([self.of(row, logits) for row in self.rows if row.policy is not None])
+        at = torch.cat([self.of(row, logits) for row in self.measured])
         total = 0.0
         for position in at:
             jacobian_VD = torch.stack([gradient(logit, trained(self.model)) for logit in position])
@@ -117,6 +118,19 @@ def test_the_step_is_the_papers(small, segments_of, delta, damping, halved):
     assert stats["kl_step"] == pytest.approx(kl, rel=1e-3)
     assert stats["surrogate_gain"] == pytest.approx(gain, rel=1e-3)
     assert (stats["backtracks"], stats["steps"]) == (halvings, 1.0) == (halved, 1.0)
+
+
+def test_the_fisher_matrix_may_be_that_of_some_rows_and_the_kl_is_of_all(small, segments_of):
+    config = replace(SETTINGS, trust_rows=2, trust_delta=0.05)
+    learner, rows = Learner(small, config), rows_of(segments_of(8, groups=1))
+    paper = Paper(doubled(learner.model), rows, config)
+    assert len(paper.measured) == 3
+    paper.measured = paper.measured[::2]  # two of three, evenly
+    change, kl, _, halvings = paper.step()
+    found, stats = region_step(learner, rows)
+    assert (found - change).norm() <= 1e-5 * change.norm()
+    assert (stats["kl_step"], stats["backtracks"]) == (pytest.approx(kl, rel=1e-3), halvings)
+    assert stats["kl_step"] <= 0.05
 
 
 def test_an_adapters_step_is_the_papers_in_the_adapters_weights(small, segments_of):
@@ -212,6 +226,7 @@ def test_an_update_that_only_imitates_is_adamws(small, segments_of):
         ({"trust_delta": 0.0}, "trust_delta is 0.0: it must be above 0"),
         ({"trust_damping": -0.1}, "trust_damping is -0.1: it must be above 0"),
         ({"trust_iterations": 0}, "trust_iterations is 0: it must be at least 1"),
+        ({"trust_rows": 0}, "trust_rows is 0: it must be at least 1"),
     ],
 )
 def test_refuses_what_it_cannot_do(changes, message):
