@@ -66,7 +66,7 @@ ALGORITHMS: dict[str, Sequence[str]] = {
     "reinforce++": ("estimator.name=reinforce_pp",),
     "ppo": PPO,
     "ppo, own critic": (*PPO, "critic.kind=model"),
-    "trpo": ("optimizer.kind=trust_region", "optimizer.trust_delta=0.02"),
+    "trpo": ("optimizer.kind=trust_region", "optimizer.trust_delta=0.02", "optimizer.trust_rows=128"),
     "topr": ("finetune.loss=topr",),
     "dpo rounds": (
         "finetune.objective=dpo",

@@ -43,6 +43,7 @@ WHOLE = (
     "replay.per_task=1",
     "replay.recency=3.0",
     "finetune.policy_weight=3.0",
+    "finetune.learning_rate=1e-3",
 )
 
 
