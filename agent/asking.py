@@ -14,7 +14,7 @@ from typing import Any, get_args
 from journeyman.agent.data import Achieved, Episode, Json, Message, Role, Split, Task, Tool, Trajectory
 from journeyman.agent.environments.boundary import checked_tools
 from journeyman.agent.errors import Outage, UsageError
-from journeyman.agent.hosting import a_host, call_bounded
+from journeyman.agent.hosting import Seconds, a_host, call_bounded
 from journeyman.agent.protocols import Environment, GoalEnvironment, Retraceable, TaskSet
 
 LOADING_SECONDS = 600.0
@@ -25,7 +25,7 @@ _ROLES = get_args(Role)
 def ask_for_tasks(task_set: TaskSet, split: Split, seed: int, name: str) -> Iterator[Task]:
     """The task set's tasks; raises UsageError, naming the environment, where it raises or yields what is no task."""
     what = f"tasks({split.value!r}, seed {seed})"
-    host = a_host()  # one for all: what the task set holds, a connection say, may be its thread's
+    host = a_host(LOADING_SECONDS)  # one for all: what the task set holds, a connection say, may be its thread's
     try:
         tasks = host.call_now(what, lambda: iter(task_set.tasks(split, seed)), LOADING_SECONDS)
 
@@ -44,7 +44,9 @@ def ask_for_tasks(task_set: TaskSet, split: Split, seed: int, name: str) -> Iter
         host.retire()
 
 
-def ask_expert(task_set: TaskSet, task: Task, after: Sequence[Message] = (), *, seconds: float) -> list[Message] | None:
+def ask_expert(
+    task_set: TaskSet, task: Task, after: Sequence[Message] = (), *, seconds: Seconds
+) -> list[Message] | None:
     """The expert's actions for the task from the state after `after` on; None where it has none."""
 
     def asked() -> list[Message] | None:
@@ -60,17 +62,17 @@ def ask_expert(task_set: TaskSet, task: Task, after: Sequence[Message] = (), *, 
     return call_bounded("demonstrate", asked, seconds)
 
 
-def open_bounded(open_environment: Callable[[Task], Environment], task: Task, seconds: float) -> Environment:
+def open_bounded(open_environment: Callable[[Task], Environment], task: Task, seconds: Seconds) -> Environment:
     """A fresh environment for the task."""
     return call_bounded("open", lambda: open_environment(task), seconds)
 
 
-def ask_for_tools(environment: Environment, seconds: float) -> tuple[Tool, ...]:
+def ask_for_tools(environment: Environment, seconds: Seconds) -> tuple[Tool, ...]:
     """What the agent may call in it."""
     return call_bounded("tools", lambda: checked_tools(environment.tools), seconds)
 
 
-def ask_for_goals(environment: GoalEnvironment, trajectory: Trajectory, seconds: float) -> list[Achieved]:
+def ask_for_goals(environment: GoalEnvironment, trajectory: Trajectory, seconds: Seconds) -> list[Achieved]:
     """The goals that the trajectory reached, each a JSON value with a turn of the trajectory."""
 
     def asked() -> list[Achieved]:
@@ -87,7 +89,7 @@ def ask_for_goals(environment: GoalEnvironment, trajectory: Trajectory, seconds:
 
 
 def ask_to_relabel(
-    environment: GoalEnvironment, trajectory: Trajectory, goal: Json, start_turn: int, seconds: float
+    environment: GoalEnvironment, trajectory: Trajectory, goal: Json, start_turn: int, seconds: Seconds
 ) -> Episode:
     """The attempt from `start_turn` on told for `goal`."""
 
@@ -106,7 +108,7 @@ def ask_to_relabel(
     return call_bounded("relabel", asked, seconds)
 
 
-def ask_for_states(environment: Retraceable, actions: Sequence[Message], seconds: float) -> list[Hashable]:
+def ask_for_states(environment: Retraceable, actions: Sequence[Message], seconds: Seconds) -> list[Hashable]:
     """The state before each of the actions, and the one after the last."""
 
     def asked() -> list[Hashable]:

@@ -1,8 +1,9 @@
 """Threads that other people's code runs in, so that whatever it does takes a bounded time.
 
-Each environment lives in a host of its own: a thread with an event loop. Code that awaits and code that blocks are
-alike from outside: what does not answer in time is given up. Python cannot end a thread from outside; one that is
-stuck in a call to the system stays behind, asleep, until the process ends, and is never used again.
+Each environment lives in a host of its own, a thread with an event loop, but for those that promise to be instant.
+Code that awaits and code that blocks are alike from outside: what does not answer in time is given up. Python cannot
+end a thread from outside; one that is stuck in a call to the system stays behind, asleep, until the process ends, and
+is never used again.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from queue import Empty, SimpleQueue
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 from journeyman.agent.errors import InvalidAction, JourneymanError, Late, Outage, UsageError
@@ -27,6 +28,8 @@ from journeyman.agent.errors import InvalidAction, JourneymanError, Late, Outage
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Seconds: TypeAlias = float | None
+"""What a call may take; None for one that promises to be instant, which is made where it is asked for."""
 
 MAX_REASON_CHARS = 2000
 """Longest text kept of what was raised."""
@@ -60,7 +63,7 @@ class Host:
         self._thread = threading.Thread(target=self._run, name="environment", daemon=True)
         self._thread.start()
 
-    async def call(self, what: str, function: Callable[[], Awaitable[T]], seconds: float) -> T:
+    async def call(self, what: str, function: Callable[[], Awaitable[T]], seconds: Seconds) -> T:
         """What `function` returns in the thread; raises Outage where it raises or has no answer within `seconds`.
 
         InvalidAction, and this package's own errors, are raised as they are.
@@ -74,7 +77,7 @@ class Host:
             raise Late(f"{what}: no answer within {seconds:g} s")
         return outcome.get()
 
-    def call_now(self, what: str, function: Callable[[], T], seconds: float) -> T:
+    def call_now(self, what: str, function: Callable[[], T], seconds: Seconds) -> T:
         """The same for a plain function, and for callers that are not async."""
         answer: SimpleQueue[Outcome[T]] = SimpleQueue()
 
@@ -103,7 +106,7 @@ class Host:
         if not self._stuck:
             self._loop.call_soon_threadsafe(settle)
 
-    async def _in_thread(self, function: Callable[[], Awaitable[T]], seconds: float) -> T | None:
+    async def _in_thread(self, function: Callable[[], Awaitable[T]], seconds: Seconds) -> T | None:
         """What it returns; None where that takes longer."""
         here = asyncio.get_running_loop()
         answer: asyncio.Future[T | None] = here.create_future()
@@ -120,12 +123,13 @@ class Host:
         def begin() -> None:
             self._task = self._loop.create_task(work())
 
-        late = here.call_later(seconds, deliver, None)
+        late = None if seconds is None else here.call_later(seconds, deliver, None)
         self._loop.call_soon_threadsafe(begin)
         try:
             return await answer
         finally:
-            late.cancel()
+            if late is not None:
+                late.cancel()
 
     async def _give_up(self) -> None:
         """Cancels the call under way; a thread that does not notice is asked to end, and never used again.
@@ -157,6 +161,37 @@ class Host:
         self._loop.call_soon(self._loop.stop)
         self._loop.run_forever()  # one turn, in which they hear of it
         self._loop.close()
+
+
+class Here:
+    """In the place of a host for what promises to be instant: it is called where it is asked, as long as it takes.
+
+    To call over to another thread and back costs many times what such a call does.
+    """
+
+    async def call(self, what: str, function: Callable[[], Awaitable[T]], _seconds: Seconds = None) -> T:
+        """As `Host.call`, without a limit."""
+        with _outages(what):
+            return await function()
+
+    def call_now(self, what: str, function: Callable[[], T], _seconds: Seconds = None) -> T:
+        """As `Host.call_now`, without a limit."""
+        with _outages(what):
+            return function()
+
+    def retire(self) -> None:
+        """There is nothing to free."""
+
+
+@contextmanager
+def _outages(what: str) -> Iterator[None]:
+    """Whatever is raised is an outage; but for what is meant for the caller's own thread, as an interrupt is."""
+    try:
+        yield
+    except (JourneymanError, InvalidAction, Outage):
+        raise
+    except (Exception, SystemExit) as error:
+        raise Outage(f"{what}: {described(error)}") from error
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
@@ -229,8 +264,10 @@ def _note(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     logger.debug("an environment's event loop: %s", context.get("message"))
 
 
-def a_host() -> Host:
-    """A host that nobody else uses; `retire` it at the end."""
+def a_host(seconds: Seconds) -> Host | Here:
+    """A host that nobody else uses, for calls that may take so long; `retire` it at the end."""
+    if seconds is None:
+        return Here()
     with suppress(IndexError):
         return _spare.pop()
     _allow_many_files()
@@ -246,9 +283,9 @@ def _allow_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def call_bounded(what: str, function: Callable[[], T], seconds: float) -> T:
+def call_bounded(what: str, function: Callable[[], T], seconds: Seconds) -> T:
     """What a plain function of a plugin returns; raises Outage where it raises or has no answer within `seconds`."""
-    host = a_host()
+    host = a_host(seconds)
     try:
         return host.call_now(what, function, seconds)
     finally:

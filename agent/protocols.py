@@ -30,7 +30,8 @@ from journeyman.agent.steps import StepSpan
 class Environment(Protocol):
     """What the agent acts in. One instance lives for one episode, so there is no reset.
 
-    It lives in a thread of its own, with an event loop; each call may take `environment.step_seconds`. What the agent
+    It lives in a thread of its own, with an event loop; each call may take `environment.step_seconds`. (Where its
+    task set promises to be `instant`, it is called where the rollout runs, without a limit.) What the agent
     did wrong is raised as `InvalidAction`. Any other exception, no answer in time, or an answer that is none is an
     outage: the attempt ends, is made again once, and has no reward where it breaks again.
     """
@@ -76,7 +77,11 @@ class Retraceable(Protocol):
 
 @runtime_checkable
 class TaskSet(Protocol):
-    """What an entry point of `journeyman.environments` names: a dataclass whose fields are its options."""
+    """What an entry point of `journeyman.environments` names: a dataclass whose fields are its options.
+
+    A class attribute `instant = True` promises that no call of the environments, nor of the expert, waits, blocks or
+    computes for long: a thousand episodes are then no thousand threads. It is not inherited.
+    """
 
     max_turns: int
     """Limit of turns in an episode; 1 is single-turn."""

@@ -26,6 +26,7 @@ from journeyman.agent.data import (
 )
 from journeyman.agent.environments.boundary import BoundedEnvironment
 from journeyman.agent.errors import Outage, TemplateRefusedError
+from journeyman.agent.hosting import Seconds
 from journeyman.agent.protocols import Environment, Sampler
 
 T = TypeVar("T")
@@ -57,7 +58,7 @@ class Limits:
     context_tokens: int
     """Most tokens of a history: prompt, sampled and observed together (at most what the model can hold)."""
     temperature: float = 1.0
-    step_seconds: float = STEP_SECONDS
+    step_seconds: Seconds = STEP_SECONDS
     """What each call of the environment may take."""
 
 
@@ -130,7 +131,7 @@ def replay(
     renderer: Renderer,
     context: Sequence[Sequence[int]] = (),
     *,
-    step_seconds: float = STEP_SECONDS,
+    step_seconds: Seconds = STEP_SECONDS,
 ) -> Trajectory:
     """The expert's actions acted out: source EXPERT, every action's tokens trained, no behaviour log-probs.
 
@@ -202,7 +203,7 @@ async def _run_episode(
     choose: _Chooser,
     renderer: Renderer,
     max_turns: int,
-    step_seconds: float,
+    step_seconds: Seconds,
     source: Source,
 ) -> Trajectory:
     turns: list[Turn] = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -33,6 +33,7 @@ class BitFlipping:
 
     bits: Annotated[int, Field(ge=2, le=64)] = 8
     """n."""
+    instant: ClassVar[bool] = True
     rubric: Mapping[str, float] = field(default_factory=lambda: {"goal": 1.0})
     """Verifiers used where the settings name none, with their weights."""
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from journeyman.agent.data import Message, Observation, Role, Step, Task, Tool
 from journeyman.agent.errors import InvalidAction, Outage
-from journeyman.agent.hosting import Host, a_host
+from journeyman.agent.hosting import Seconds, a_host
 from journeyman.agent.protocols import Environment
 
 logger = logging.getLogger(__name__)
@@ -36,10 +36,10 @@ class BoundedEnvironment:
     tools: tuple[Tool, ...] = ()
     """What the agent may call; read once, when the episode begins."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: Seconds) -> None:
         self.seconds = seconds
         """What each call may take."""
-        self._host: Host = a_host()
+        self._host = a_host(seconds)
         self._environment: Environment | None = None
 
     async def begin(self, open_environment: Callable[[Task], Environment], task: Task) -> tuple[Message, ...]:

@@ -42,6 +42,7 @@ class Countdown:
     """Targets are from 1 to this, relabelled ones too."""
     rubric: Mapping[str, float] = field(default_factory=lambda: {"goal": 1.0})
     max_turns: ClassVar[int] = 1
+    instant: ClassVar[bool] = True
 
     def tasks(self, split: Split, seed: int) -> Iterator[Task]:
         """Endless: tasks of reasoning-gym's `countdown`, less those without an exact solution."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import accumulate, combinations
-from typing import Annotated, TypeAlias
+from typing import Annotated, ClassVar, TypeAlias
 
 from pydantic import Field
 
@@ -37,6 +37,7 @@ class CountdownSteps:
     """Numbers are from 1 to this."""
     max_target: Annotated[int, Field(ge=1)] = 100
     """Targets are from 1 to this, relabelled ones too."""
+    instant: ClassVar[bool] = True
     rubric: Mapping[str, float] = field(default_factory=lambda: {"goal": 1.0})
 
     @property

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from string import Formatter
+from typing import ClassVar
 
 from journeyman.agent.chance import keyed_rng
 from journeyman.agent.data import Json, Message, Observation, Split, Step, Task, Tool, as_messages, canonical_hash, said
@@ -53,6 +54,7 @@ class Dataset:
 
     environment = "dataset"
     max_turns = 1
+    instant: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.validation_fraction < 1:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -48,6 +48,7 @@ class Gridworld:
     """Least number of moves from the start to the goal; the most is `max_turns`."""
     max_turns: Annotated[int, Field(ge=1)] = 24
     """Turns after which an episode is truncated; a call that is no move, or runs into a wall, costs one too."""
+    instant: ClassVar[bool] = True
     rubric: Mapping[str, float] = field(default_factory=lambda: {"goal": 1.0})
     """Verifiers used where the settings name none, with their weights."""
 

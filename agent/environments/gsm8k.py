@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from journeyman.agent.data import Message, Observation, Step, Task, Tool, ToolCall
 from journeyman.agent.environments.calculator import CALCULATOR, answer_call
@@ -31,6 +32,7 @@ class GSM8K(Dataset):
     system: str | None = SYSTEM
     rubric: Mapping[str, float] = field(default_factory=lambda: {"number": 1.0})
     max_turns: int = 12
+    instant: ClassVar[bool] = True
     """The longest solution of the data calls nine times."""
 
     environment = "gsm8k"

@@ -45,6 +45,7 @@ class Instructions:
     """The highest number of words that a task asks for."""
     rubric: Mapping[str, float] = field(default_factory=lambda: {"constraints": 1.0})
     max_turns: ClassVar[int] = 1
+    instant: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.fewest > self.most:

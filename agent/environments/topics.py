@@ -54,6 +54,7 @@ class Topics:
     """Constraints of a task beside its topic, at most."""
     rubric: Mapping[str, float] = field(default_factory=lambda: {"constraints": 1.0})
     max_turns: ClassVar[int] = 1
+    instant: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.fewest > self.most:

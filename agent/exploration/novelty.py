@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from journeyman.agent.asking import ask_for_goals
 from journeyman.agent.chance import keyed_rng
 from journeyman.agent.data import StopReason, Trajectory
+from journeyman.agent.hosting import Seconds
 from journeyman.agent.protocols import Environment, GoalEnvironment
 
 FEATURES, HIDDEN, OUTPUTS = 256, 256, 64
@@ -39,7 +40,7 @@ class Novelty(Protocol):
         """(B,) bonuses >= 0 for what each attempt reached, 0 where that is nothing; the batch is remembered."""
 
 
-def visits(environment: Environment, trajectory: Trajectory, seconds: float) -> list[str]:
+def visits(environment: Environment, trajectory: Trajectory, seconds: Seconds) -> list[str]:
     """What the attempt reached, each once: its goals as JSON, or, without goals, the normalised final text.
 
     Nothing where the attempt came to no end of its own: whoever rambles to the limit of tokens says new things always.

@@ -21,7 +21,7 @@ class StubbornError(Exception):
 
 def asked(function, seconds=5.0):
     async def once():
-        host = a_host()
+        host = a_host(5.0)
         try:
             return await host.call("ask", function, seconds)
         finally:
@@ -124,7 +124,7 @@ def test_a_loop_that_spins_is_ended():
 
 def test_a_call_that_noticed_may_be_followed_by_another_and_a_stuck_one_not():
     async def twice(first):
-        host = a_host()
+        host = a_host(5.0)
         try:
             with pytest.raises(Outage):
                 await host.call("ask", first, 0.05)
@@ -150,7 +150,7 @@ def test_many_at_once_do_not_wait_for_each_other():
         time.sleep(0.2)  # noqa: ASYNC251 (the same)
 
     async def all_of_them():
-        hosts = [a_host() for _ in range(40)]
+        hosts = [a_host(5.0) for _ in range(40)]
         await asyncio.gather(*(host.call("ask", slow, 5) for host in hosts))
         for host in hosts:
             host.retire()
@@ -162,7 +162,7 @@ def test_many_at_once_do_not_wait_for_each_other():
 
 def test_who_collects_waits_for_the_quick_and_not_for_the_slow():
     async def run():
-        hosts, ended = [a_host() for _ in range(2)], []
+        hosts, ended = [a_host(5.0) for _ in range(2)], []
 
         async def call(host, seconds):
             async def slow():
@@ -196,3 +196,26 @@ def test_a_process_ends_though_a_call_is_stuck():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert (done.stdout, done.stderr) == ("ask: no answer within 0.05 s\n", "")
+
+
+def test_what_is_instant_is_called_where_it_is_asked():
+    host, here = a_host(None), threading.get_ident()
+
+    async def where():
+        return threading.get_ident()
+
+    assert asyncio.run(host.call("ask", where, None)) == here
+    assert call_bounded("ask", threading.get_ident, None) == here
+    assert call_bounded("ask", threading.get_ident, 5.0) != here
+    for error, text in ((ValueError("bad"), "ask: ValueError: bad"), (SystemExit(3), "ask: SystemExit: 3")):
+        with pytest.raises(Outage, match=f"^{text}$"):
+            asyncio.run(host.call("ask", raising(error), None))
+        with pytest.raises(Outage, match=f"^{text}$"):
+            call_bounded("ask", lambda error=error: throw(error), None)
+    for meant_for_us in (InvalidAction("no"), SandboxError("none"), KeyboardInterrupt()):
+        with pytest.raises(type(meant_for_us)):
+            call_bounded("ask", lambda error=meant_for_us: throw(error), None)
+
+
+def throw(error):
+    raise error

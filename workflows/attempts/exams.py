@@ -66,7 +66,7 @@ def guard_exam(session: Session, guard: Guard) -> Exam:
         session.limits(session.settings.evaluate.temperature),
         max_turns=guard.task_set.max_turns,
         turn_tokens=settings.max_tokens or session.settings.generate.max_tokens,
-        step_seconds=step_seconds(settings.environment, f"guard.{settings.name}.environment"),
+        step_seconds=step_seconds(settings.environment, f"guard.{settings.name}.environment", guard.task_set),
     )
     tasks = session.store.tasks.of(session.run.id, Split.GUARD, guard.origin)
     plan = Plan(tasks, settings.attempts, limits, ("evaluate", guard.origin), guard.task_set.open)

@@ -14,12 +14,15 @@ from journeyman.agent.errors import Late, Outage
 from journeyman.workflows.environment_checks.drawing import SPLITS
 from journeyman.workflows.environment_checks.subject import Subject, short
 from journeyman.workflows.findings import Finding
+from journeyman.workflows.session.engines import promises_instant
 
 PER_SPLIT = 4
 """Tasks of each split that are acted out."""
 GARBAGE = ("", "?", "\x00 \u2603 ]]}{{ 123 <tool_call>nothing(</tool_call>")
 MOST_TURNS = 20
 """Of an attempt that says garbage."""
+LONGEST_INSTANT_S = 0.2
+"""What one call may take of an environment that promises to be instant, on a busy machine."""
 
 _GOLD = {"exact", "number", "math"}
 """Verifiers that pass the goal itself, said as the answer."""
@@ -233,6 +236,10 @@ def _sizes(subject: Subject) -> Finding:
 def _time(subject: Subject) -> Finding:
     methods = {m: s for m, s in subject.slowest.items() if m in ("open", "start", "step", "close")}
     says = ", ".join(f"{method} {1000 * seconds:.3g} ms" for method, seconds in methods.items())
+    slowest = max(methods.values(), default=0.0)
+    if promises_instant(subject.task_set) and slowest > LONGEST_INSTANT_S:
+        remedy = "take `instant` out of its class, so that its calls are made beside others'"
+        return Finding("time", ok=False, says=f"at most: {says}, though it says that it is instant", remedy=remedy)
     return Finding("time", ok=True, says=f"at most: {says}")
 
 

@@ -106,8 +106,8 @@ def _check_tasks(settings: Settings) -> None:
         name = guard.settings.environment["name"]
         if next(ask_for_tasks(guard.task_set, Split.VALIDATION, settings.run.seed, name), None) is None:
             raise DataError(f"guard {guard.settings.name!r}: environment {name!r} has no validation tasks to draw from")
-    step_seconds(settings.environment, "environment")
     task_set = open_task_set(settings)
+    step_seconds(settings.environment, "environment", task_set)
     name = settings.environment["name"]
     for split, count in settings.tasks.model_dump().items():
         if count and next(ask_for_tasks(task_set, Split(split), settings.run.seed, name), None) is None:

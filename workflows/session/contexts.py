@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from journeyman.agent.data import Split, Task, Tool
 from journeyman.agent.errors import Outage, SettingsError, TemplateRefusedError
-from journeyman.agent.hosting import call_bounded
+from journeyman.agent.hosting import Seconds, call_bounded
 from journeyman.agent.protocols import TaskSet
 from journeyman.workflows.session.engines import open_guards, open_task_set, renderer_of, step_seconds
 from journeyman.workflows.settings.settings import Settings
@@ -34,7 +34,7 @@ class _Asked:
     turn_tokens: int
     setting: str
     """What says so many tokens."""
-    step_seconds: float
+    step_seconds: Seconds
     """What a call of the environment may take."""
 
 
@@ -87,7 +87,7 @@ def check_contexts(settings: Settings) -> None:
 
 def _all_asked(settings: Settings) -> Iterator[_Asked]:
     task_set, tokens = open_task_set(settings), settings.generate.max_tokens
-    seconds = step_seconds(settings.environment, "environment")
+    seconds = step_seconds(settings.environment, "environment", task_set)
     for name, count in settings.tasks.model_dump().items():
         tasks = _first(task_set, Split(name), settings.run.seed, count)
         yield _Asked(name, tasks, task_set, tokens, "generate.max_tokens", seconds)
@@ -95,7 +95,7 @@ def _all_asked(settings: Settings) -> Iterator[_Asked]:
         told = guard.settings
         tasks = _first(guard.task_set, Split.VALIDATION, settings.run.seed, told.tasks)
         setting = "generate.max_tokens" if told.max_tokens is None else f"max_tokens of guard {told.name}"
-        seconds = step_seconds(told.environment, f"guard.{told.name}.environment")
+        seconds = step_seconds(told.environment, f"guard.{told.name}.environment", guard.task_set)
         yield _Asked(f"guard {told.name}", tasks, guard.task_set, told.max_tokens or tokens, setting, seconds)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from journeyman.agent.chat.tool_calls import ToolFormat
 from journeyman.agent.data import Json, PolicyRef
 from journeyman.agent.errors import DamagedPolicyError, SettingsError
+from journeyman.agent.hosting import Seconds
 from journeyman.agent.learning.advantages.attempts import Estimator, Need
 from journeyman.agent.learning.settings import LearnerSettings
 from journeyman.agent.plugins import ENVIRONMENTS, ESTIMATORS, load_plugin
@@ -77,12 +78,20 @@ def open_estimator(settings: Settings) -> Estimator:
     return estimator
 
 
-def step_seconds(environment: Mapping[str, Json], where: str) -> float:
-    """What each call of the environment may take: its `step_seconds`, 60 without it; raises SettingsError."""
+def step_seconds(environment: Mapping[str, Json], where: str, task_set: TaskSet) -> Seconds:
+    """What each call of the environment may take: its `step_seconds`, 60 without it; raises SettingsError.
+
+    None for a task set that promises to be instant.
+    """
     seconds = environment.get(_STEP_SECONDS, STEP_SECONDS)
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
         raise SettingsError(f"setting '{where}.{_STEP_SECONDS}' is {seconds!r}: write seconds above 0, e.g. 60")
-    return float(seconds)
+    return None if promises_instant(task_set) else float(seconds)
+
+
+def promises_instant(task_set: TaskSet) -> bool:
+    """Whether its class says so itself: one that it inherits from cannot promise for it."""
+    return bool(vars(type(task_set)).get("instant", False))
 
 
 def open_rubric(settings: Settings, task_set: TaskSet) -> Rubric:

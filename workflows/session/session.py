@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from journeyman.agent.data import Message, PolicyRef, Task, Trajectory
 from journeyman.agent.errors import UsageError
+from journeyman.agent.hosting import Seconds
 from journeyman.agent.learning.advantages.attempts import Estimator
 from journeyman.agent.probes import Probe, Proof, judge_hand_over
 from journeyman.agent.protocols import Environment, Sampler, TaskSet
@@ -158,9 +159,9 @@ class Session:
         return Limits(turns, tokens, context, temperature, self.step_seconds)
 
     @cached_property
-    def step_seconds(self) -> float:
+    def step_seconds(self) -> Seconds:
         """What each call of the environment may take."""
-        return step_seconds(self.settings.environment, "environment")
+        return step_seconds(self.settings.environment, "environment", self.task_set)
 
     def open_environment(self, task: Task) -> Environment:
         """A fresh environment for one episode."""
