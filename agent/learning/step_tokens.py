@@ -1,12 +1,13 @@
 """Which turn and which step of its attempt each trained token belongs to: what is known of them is told their tokens.
 
-Dimension letters: M trained tokens of one segment, N tokens of one turn.
+Dimension letters: M trained tokens of one segment, N of the whole attempt or tokens of one turn.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from journeyman.agent.chat.rendering import choices_of
 from journeyman.agent.data import Trajectory
 from journeyman.agent.steps import StepSpan
+
+T = TypeVar("T", bound=np.generic)
 
 Decode = Callable[[Sequence[int]], str]
 """Token ids -> their text, special tokens included (`Renderer.decode`)."""
@@ -60,8 +63,13 @@ def steps_of_tokens(trajectory: Trajectory, steps: Sequence[StepSpan], decode: D
         steps_N = np.searchsorted(cuts, own, side="right") - 1 + index
         found += np.maximum(steps_N, index if starts else before).tolist()
         index += len(starts)
-    counts = [int(np.count_nonzero(segment.loss_mask)) for segment in trajectory.segments]
-    return np.split(np.array(found, np.intp), np.cumsum(counts)[:-1])
+    return by_segment(trajectory, np.array(found, np.intp))
+
+
+def by_segment(trajectory: Trajectory, values_N: NDArray[T]) -> list[NDArray[T]]:
+    """(M,) for each segment from (N,) for the attempt; nothing where it ended before its first token."""
+    ends = np.cumsum([np.count_nonzero(segment.loss_mask) for segment in trajectory.segments])
+    return np.split(values_N, ends[:-1]) if len(ends) else []
 
 
 def _cuts(ids: Sequence[int], starts: Sequence[int], decode: Decode) -> list[int]:

@@ -37,6 +37,11 @@ def attempts_of(session: Session, iteration: int, *, tokens: bool = True) -> lis
     )
 
 
+def is_own(stored: StoredTrajectory, iteration: int) -> bool:
+    """Whether it is one of the iteration's own attempts, and not an older, a relabelled or an expert's."""
+    return stored.trajectory.source is Source.POLICY and stored.iteration == iteration
+
+
 def attempt(
     session: Session, policy: PolicyInfo, iteration: int, plan: Plan, label: str
 ) -> Iterator[list[NewTrajectory]]:

@@ -10,6 +10,7 @@ from journeyman.agent.asking import ask_for_tasks
 from journeyman.agent.data import Split
 from journeyman.agent.environments.rows import read_chat_demonstrations
 from journeyman.agent.errors import DataError, SettingsError, suggestion
+from journeyman.agent.learning.advantages.attempts import Need
 from journeyman.agent.protocols import StepVerifier
 from journeyman.verifiers.rubric import Rubric, Term, criterion
 from journeyman.workflows.session.contexts import check_contexts
@@ -22,7 +23,7 @@ from journeyman.workflows.session.engines import (
     open_task_set,
     step_seconds,
 )
-from journeyman.workflows.settings.settings import Settings
+from journeyman.workflows.settings.settings import GROUP, Settings
 from journeyman.workflows.settings.track import TrackSettings
 
 
@@ -34,8 +35,8 @@ def check(settings: Settings) -> None:
 
     check_trackers(settings.track)
     _check_verifiers(settings)
-    open_estimator(settings)
     learner_settings(settings)
+    _check_update(settings)
     _check_tasks(settings)
     if settings.warm_start.file:
         if not Path(settings.warm_start.file).is_file():
@@ -47,6 +48,38 @@ def check(settings: Settings) -> None:
     if is_folder(name):
         check_base(name)
     check_contexts(settings)
+
+
+def _check_update(settings: Settings) -> None:
+    """Whether what the sections say of an update goes together: none says what nothing would come of."""
+    tune, needs = settings.finetune, open_estimator(settings).needs
+    told = {"kl.weight": settings.kl.asked, "critic.kind": settings.critic.kind != "none"}
+    if not ("grpo" in tune.objectives and tune.policy_weight) and any(told.values()):
+        names = " and ".join(name for name, asked in told.items() if asked)
+        raise SettingsError(
+            f"{names}: no update has a policy loss, where it acts: set finetune.policy_weight above 0 and "
+            "finetune.objective to 'grpo', or leave it out"
+        )
+    if settings.critic.kind != "none" and Need.VALUES not in needs:
+        name = settings.estimator.get("name", GROUP)
+        raise SettingsError(
+            f"critic.kind: estimator {name!r} asks no critic; set estimator.name to 'gae', or leave it out"
+        )
+    if tune.hindsight_loss == "grpo" and not settings.relabel.groups:
+        raise SettingsError(
+            "finetune.hindsight_loss is 'grpo', but single relabels have no siblings to be compared with: set "
+            "relabel.groups to 1 or more"
+        )
+    if tune.begin not in ("parent", "base", "v1"):
+        raise SettingsError(
+            f"finetune.begin is {tune.begin!r}, which a run does not have when it begins: set it to 'parent', 'base' "
+            "or 'v1' (`journeyman finetune` takes any version)"
+        )
+    if tune.begin != "parent" and settings.kl.schedule == "adaptive":
+        raise SettingsError(
+            f"an adaptive kl.schedule steers from update to update, and with finetune.begin = {tune.begin!r} none goes "
+            "on from the one before: set kl.schedule to 'constant' or 'linear'"
+        )
 
 
 def _check_processes(settings: Settings) -> None:

@@ -257,7 +257,7 @@ class Session:
         None where nothing is compared with it.
         """
         settings = self.settings
-        if not (settings.kl.weight or settings.kl.final or "dpo" in settings.finetune.objectives):
+        if not (settings.kl.asked or "dpo" in settings.finetune.objectives):
             return None
         first = next((p for p in self.store.policies.of(self.run.id) if p.number == 1 and p.kept), None)
         return PolicyRef(0, self.base_model) if first is None else self.policy_ref(first)

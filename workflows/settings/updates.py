@@ -169,7 +169,16 @@ class KlSettings(Section):
     def _target_of_adaptive(self) -> KlSettings:
         if self.schedule == "adaptive" and (self.target is None or not self.weight):
             raise ValueError("an adaptive schedule needs `kl.target` and a `kl.weight` above 0 to begin with")
+        if self.schedule != "adaptive" and self.target is not None:
+            raise ValueError("`kl.target` is what an adaptive schedule aims at: set `kl.schedule` to 'adaptive'")
+        if self.schedule != "linear" and self.final:
+            raise ValueError("`kl.final` is where a linear schedule ends: set `kl.schedule` to 'linear'")
         return self
+
+    @property
+    def asked(self) -> bool:
+        """Whether any update has a KL."""
+        return self.weight > 0 or self.final > 0
 
 
 class CriticSettings(Section):

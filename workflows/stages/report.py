@@ -90,7 +90,7 @@ def learned(policy: PolicyInfo) -> dict[str, Json]:
 
 def _learned_columns(session: Session, policy: PolicyInfo) -> dict[str, Json]:
     """Those that the run's table has room for, as far as its updates have them by its settings."""
-    policy_loss, kl = session.settings.finetune.policy_weight > 0, session.settings.kl.weight > 0
+    policy_loss, kl = session.settings.finetune.policy_weight > 0, session.settings.kl.asked
     shown = {"kl": policy_loss, "kl to v1": kl, "clipped": policy_loss, "entropy": True, "grad norm": True}
     found = learned(policy)
     return {column: found[column] for column, there in (shown | {"tokens/s": True}).items() if there}

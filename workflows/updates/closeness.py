@@ -18,8 +18,8 @@ def kl_weight(session: Session, iteration: int, measured: float | None = None) -
     was imitated as long as that is all the policy knows, and then free. `adaptive` doubles the parent's where the KL
     is more than 1.5 times `kl.target`, and halves it below the target over 1.5 (PPO, arXiv:1707.06347, section 4).
     That KL, in nats a token, is `measured` on the iteration's own attempts where it is known before the update, else
-    the one that the parent's update ended with; the weight is in the parent's statistics, so that a resumed run goes
-    on with it.
+    the one that the parent's update ended with. The weight is found in the statistics of the parent, or of the newest
+    before it that had one, so that a resumed run goes on with it.
     """
     settings = session.settings.kl
     if settings.schedule == "constant":
@@ -28,25 +28,31 @@ def kl_weight(session: Session, iteration: int, measured: float | None = None) -
         last = max(session.settings.run.iterations - 1, 1)
         return settings.weight + (settings.final - settings.weight) * min((iteration - 1) / last, 1.0)
     assert settings.target is not None, "its section has seen to it"
-    stats = parent_of(session, iteration).stats
-    kl = stats.get("kl") if measured is None else measured
-    if "kl_weight" not in stats or kl is None:
+    parent = parent_of(session, iteration)
+    kl = parent.stats.get("kl") if measured is None else measured
+    line = (p.stats for p in (parent, *session.store.policies.ancestors(parent)) if p.run_id == session.run.id)
+    weight = next((float(stats["kl_weight"]) for stats in line if "kl_weight" in stats), None)
+    if weight is None:
         return settings.weight
-    weight = float(stats["kl_weight"])
+    if kl is None:
+        return weight
     if kl > 1.5 * settings.target:
         return 2 * weight
     return weight / 2 if kl < settings.target / 1.5 else weight
 
 
-def mean_kl(attempts: Sequence[Attempt]) -> float | None:
-    """Nats a token, over all tokens of the attempts; None where it is not known."""
-    known = [attempt.log_ratios_N for attempt in attempts if attempt.log_ratios_N is not None]
-    return float(np.concatenate(known).mean()) if known else None
+def mean_kl(own: Sequence[Attempt]) -> float | None:
+    """Nats a token, over all tokens of attempts by the policy itself; None where there are none."""
+    known = [attempt.log_ratios_N for attempt in own if attempt.log_ratios_N is not None]
+    every = np.concatenate(known) if known else np.zeros(0)
+    return float(every.mean()) if len(every) else None
 
 
-def kl_figures(session: Session, iteration: int, attempts: Sequence[Attempt]) -> dict[str, float]:
-    """`kl_weight`, and where the KL is in the reward `kl`: its mean over tokens, in nats, before the update."""
-    kl = mean_kl(attempts)
+def kl_figures(session: Session, iteration: int, own: Sequence[Attempt]) -> dict[str, float]:
+    """`kl_weight`, and where the KL is in the reward `kl`: its mean over `own` tokens, in nats, before the update."""
+    if not session.settings.kl.asked:
+        return {}
+    kl = mean_kl(own)
     if not (beta := kl_weight(session, iteration, kl)):
         return {}
     return {"kl_weight": beta} if kl is None else {"kl_weight": beta, "kl": kl}

@@ -17,7 +17,7 @@ from journeyman.agent.learning.advantages.attempts import Attempt, Credit, Need
 from journeyman.agent.learning.learner import Learner
 from journeyman.agent.learning.step_tokens import turns_of_tokens
 from journeyman.storage.trajectories.trajectories import StoredTrajectory
-from journeyman.workflows.attempts.versions import start_of
+from journeyman.workflows.attempts.attempts import is_own
 from journeyman.workflows.session.session import Session
 from journeyman.workflows.updates.closeness import kl_weight, mean_kl
 from journeyman.workflows.updates.states import states_of
@@ -33,24 +33,32 @@ class Credited(NamedTuple):
 def credited(
     session: Session,
     iteration: int,
+    learner: Learner,
     chosen: Sequence[StoredTrajectory],
     rewards: Sequence[float | None],
     groups: Sequence[Hashable],
 ) -> list[Credited]:
-    """The credit of each attempt by the run's estimator; one without a reward has advantages of 0 and no returns."""
-    estimator = session.estimator
+    """The credit of each attempt by the run's estimator; one without a reward has advantages of 0 and no returns.
+
+    `learner` has the weights that the update begins with.
+    """
+    estimator, kl = session.estimator, session.settings.kl
     attempts = [_plain(*one) for one in zip(chosen, rewards, groups, strict=True)]
-    penalised = session.settings.kl.place == "reward" and session.settings.kl.weight > 0
-    if Need.VALUES in estimator.needs or penalised:
-        learner = session.learner(start_of(session, iteration))
-        if penalised:
-            attempts = _compared_with_reference(learner, chosen, attempts)
-            beta = kl_weight(session, iteration, mean_kl(attempts))
-            attempts = [replace(attempt, kl_weight=beta) for attempt in attempts]
-        if Need.VALUES in estimator.needs:
-            attempts = _valued(learner, chosen, attempts)
+    if kl.asked and kl.place == "reward":
+        attempts = _compared_with_reference(learner, chosen, attempts)
+        own = [a for t, a in zip(chosen, attempts, strict=True) if is_own(t, iteration)]
+        beta = kl_weight(session, iteration, mean_kl(own))
+        attempts = [replace(attempt, kl_weight=beta) for attempt in attempts]
+    if Need.VALUES in estimator.needs:
+        attempts = _valued(learner, chosen, attempts)
     if Need.STATES in estimator.needs:
         attempts = [replace(a, states=states_of(session, t)) for t, a in zip(chosen, attempts, strict=True)]
+        if attempts and not any(attempt.states for attempt in attempts):
+            session.warn(
+                "no states",
+                f"estimator {session.settings.estimator['name']!r} compares what was done in equal states, and the "
+                "environment tells none (see Retraceable in docs/environments.md): it is as good as 'group'",
+            )
     found = estimator.credit(attempts)
     return [Credited(a, c if a.reward is not None else c.masked()) for a, c in zip(attempts, found, strict=True)]
 
@@ -103,9 +111,3 @@ def _by_attempt(chosen: Sequence[StoredTrajectory], values: Sequence[NDArray[np.
         found.append(np.concatenate([np.zeros(0), *values[first : first + count]]))
         first += count
     return found
-
-
-def split(stored: StoredTrajectory, values_N: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-    """(M,) for each segment from (N,) for the attempt."""
-    counts = [int(np.count_nonzero(segment.loss_mask)) for segment in stored.trajectory.segments]
-    return np.split(values_N, np.cumsum(counts)[:-1])

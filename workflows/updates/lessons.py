@@ -11,14 +11,16 @@ from numpy.typing import NDArray
 
 from journeyman.agent.data import Source
 from journeyman.agent.learning.advantages.attempts import Attempt, Credit
-from journeyman.agent.learning.learner import TrainingRow
+from journeyman.agent.learning.learner import Learner, TrainingRow
+from journeyman.agent.learning.step_tokens import by_segment
 from journeyman.storage.replay.pools import Kind
 from journeyman.storage.replay.sampler import ReplayGroup
 from journeyman.storage.runs.policies import Use
 from journeyman.storage.trajectories.trajectories import StoredTrajectory
+from journeyman.workflows.attempts.attempts import is_own
 from journeyman.workflows.session.session import Session
 from journeyman.workflows.updates.closeness import kl_weight
-from journeyman.workflows.updates.credit import credited, split
+from journeyman.workflows.updates.credit import credited
 from journeyman.workflows.updates.imitation import imitated, to_imitate
 from journeyman.workflows.updates.novelty import novelty_bonuses
 from journeyman.workflows.updates.step_terms import step_terms
@@ -69,7 +71,7 @@ class Lesson:
         ]
         if credit is None or attempt is None:
             return rows
-        scaled = split(stored, self._all_advantages() * (policy_weight * self.importance_weight))
+        scaled = by_segment(stored.trajectory, self._all_advantages() * (policy_weight * self.importance_weight))
         rows = [replace(row, policy=one.astype(np.float32)) for row, one in zip(rows, scaled, strict=True)]
         if self.kl_weight:
             rows = [replace(row, reference=self.kl_weight) for row in rows]
@@ -77,7 +79,8 @@ class Lesson:
             rows = [replace(row, shaped=True) for row in rows]
         if credit.returns_N is None or attempt.values_N is None:
             return rows
-        parts = zip(rows, split(stored, credit.returns_N), split(stored, attempt.values_N), strict=True)
+        told_of = (by_segment(stored.trajectory, values_N) for values_N in (credit.returns_N, attempt.values_N))
+        parts = zip(rows, *told_of, strict=True)
         return [replace(row, value=a.astype(np.float32), foreseen=b.astype(np.float32)) for row, a, b in parts]
 
     def _all_advantages(self) -> NDArray[np.float64]:
@@ -87,11 +90,18 @@ class Lesson:
 
 
 def lessons(
-    session: Session, iteration: int, fresh: Sequence[StoredTrajectory], drawn: Sequence[ReplayGroup]
+    session: Session,
+    iteration: int,
+    learner: Learner,
+    fresh: Sequence[StoredTrajectory],
+    drawn: Sequence[ReplayGroup],
 ) -> list[Lesson]:
-    """The update's lessons from the iteration's own attempts and the drawn groups, one for each attempt."""
+    """The update's lessons from the iteration's own attempts and the drawn groups, one for each attempt.
+
+    `learner` has the weights that the update begins with.
+    """
     settings = session.settings.finetune
-    found = {lesson.stored.id: lesson for lesson in _compared(session, iteration, fresh, drawn)}
+    found = {lesson.stored.id: lesson for lesson in _compared(session, iteration, learner, fresh, drawn)}
     for group in drawn if settings.bc_weight else ():
         success = to_imitate(session, group)
         if success is not None:
@@ -104,11 +114,11 @@ def lessons(
 
 
 def of_groups(attempts: Sequence[Attempt]) -> dict[str, float]:
-    """Spread of the rewards that were compared, and the share of their groups without contrast."""
+    """Mean and spread of the rewards that were compared, penalties included; the share of groups without contrast."""
     rewards: dict[Hashable, list[float]] = defaultdict(list)
     for attempt in attempts:
-        if attempt.reward is not None:
-            rewards[attempt.group].append(attempt.reward)
+        if attempt.total is not None:
+            rewards[attempt.group].append(attempt.total)
     if not rewards:
         return {}
     every = np.array([reward for group in rewards.values() for reward in group])
@@ -143,7 +153,11 @@ def uses_of(
 
 
 def _compared(
-    session: Session, iteration: int, fresh: Sequence[StoredTrajectory], drawn: Sequence[ReplayGroup]
+    session: Session,
+    iteration: int,
+    learner: Learner,
+    fresh: Sequence[StoredTrajectory],
+    drawn: Sequence[ReplayGroup],
 ) -> Iterator[Lesson]:
     """Attempts with their advantage among their siblings; one that no verifier could score has advantage 0."""
     settings = session.settings.finetune
@@ -160,8 +174,8 @@ def _compared(
         shown = _demonstrations(session, fresh)
         chosen, groups = chosen + [stored for stored, _ in shown], groups + [group for _, group in shown]
     rewards = _rewards(session, iteration, chosen)
-    found = credited(session, iteration, chosen, rewards, groups)
-    steps = step_terms(session, chosen, rewards)
+    found = credited(session, iteration, learner, chosen, rewards, groups)
+    steps = step_terms(session, chosen, rewards, groups)
     beta = kl_weight(session, iteration) if session.settings.kl.place == "loss" else 0.0
     for stored, (attempt, credit), (terms, problem) in zip(chosen, found, steps, strict=True):
         weight = weights.get(stored.id, 1.0)
@@ -172,7 +186,16 @@ def _demonstrations(session: Session, fresh: Sequence[StoredTrajectory]) -> list
     """The experts' attempts at the fresh groups' tasks, each with the group that it joins."""
     groups = {stored.task.hash: stored.group_id for stored in fresh}
     experts = session.store.trajectories.of(session.run.id, source=Source.EXPERT, iterations=[0])
-    return [(stored, groups[stored.task.hash]) for stored in experts if stored.task.hash in groups]
+    found: list[tuple[StoredTrajectory, Hashable]] = [
+        (stored, groups[stored.task.hash]) for stored in experts if stored.task.hash in groups
+    ]
+    if not found:
+        session.warn(
+            "experts",
+            "finetune.experts = 'group' adds nothing: none of the iteration's tasks has a demonstration; raise "
+            "warm_start.demonstrations, or leave it at 'imitate'",
+        )
+    return found
 
 
 def _differ(session: Session, group: ReplayGroup) -> bool:
@@ -182,7 +205,7 @@ def _differ(session: Session, group: ReplayGroup) -> bool:
 
 def _rewards(session: Session, iteration: int, chosen: Sequence[StoredTrajectory]) -> list[float | None]:
     """The rubric's rewards; the iteration's own attempts have their bonus for novelty in it."""
-    own = [stored for stored in chosen if stored.trajectory.source is Source.POLICY and stored.iteration == iteration]
+    own = [stored for stored in chosen if is_own(stored, iteration)]
     bonuses = dict(zip((stored.id for stored in own), novelty_bonuses(session, iteration, own), strict=True))
     rewards = [session.rubric.reward(stored.verdicts) for stored in chosen]
     return [None if r is None else r + bonuses.get(t.id, 0.0) for r, t in zip(rewards, chosen, strict=True)]

@@ -18,7 +18,7 @@ from journeyman.storage.replay.pools import Kind
 from journeyman.storage.replay.sampler import ReplayGroup
 from journeyman.storage.runs.policies import Use
 from journeyman.storage.trajectories.trajectories import StoredTrajectory
-from journeyman.workflows.attempts.attempts import attempts_of
+from journeyman.workflows.attempts.attempts import attempts_of, is_own
 from journeyman.workflows.attempts.versions import candidate_number, start_of
 from journeyman.workflows.session.oversights import warn_of_cut_off_attempts, warn_of_single_steps
 from journeyman.workflows.session.session import Session
@@ -96,7 +96,7 @@ class Groups:
 
     def teach(self, session: Session, iteration: int, learner: Learner) -> Taught:
         """See `Material`."""
-        return _by_lessons(session, iteration, learner, lessons(session, iteration, self.fresh, self.drawn))
+        return _by_lessons(session, iteration, learner, lessons(session, iteration, learner, self.fresh, self.drawn))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -189,9 +189,9 @@ def _by_lessons(session: Session, iteration: int, learner: Learner, found: Seque
     )
     if session.settings.optimizer.kind == "adamw":
         warn_of_single_steps(session, "finetune", len(rows), update.stats["steps"] / settings.epochs)
-    compared = [lesson.attempt for lesson in found if lesson.attempt is not None]
-    stats: dict[str, Json] = dict(update.stats) | of_groups(compared)
-    stats |= kl_figures(session, iteration, compared) if compared else {}
+    compared = [(lesson.stored, lesson.attempt) for lesson in found if lesson.attempt is not None]
+    stats: dict[str, Json] = dict(update.stats) | of_groups([attempt for _, attempt in compared])
+    stats |= kl_figures(session, iteration, [attempt for stored, attempt in compared if is_own(stored, iteration)])
     unweighed = Counter(lesson.unweighed for lesson in found if lesson.unweighed)
     stats |= {"steps_unweighed": dict(unweighed)} if unweighed else {}
     return Taught(stats, uses_of(session, found, parts, update.ratios))

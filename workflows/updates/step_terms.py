@@ -6,7 +6,7 @@ Dimension letters: S steps of one attempt, M trained tokens of one segment.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -40,7 +40,12 @@ class _Scored(NamedTuple):
     problem: str | None = None
 
 
-def step_terms(session: Session, chosen: Sequence[StoredTrajectory], rewards: Sequence[float | None]) -> list[StepTerm]:
+def step_terms(
+    session: Session,
+    chosen: Sequence[StoredTrajectory],
+    rewards: Sequence[float | None],
+    groups: Sequence[Hashable],
+) -> list[StepTerm]:
     """`finetune.step_weight` x each token's step-level advantage (see `step_advantages`), for each attempt.
 
     Nothing is added where the verifier failed or abstained, where the attempt has no reward (its row is masked), where
@@ -53,7 +58,6 @@ def step_terms(session: Session, chosen: Sequence[StoredTrajectory], rewards: Se
     judge = next(c for c in session.rubric.criteria if c.recipe.name == settings.step_verifier)
     decode = session.renderer.decode
     scored = [_scored(judge, stored, reward, decode) for stored, reward in zip(chosen, rewards, strict=True)]
-    groups = [stored.group_id for stored in chosen]
     advantages = step_advantages(
         [one.scores_S for one in scored], groups, settings.step_scale_rewards, settings.step_discount
     )

@@ -13,6 +13,7 @@ from journeyman.agent.sampling.scripted import ScriptedSampler
 from journeyman.workflows.attempts.curriculum import choose_tasks
 from journeyman.workflows.session.session import Session
 from journeyman.workflows.stages.evaluate import evaluate
+from journeyman.workflows.stages.finetune import finetune
 from journeyman.workflows.stages.generate import generate
 from journeyman.workflows.stages.promote import promote
 from journeyman.workflows.stages.report import iteration_row
@@ -22,6 +23,7 @@ from journeyman.workflows.updates.lessons import lessons
 HOWS = ("raise", "exit", "cancel", "block", "nonsense")
 PLACES = [(where, how) for where in ("open", "start", "step") for how in HOWS]
 PLACES += [("start", "hang"), ("step", "hang"), ("step", "nan"), ("tools", "")]
+PPO = {"estimator": {"name": "gae"}, "critic": {"kind": "head"}}
 HARMLESS = [("close", how) for how in (*HOWS, "hang")]
 
 
@@ -79,7 +81,7 @@ def test_nothing_is_learned_from_what_broke(watched) -> None:
     generate(session.ref, 1)
     found = score(session.ref, 1)
     fresh = attempts(session, Split.TRAIN)
-    taught = {lesson.stored.id: lesson for lesson in lessons(session, 1, fresh, [])}
+    taught = {lesson.stored.id: lesson for lesson in lessons(session, 1, session.base_learner(), fresh, [])}
     assert found["without_reward"] == sum(t.trajectory.broken for t in fresh) > 4
     for stored in fresh:
         lesson = taught[stored.id]
@@ -92,6 +94,26 @@ def test_nothing_is_learned_from_what_broke(watched) -> None:
             assert (lesson.mean_advantage > 0) == (lesson.reward > mean)
     row = iteration_row(session, 0)
     assert row["broken"] == 0
+
+
+@pytest.mark.parametrize("sections", [{}, {"kl": {"weight": 0.1, "place": "reward"}}, PPO], ids=["group", "kl", "ppo"])
+def test_an_update_takes_attempts_without_a_token_as_nothing(watched, sections) -> None:
+    """What broke before its first turn, and prompts that leave no room for one, are data like other attempts."""
+    session = open_fragile(watched, generate={"tasks": 6, "attempts": 4, "max_tokens": 8}, **sections)
+    evaluate(session.ref, 0)
+    session.base_learner().save(session.artifacts / "x", 1)
+    session.sampler = lambda policy: ScriptedSampler(
+        session.renderer, lambda prompt, seed: ("answer", "what?")[seed % 2]
+    )
+    first, *_ = choose_tasks(session, 1)
+    breaks(watched, [int(first.goal)], "start")
+    generate(session.ref, 1)
+    score(session.ref, 1)
+    fresh = attempts(session, Split.TRAIN)
+    assert sum(not stored.trajectory.segments for stored in fresh) == 4
+    stats = finetune(session.ref, 1)
+    assert stats["steps"] > 0
+    assert stats["rows"] == len(fresh) - 4 > 0
 
 
 def test_most_broken_stops_the_run_with_the_reason_and_the_mended_go_on(watched) -> None:

@@ -9,6 +9,7 @@ from journeyman.agent.data import Source
 from journeyman.agent.errors import UsageError
 from journeyman.agent.learning.advantages.group import group_advantages
 from journeyman.workflows.attempts.attempts import attempts_of
+from journeyman.workflows.attempts.versions import start_of
 from journeyman.workflows.console import Reporter
 from journeyman.workflows.expert_iteration import expert_iteration
 from journeyman.workflows.session.checking import check
@@ -20,6 +21,7 @@ from journeyman.workflows.updates.closeness import kl_weight
 from journeyman.workflows.updates.credit import credited
 from journeyman.workflows.updates.lessons import lessons
 
+PPO = ["estimator.name=gae", "critic.kind=head"]
 SMALL = {
     "environment": {"name": "bit_flipping", "bits": 3},
     "tasks": {"train": 30, "validation": 6, "test": 4},
@@ -51,6 +53,11 @@ def finished(tmp_path_factory):
         yield session
 
 
+def learner_of(session):
+    """With the weights that the first iteration begins with."""
+    return session.learner(start_of(session, 1))
+
+
 def test_ppo_trains_its_critic_and_saves_it(finished) -> None:
     policies = finished.store.policies.of(finished.run.id)
     first, second = policies[1].stats, policies[2].stats
@@ -77,7 +84,7 @@ def test_the_kl_of_the_reward_is_measured_and_moves_its_weight(finished) -> None
 def test_credit_is_of_every_token_and_ends_where_the_reward_is(finished) -> None:
     chosen = [t for t in attempts_of(finished, 1) if len(t.trajectory.turns) > 1][:4]
     rewards = [finished.rubric.reward(t.verdicts) for t in chosen]
-    found = credited(finished, 1, chosen, rewards, [t.group_id for t in chosen])
+    found = credited(finished, 1, learner_of(finished), chosen, rewards, [t.group_id for t in chosen])
     for stored, (attempt, credit) in zip(chosen, found, strict=True):
         tokens = sum(int(s.loss_mask.sum()) for s in stored.trajectory.segments)
         assert credit.advantages_N.shape == attempt.values_N.shape == (tokens,)
@@ -88,7 +95,7 @@ def test_credit_is_of_every_token_and_ends_where_the_reward_is(finished) -> None
 
 def test_an_attempt_without_a_reward_is_masked(finished) -> None:
     chosen = attempts_of(finished, 1)[:3]
-    found = credited(finished, 1, chosen, [1.0, None, 0.0], ["g"] * 3)
+    found = credited(finished, 1, learner_of(finished), chosen, [1.0, None, 0.0], ["g"] * 3)
     assert not found[1].credit.advantages_N.any()
     assert found[1].credit.returns_N is None
     assert found[0].credit.returns_N is not None
@@ -103,7 +110,7 @@ def test_demonstrations_join_their_tasks_groups(finished, monkeypatch) -> None:
     monkeypatch.setattr(finished, "settings", settings)
     monkeypatch.setitem(vars(finished), "estimator", open_estimator(settings))
     fresh = attempts_of(finished, 1)
-    found = lessons(finished, 1, fresh, [])
+    found = lessons(finished, 1, learner_of(finished), fresh, [])
     shown = [one for one in found if one.stored.trajectory.source is Source.EXPERT]
     assert shown
     groups = [one.attempt.group for one in found]
@@ -121,11 +128,43 @@ def test_demonstrations_join_their_tasks_groups(finished, monkeypatch) -> None:
         (["estimator.name=gea"], "unknown estimator 'gea': did you mean 'gae'"),
         (["estimator.scale=none"], "estimator 'group' has no option 'scale'"),
         (["kl.schedule=adaptive"], "an adaptive schedule needs `kl.target`"),
+        (["kl.weight=0.1", "kl.target=0.1"], "set `kl.schedule` to 'adaptive'"),
+        (["kl.weight=0.1", "kl.final=0.1"], "set `kl.schedule` to 'linear'"),
+        (["kl.weight=0.1", "finetune.policy_weight=0"], "kl.weight: no update has a policy loss"),
+        (["finetune.objective=bc", *PPO, "kl.weight=1"], "kl.weight and critic.kind: no update has a policy loss"),
+        (["critic.kind=head"], "critic.kind: estimator 'group' asks no critic"),
+        (["finetune.hindsight_loss=grpo"], "single relabels have no siblings"),
+        (["finetune.begin=v2"], "finetune.begin is 'v2', which a run does not have"),
+        (
+            ["finetune.begin=v1", "kl.schedule=adaptive", "kl.target=0.1", "kl.weight=0.1"],
+            "an adaptive kl.schedule steers from update to update",
+        ),
     ],
 )
 def test_what_cannot_work_is_said_before_a_run_begins(small, overrides, message) -> None:
     with pytest.raises(UsageError, match=message):
         check(load_settings(small, overrides))
+
+
+def test_a_linear_schedule_may_begin_without_a_kl(watched) -> None:
+    session = watched.open(
+        run={"name": "watched", "engine": "none", "output": str(watched.folder), "iterations": 3},
+        kl={"weight": 0.0, "schedule": "linear", "final": 0.2, "place": "reward"},
+    )
+    assert session.settings.kl.asked
+    assert [kl_weight(session, i) for i in range(1, 4)] == pytest.approx([0.0, 0.1, 0.2])
+
+
+def test_only_the_policys_own_attempts_say_how_far_it_is(finished) -> None:
+    own = [t for t in attempts_of(finished, 2) if t.trajectory.segments][:3]
+    older = [t for t in attempts_of(finished, 1) if t.trajectory.segments][:3]
+    learner = finished.learner(start_of(finished, 2))
+    rewards = [0.0] * 3
+    alone = credited(finished, 2, learner, own, rewards, ["g"] * 3)
+    both = credited(finished, 2, learner, own + older, rewards * 2, ["g"] * 3 + ["h"] * 3)
+    stale = credited(finished, 2, learner, older, rewards, ["h"] * 3)
+    assert {a.kl_weight for a, _ in alone} == {a.kl_weight for a, _ in both}
+    assert {a.kl_weight for a, _ in stale} == {kl_weight(finished, 2)}  # by the parent's word: nothing fresh is there
 
 
 def test_a_linear_schedule_ends_at_its_final_weight(watched) -> None:

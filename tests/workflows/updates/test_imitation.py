@@ -89,7 +89,7 @@ def test_of_a_success_the_actions_that_led_on_are_imitated(session: Session) -> 
     assert [(len(one.trajectory.turns), one.trajectory.turns[-1].reward) for one in fresh] == [(5, 1.0)] * 4
     remember(session.store, session.run.id, session.rubric, 1)
     drawn = draw(session, 1, session.store.policies.newest_promoted(session.run.id).number)
-    found = [lesson for lesson in lessons(session, 1, fresh, drawn) if lesson.nll_weight]
+    found = [lesson for lesson in lessons(session, 1, None, fresh, drawn) if lesson.nll_weight]
     assert [lesson.stored.trajectory.attempt for lesson in found] == [0, 0]  # one for each task, its first success
     for lesson in found:
         moves = [turn.action.tool_calls[0].arguments["direction"] for turn in lesson.stored.trajectory.turns]
@@ -103,10 +103,10 @@ def test_what_is_imitated_has_the_weight_of_its_own_draw(session: Session) -> No
     remember(session.store, session.run.id, session.rubric, 1)
     drawn = draw(session, 1, session.store.policies.newest_promoted(session.run.id).number)
     rare = [replace(group, importance_weight=0.2) for group in drawn]
-    told = {one.stored.id: one for one in lessons(session, 1, fresh, rare) if one.nll_weight}
+    told = {one.stored.id: one for one in lessons(session, 1, None, fresh, rare) if one.nll_weight}
     assert [one.nll_weight for one in told.values()] == [0.2 * session.settings.finetune.bc_weight] * len(told)
     assert {one.importance_weight for one in told.values()} == {1.0}  # they are compared among fresh siblings too
-    alone = [one for one in lessons(session, 1, [], rare) if one.nll_weight]
+    alone = [one for one in lessons(session, 1, None, [], rare) if one.nll_weight]
     assert [(one.nll_weight, one.importance_weight) for one in alone] == [(0.2, 0.2)] * len(told)
     assert max(row.per_token(row.nll).max() for one in alone for row in one.rows(1.0)) == np.float32(0.2)
 

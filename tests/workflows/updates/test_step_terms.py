@@ -100,7 +100,7 @@ def advantages(lesson: Lesson) -> list[float]:
 
 
 def found_in(session: Session) -> list[Lesson]:
-    return lessons(session, 1, attempts_of(session, 1), [])
+    return lessons(session, 1, None, attempts_of(session, 1), [])
 
 
 def test_token_advantages_are_those_worked_out_by_hand(session: Session) -> None:
