@@ -14,6 +14,7 @@ import argparse
 import tempfile
 from itertools import combinations
 from pathlib import Path
+from statistics import fmean
 
 from manners import Polite
 
@@ -35,6 +36,8 @@ def main() -> None:
     parser.add_argument("--kl-target", type=float, default=0.05)
     options = parser.parse_args()
     folder = options.folder or tempfile.mkdtemp()
+    if Path(folder, "runs.db").exists():
+        parser.error(f"{folder} has runs in it already: name another folder")
     rows = rlhf(folder, options.pairs, options.iterations, options.kl_target)
     print("| version | liked | reward | KL | its weight |\n|---|---|---|---|---|")
     for row in rows:
@@ -92,18 +95,24 @@ def compare(store: ReplayStore, pairs: int) -> None:
 def table(store: ReplayStore) -> list[dict[str, float]]:
     """One row for each version of the newest run."""
     run = max(store.runs.all(), key=lambda r: r.ordinal)
-    only = {a.policy_number: a.value for a in store.evaluations.audits(run.id) if a.metric == "rubric_only"}
     rewards = {e.policy_number: e.mean_reward for e in store.evaluations.of(run.id, Split.VALIDATION)}
     return [
         {
             "version": float(policy.number),
-            "liked": 1.0 - only[policy.number],
+            "liked": liked(store, run.id, policy.number),
             "reward": rewards[policy.number],
             "kl": float(policy.stats.get("kl", 0.0)),
             "kl_weight": float(policy.stats.get("kl_weight", 0.0)),
         }
         for policy in store.policies.of(run.id)
     ]
+
+
+def liked(store: ReplayStore, run_id: str, version: int) -> float:
+    """The share of the version's validation attempts that the hidden rule likes, as the audit had it judge them."""
+    attempts = store.trajectories.of(run_id, split=Split.VALIDATION, policy_number=version, tokens=False)
+    verdicts = [v for stored in attempts for of, v in stored.verdicts.items() if of.name == Polite.name]
+    return fmean(verdict.score == 1.0 for verdict in verdicts)
 
 
 if __name__ == "__main__":

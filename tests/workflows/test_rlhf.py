@@ -58,6 +58,7 @@ def test_the_watch_sees_what_the_reward_does_not_say(made) -> None:
     store = ReplayStore(f"sqlite:///{folder}/runs.db")
     run = max(store.runs.all(), key=lambda r: r.ordinal)
     watched = {a.policy_number: a.value for a in store.evaluations.audits(run.id) if a.metric == "rubric_only"}
-    assert [1 - watched[n] for n in (1, 2, 3)] == [row["liked"] for row in rows]
+    assert all(row["liked"] <= 1 - watched[n] for n, row in zip((1, 2, 3), rows, strict=True))  # equal if all speak
+    assert 0 < rows[-1]["liked"] < 1
     assert {e.split for e in store.evaluations.of(run.id)} == {Split.VALIDATION, Split.TEST}
     store.close()
