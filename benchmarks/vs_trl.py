@@ -4,8 +4,11 @@
 
 Both begin with the same warm start on the small Countdown of `algorithms.py`. The loop runs as `journeyman run` does,
 as it is meant to (hindsight and replay) and as plain GRPO without them; its wall time is that of the whole command,
-imports, validation and tests included. TRL has its own transformers generator and three learning rates, the best of
-which counts; its wall time is that of `train()` alone. Its policies are tested by the same sampler on the same tasks.
+imports, validation and tests included, and its validation attempts, by which it keeps or rejects versions, are no
+rollouts that it learns from. TRL has its own transformers generator and three learning rates, the best of which by test
+success counts; it learns as by its defaults from each rollout once (the loop twice), 256 rollouts to a step in
+micro-batches of 32; its wall time is that of `train()` alone. Its policies are tested by the same sampler on the same
+tasks.
 """
 
 from __future__ import annotations
@@ -31,10 +34,13 @@ from journeyman.workflows.console import Reporter
 from journeyman.workflows.session.engines import learner_settings
 from journeyman.workflows.session.session import RunRef, Session, lend
 from journeyman.workflows.settings.loading import load_settings
+from journeyman.workflows.settings.settings import Settings
 from journeyman.workflows.stages.evaluate import measure
 
 RATES = (1e-4, 3e-4, 1e-3)
 """TRL's learning rates."""
+MICRO_BATCH = 32
+"""TRL's rows of one forward pass: larger ones leave a processor's caches."""
 WHOLE = (
     "relabel.strategies=['final']",
     "relabel.per_task=1",
@@ -64,7 +70,8 @@ def main() -> None:
                 shutil.copytree(warm, folder)
                 seconds, told = summary_of(folder, seed, [*changes, *options.overrides, "run.continues=true"])
                 found[arm] = (told["test_pass_at_1"]["final"], seconds)
-            start, rollouts = summary["test_pass_at_1"]["final"], rollouts_of()
+            start = summary["test_pass_at_1"]["final"]
+            rollouts = rollouts_of(load_settings(str(SETTINGS), [*BASE, *options.overrides]))
             with lend(RunRef(f"sqlite:///{warm}/runs/journeyman.db", summary["run"]), Reporter(quiet=True)) as session:
                 for number, rate in enumerate(RATES):
                     found[f"TRL at {rate:g}"] = trl(session, rollouts, rate, 100 + number)
@@ -76,9 +83,8 @@ def main() -> None:
         print(f"{arm}: {statistics.median(shares):.2f} of the wall time of TRL's best, median over seeds")
 
 
-def rollouts_of() -> int:
+def rollouts_of(settings: Settings) -> int:
     """How many attempts an arm makes for learning."""
-    settings = load_settings(str(SETTINGS), BASE)
     return settings.run.iterations * settings.generate.tasks * settings.generate.attempts
 
 
@@ -108,7 +114,8 @@ def trl(session: Session, rollouts: int, rate: float, number: int) -> tuple[floa
                 learning_rate=rate,
                 adam_beta2=settings.optimizer.beta2,
                 beta=0.0,
-                per_device_train_batch_size=per_step,
+                per_device_train_batch_size=MICRO_BATCH,
+                gradient_accumulation_steps=per_step // MICRO_BATCH,
                 num_generations=settings.generate.attempts,
                 max_completion_length=settings.generate.max_tokens,
                 temperature=settings.generate.temperature,

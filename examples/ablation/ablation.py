@@ -34,6 +34,10 @@ ARMS: dict[str, list[str]] = {
         "finetune.policy_weight=0.0", "relabel.strategies=[]", "replay.quota={expert=0.2, success=0.8}",
     ],
     "grpo": ["finetune.bc_weight=0.0", "relabel.strategies=[]", "replay.groups=0", GENTLE],
+    "ppo": [
+        "finetune.bc_weight=0.0", "relabel.strategies=[]", "replay.groups=0", GENTLE,
+        "estimator.name=gae", "critic.kind=head", "finetune.epsilon_high=0.2",
+    ],
     "grpo_replay": ["relabel.strategies=[]", "replay.quota={expert=0.2, success=0.5, policy=0.3}"],
     "hindsight": [HINDSIGHT],
     "hindsight_groups_nll": GROUPS,

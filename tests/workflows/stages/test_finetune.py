@@ -74,8 +74,12 @@ def test_ranks_begin_anew_with_half_of_what_one_could_not_hold(watched, monkeypa
     assert budgets == [None, 500, 240]
 
 
-def test_an_update_that_fails_saves_nothing_and_is_made_anew(watched, monkeypatch) -> None:
+@pytest.mark.parametrize("kl", [{}, {"weight": 0.1, "place": "reward"}], ids=["group", "kl in the reward"])
+def test_an_update_that_fails_saves_nothing_and_is_made_anew(watched, monkeypatch, kl) -> None:
+    """Whatever the update asked its learner before: what it left half-moved is not gone on from."""
     session = attempted(watched, lambda total, seed: f"answer {total}" if seed % 2 else "no idea", batch=1, epochs=3)
+    kl_settings = session.settings.kl.model_copy(update=kl)
+    monkeypatch.setattr(session, "settings", session.settings.model_copy(update={"kl": kl_settings}))
     before = session.settings
     wild = before.finetune.model_copy(update={"learning_rate": 1e30})
     monkeypatch.setattr(session, "settings", before.model_copy(update={"finetune": wild}))
