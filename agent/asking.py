@@ -8,7 +8,9 @@ package pass. A task set may take its time to draw tasks, since it has data to l
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from functools import partial
 from typing import Any, get_args
 
 from journeyman.agent.data import Achieved, Episode, Json, Message, Role, Split, Task, Tool, Trajectory
@@ -18,6 +20,8 @@ from journeyman.agent.hosting import Seconds, a_host, call_bounded
 from journeyman.agent.protocols import Environment, GoalEnvironment, Retraceable, TaskSet
 
 LOADING_SECONDS = 600.0
+AHEAD_SECONDS = 0.02
+"""For which tasks are drawn before they are asked for."""
 
 _ROLES = get_args(Role)
 
@@ -28,20 +32,41 @@ def ask_for_tasks(task_set: TaskSet, split: Split, seed: int, name: str) -> Iter
     host = a_host(LOADING_SECONDS)  # one for all: what the task set holds, a connection say, may be its thread's
     try:
         tasks = host.call_now(what, lambda: iter(task_set.tasks(split, seed)), LOADING_SECONDS)
-
-        def one() -> Task | None:
-            task = next(tasks, None)
-            if task is not None:
-                check_task(task)
-            return task
-
-        while (task := host.call_now(what, one, LOADING_SECONDS)) is not None:
-            yield task
+        ahead = 0.0  # whoever asks for one gets one
+        while drawn := host.call_now(what, partial(_some, tasks, ahead), LOADING_SECONDS):
+            ahead = AHEAD_SECONDS
+            for task in drawn:
+                if isinstance(task, Exception):
+                    host.call_now(what, partial(_raise, task), LOADING_SECONDS)
+                else:
+                    yield task
     except Outage as fault:
         remedy = f"`journeyman check-environment {name}` looks at all of it"
         raise UsageError(f"environment {name!r}: {fault}; {remedy}") from fault
     finally:
         host.retire()
+
+
+def _some(tasks: Iterator[Task], seconds: float) -> list[Task | Exception]:
+    """As many as are drawn in that time, at least one: to ask for each alone would take longer than to draw it.
+
+    What is raised comes last, in its place; nothing where they are at their end.
+    """
+    found: list[Task | Exception] = []
+    until = time.monotonic() + seconds
+    try:
+        for task in tasks:
+            check_task(task)
+            found.append(task)
+            if time.monotonic() >= until:
+                break
+    except Exception as error:
+        found.append(error)
+    return found
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 def ask_expert(
