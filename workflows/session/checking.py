@@ -33,20 +33,26 @@ def check(settings: Settings) -> None:
     from journeyman.agent.sampling.factory import resolve_kind
 
     check_trackers(settings.track)
-    _check_verifiers(settings)
-    open_estimator(settings)
-    learner_settings(settings)
+    check_update(settings, _checked_rubric(settings))
     _check_tasks(settings)
     if settings.warm_start.file:
         if not Path(settings.warm_start.file).is_file():
             raise DataError(f"setting 'warm_start.file': there is no file {settings.warm_start.file}")
         read_chat_demonstrations(settings.warm_start.file)
     resolve_kind(settings.sampler.kind)
-    _check_processes(settings)
     name = resolve_model(settings.model.name)
     if is_folder(name):
         check_base(name)
     check_contexts(settings)
+
+
+def check_update(settings: Settings, rubric: Rubric) -> None:
+    """Raises the error that an update with these settings would meet later, of attempts that the rubric judges."""
+    _check_steps(settings, rubric)
+    open_held_out(settings, rubric)
+    open_estimator(settings)
+    learner_settings(settings)
+    _check_processes(settings)
 
 
 def _check_processes(settings: Settings) -> None:
@@ -88,16 +94,16 @@ def check_folders(settings: Settings) -> None:
             raise SettingsError(f"{setting}: {folder} cannot be written: {error.strerror}") from error
 
 
-def _check_verifiers(settings: Settings) -> None:
-    """Those of the rubric, of the audit and of the guards, and those that are given options though nobody asks them."""
+def _checked_rubric(settings: Settings) -> Rubric:
+    """With all verifiers checked: its own, the audit's and guards', and those with options though nobody asks them."""
     for name, options in settings.verifiers.items():
         criterion(name, options, Term())
     rubric = open_rubric(settings, open_task_set(settings))
-    _check_steps(settings, rubric)
     held_out, guards = open_held_out(settings, rubric), open_guards(settings)
     for one in (rubric, held_out, *(guard.rubric for guard in guards)):
         if one is not None:
             one.check()
+    return rubric
 
 
 def _check_tasks(settings: Settings) -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager, redirect_stdout
 from functools import partial
 from typing import TypeVar
 
-from journeyman.agent.credentials import without_secrets
+from journeyman.agent.credentials import without_credentials, without_secrets
 from journeyman.agent.errors import Outage
 from journeyman.agent.hosting import call_bounded
 from journeyman.workflows.session.session import Session
@@ -84,7 +84,10 @@ class Sender:
 
     def _subject(self) -> Subject:
         run, settings = self._session.run, self._session.settings
-        return Subject(run.id, run.own_name, without_secrets(settings.model_dump(mode="json")), settings.track)
+        told = settings.model_dump(
+            mode="json", exclude={"track"}
+        )  # where to is no part of what was run, and may change
+        return Subject(run.id, run.own_name, without_secrets(told), settings.track)
 
     def _warn(self, name: str, error: Outage) -> None:
         later = "the numbers are in the store, and are sent at the end of an iteration at which it answers"
@@ -92,6 +95,12 @@ class Sender:
 
 
 def _bounded(name: str, call: Callable[[], T]) -> T:
-    """What a call of a tracker returns, without what it prints on stdout, which is for what was asked for."""
+    """What a call of a tracker returns, without what it prints on stdout, which is for what was asked for.
+
+    Libraries say which URL they could not reach, so what an Outage says of it is without its credentials.
+    """
     with redirect_stdout(io.StringIO()):
-        return call_bounded(name, call, SECONDS)
+        try:
+            return call_bounded(name, call, SECONDS)
+        except Outage as error:
+            raise Outage(without_credentials(str(error))) from None

@@ -27,7 +27,7 @@ class Subject:
     name: str
     """Its name with its id's end: no other run has it."""
     settings: Mapping[str, Json]
-    """Those it was started with, without secrets."""
+    """Those it was started with, without secrets, and without where its numbers go."""
     track: TrackSettings
 
 
@@ -140,7 +140,7 @@ class Wandb:
 
 
 class Mlflow:
-    """A run of mlflow's, found again by the tag `journeyman.run`."""
+    """A run of mlflow's, found again by the tag `journeyman.run`; settings that it has are not sent again."""
 
     def open(self, run: Subject) -> Mapping[str, int]:
         """See `Tracker`."""
@@ -154,7 +154,7 @@ class Mlflow:
         one = found[0] if found else client.create_run(experiment, run_name=run.name, tags={"journeyman.run": run.id})
         self._id = one.info.run_id
         client.update_run(self._id, status="RUNNING")
-        params = [Param(name, text) for name, text in _flat(run.settings)]
+        params = [Param(name, text) for name, text in _flat(run.settings) if name not in one.data.params]
         for first in range(0, len(params), 100):  # more are refused
             client.log_batch(self._id, params=params[first : first + 100])
         return {name: max(m.step for m in client.get_metric_history(self._id, name)) for name in one.data.metrics}

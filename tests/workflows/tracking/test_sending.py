@@ -82,6 +82,18 @@ def test_the_tracker_is_told_what_run_it_is_and_no_secret(session, fake, go_on) 
     assert (fake.subject.id, fake.subject.name) == (session.run.id, session.run.own_name)
     assert fake.subject.settings["verifiers"]["pattern"]["pattern"] == "https://***@host/x"
     assert fake.subject.settings["generate"]["max_tokens"] == session.settings.generate.max_tokens
+    assert "track" not in fake.subject.settings
+
+
+def test_what_a_library_says_of_a_url_is_shown_without_its_password(session, fake, go_on) -> None:
+    fake.trouble["open"] = ConnectionError(
+        "API request to http://ann:hunter2@host:80/api: no route, /api?token=hunter2"
+    )
+    go_on(0)
+    with tracking(session) as track:
+        track(0)
+    told = "trackio: ConnectionError: API request to http://***@host:80/api: no route, /api?token=***;"
+    assert [line.startswith(f"  warning: {told}") for line in session.said] == [True]
 
 
 def interrupted_after(session, iteration: int) -> None:
