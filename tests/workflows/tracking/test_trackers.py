@@ -16,7 +16,7 @@ from journeyman.storage.store import ReplayStore
 from journeyman.workflows.tracking.figures import figures
 from journeyman.workflows.tracking.offline import records
 from journeyman.workflows.tracking.sending import tracking
-from journeyman.workflows.tracking.trackers import TRACKERS, Subject
+from journeyman.workflows.tracking.trackers import TRACKERS, Held, Subject
 
 Found = list[tuple[str, int, float]]
 """Name, step and value of every number, as often as it is there."""
@@ -137,7 +137,7 @@ def expected(store: ReplayStore, run_id: str, last: int) -> Found:
 class Deaf:
     """A tracker that keeps nothing."""
 
-    def open(self, run: Subject) -> dict[str, int]:
+    def open(self, run: Subject) -> Held:
         return {}
 
     def log(self, step: int, numbers: Mapping[str, float]) -> None:
@@ -161,6 +161,9 @@ def test_all_numbers_are_there_once_after_a_resumption(session, read, go_on, mea
         send(2)
         measure(Split.TEST, 2, 0.125, number=1)
         measure(Split.TEST, 2, 0.375, number=2)
+        send(2)
+    measure(Split.GUARD, 0, 0.5, guard="late")  # of a step before the last one
+    with tracking(session) as send:
         send(2)
     found, settings = read()
     wanted = expected(session.store, session.run.id, 2)
