@@ -34,3 +34,13 @@ def test_commands_of_the_readme_are_commands() -> None:
 def test_make_targets_of_the_readme_are_targets() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"\bmake (demo|test|check|install)\b", (ROOT / "README.md").read_text())) <= targets
+
+
+def test_every_statistic_of_an_update_is_listed() -> None:
+    from journeyman.agent.learning.learner import Learner
+
+    told = (Learner.update.__doc__ or "").partition("The statistics are")[2].partition("Raises")[0]
+    of_groups = {"reward_mean", "reward_std", "groups_without_contrast", "kl_weight", "steps_unweighed"}
+    names = {*re.findall(r"`(\w+)`", told), *of_groups}
+    assert {"effective_samples", "observation_nll", "flops_utilisation"} < names
+    assert names <= set(re.findall(r"`(\w+)`", (ROOT / "docs/queries.md").read_text()))

@@ -63,9 +63,21 @@ def say(text: str, *, block: bool = False) -> None:
     print(visible(text, block=block))
 
 
-def pass_on(value: Any) -> None:
-    """The value on stdout, in one line and at once, for a process of ours that reads along."""
-    print(json.dumps(value), flush=True)
+def kept_stdout() -> TextIO:
+    """This process's stdout for `pass_on` alone: whatever else prints there from now on, in any language, is on stderr.
+
+    So a plugin's `print` is no line that the process which reads along would take for one of ours.
+    """
+    kept = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    sys.stdout.flush()
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr  # in the order in which it is printed
+    return kept
+
+
+def pass_on(value: Any, to: TextIO) -> None:
+    """The value in one line and at once, for a process of ours that reads along; `to` is what `kept_stdout` gave."""
+    print(json.dumps(value), file=to, flush=True)
 
 
 def say_json(value: Any) -> None:

@@ -14,7 +14,13 @@ from journeyman.storage.leases import Claim, finish
 from journeyman.storage.runs.policies import Use
 from journeyman.storage.schema.base import id_end, is_id
 from journeyman.storage.schema.runs import PolicyVersion, TaskRow
-from journeyman.storage.schema.trajectories import GroupTally, TrainingUse, TrajectoryGroup, TrajectoryRow
+from journeyman.storage.schema.trajectories import (
+    GroupTally,
+    TokenBlob,
+    TrainingUse,
+    TrajectoryGroup,
+    TrajectoryRow,
+)
 from journeyman.storage.trajectories.loading import StoredTrajectory, load, select_trajectories, verdicts_of
 from journeyman.storage.trajectories.rows import NewTrajectory
 from journeyman.storage.trajectories.searching import Search, fates_of, search
@@ -155,6 +161,17 @@ class Trajectories:
                 query = select_trajectories().where(TrajectoryRow.id.in_(chunk))
                 found |= {t.id: t for t in load(connection, query, tokens=tokens)}
         return [found[i] for i in ids]
+
+    def with_tokens(self, run_id: str) -> frozenset[str]:
+        """Ids of the run's trajectories that can be trained on: not those whose tokens were pruned, or never there."""
+        query = (
+            select(TokenBlob.trajectory_id)
+            .join(TrajectoryRow, TrajectoryRow.id == TokenBlob.trajectory_id)
+            .join(TrajectoryGroup, TrajectoryGroup.id == TrajectoryRow.group_id)
+            .where(TrajectoryGroup.run_id == run_id, TokenBlob.position == 0)
+        )
+        with self.database.read() as connection:
+            return frozenset(connection.scalars(query))
 
     def ids_of(self, run_id: str, attempts: Collection[tuple[str, int]]) -> dict[tuple[str, int], str]:
         """Ids by group key and number of the attempt; those that are not there are left out."""

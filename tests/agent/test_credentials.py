@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from journeyman.agent.chat.client import check_url
-from journeyman.agent.credentials import hidden, shown
+from journeyman.agent.credentials import hidden, holds_secret, shown, without_credentials
 from journeyman.agent.errors import SettingsError
 from journeyman.storage.database import parse_url
 
@@ -51,3 +51,37 @@ def test_values_of_every_shape() -> None:
     told = "{'url': ['http://***@host'], 'api_key': '***', 'n': 3, 'text': 'a: b', 'mail': 'ann@host'}"
     assert shown(value) == told
     assert shown(("ann:secret@host", None)) == "('***@host', None)"
+
+
+@pytest.mark.parametrize("url", [*URLS, "https://key@host/x", "//key@host/x", "http://host/x?api-key=y", "x?a=1;PWD=y"])
+def test_what_holds_a_secret(url: str) -> None:
+    if "@" in url or "?" in url:
+        assert holds_secret(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql+psycopg://ann@host/runs", "sqlite:////home/ann@x/a.db", "file:ann@x/runs", "/home/ann@x:1/runs",
+     "http://host:5000/x?n=1", "databricks://profile", "runs", "s3://bucket/runs"],
+)  # fmt: skip
+def test_what_holds_none(url: str) -> None:
+    assert not holds_secret(url)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("no network", "no network"),
+        ("http://localhost:5000: refused, see http://docs/x.", "http://localhost:5000: refused, see http://docs/x."),
+        ("to http://ann:secret@host/x\nfailed", "to http://***@host/x\nfailed"),
+        (
+            "(url='postgresql+psycopg://ann:secret@[::1]:5/x?a=secret')",
+            "(url='postgresql+psycopg://***@[::1]:5/x?***')",
+        ),
+        ("with url: /runs?max=1&access_token=secret (Caused by", "with url: /runs?max=1&access_token=*** (Caused by"),
+        ("to https://secret@host, https://ann:sec/ret@host", "to https://***@host, https://***@host"),
+        ("to ann:secret@host", "to ***@host"),
+    ],
+)
+def test_what_a_library_wrote(text: str, told: str) -> None:
+    assert without_credentials(text) == told

@@ -17,6 +17,7 @@ from journeyman.agent.errors import SettingsError, UsageError, suggestion
 from journeyman.storage.runs.policies import PolicyInfo
 from journeyman.workflows.attempts.versions import candidate_number, start_of
 from journeyman.workflows.console import Reporter
+from journeyman.workflows.session.checking import check_update
 from journeyman.workflows.session.runs import find_run
 from journeyman.workflows.session.session import Session, lend
 from journeyman.workflows.stages.audit import audit
@@ -67,7 +68,8 @@ def stored_version(session: Session, overrides: Sequence[str]) -> PolicyInfo:
     The same settings, beginning and material are the same version, though it was promoted since: to go on from it, name
     it. What was set otherwise than in the run, `overrides`, is kept with its statistics.
 
-    Raises UsageError where the run is not finished, or has nothing to learn from.
+    Raises UsageError where the run is not finished, or has nothing to learn from; SettingsError where no update can be
+    made with these settings. Nothing is begun then.
     """
     run, store = session.run, session.store
     if not run.finished:
@@ -75,10 +77,12 @@ def stored_version(session: Session, overrides: Sequence[str]) -> PolicyInfo:
             f"run {run.id} ({run.name}) is not finished, and its next iteration makes the next version: "
             "`journeyman resume` it first"
         )
+    check_update(session.settings, session.rubric)
     last = max([0, *(iteration for iteration, _ in store.trajectories.counts(run.id))])
     for iteration in range(last + 1):
         remember(store, run.id, session.rubric, iteration)
     iteration = max([last, *(p.number - 1 for p in store.policies.of(run.id))]) + 1
+    _finish_iterations(session)
     if (known := _made_already(session, iteration)) is not None:
         return known
     material = _material(session, iteration)
@@ -89,6 +93,14 @@ def stored_version(session: Session, overrides: Sequence[str]) -> PolicyInfo:
     train(session, iteration, alone=True, notes=notes)
     store.runs.finish_iteration(run.id, iteration)
     return store.policies.numbered(run.id, candidate_number(iteration))
+
+
+def _finish_iterations(session: Session) -> None:
+    """Those whose version is there are over, also where the process that made it was killed before it could say so."""
+    done = session.store.runs.iteration_seconds(session.run.id)
+    for policy in session.store.policies.of(session.run.id):
+        if policy.iteration not in done:
+            session.store.runs.finish_iteration(session.run.id, policy.iteration)
 
 
 def _made_already(session: Session, iteration: int) -> PolicyInfo | None:
@@ -113,7 +125,7 @@ def _recipe(session: Session, iteration: int, material: Material) -> str:
     start = start_of(session, iteration)
     settings = session.settings.model_dump(mode="json", include=set(SECTIONS))
     settings["finetune"] |= {"begin": None if start is None else start.id}
-    text = json.dumps([settings, material.key()], sort_keys=True)
+    text = json.dumps([settings, material.key(session)], sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 

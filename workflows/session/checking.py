@@ -34,24 +34,31 @@ def check(settings: Settings) -> None:
     from journeyman.agent.sampling.factory import resolve_kind
 
     check_trackers(settings.track)
-    _check_verifiers(settings)
-    learner_settings(settings)
-    _check_update(settings)
+    check_update(settings, _checked_rubric(settings))
+    _check_sense(settings)
     _check_tasks(settings)
     if settings.warm_start.file:
         if not Path(settings.warm_start.file).is_file():
             raise DataError(f"setting 'warm_start.file': there is no file {settings.warm_start.file}")
         read_chat_demonstrations(settings.warm_start.file)
     resolve_kind(settings.sampler.kind)
-    _check_processes(settings)
     name = resolve_model(settings.model.name)
     if is_folder(name):
         check_base(name)
     check_contexts(settings)
 
 
-def _check_update(settings: Settings) -> None:
-    """Whether what the sections say of an update goes together: none says what nothing would come of."""
+def check_update(settings: Settings, rubric: Rubric) -> None:
+    """Raises the error that an update with these settings would meet later, of attempts that the rubric judges."""
+    _check_steps(settings, rubric)
+    open_held_out(settings, rubric)
+    open_estimator(settings)
+    learner_settings(settings)
+    _check_processes(settings)
+
+
+def _check_sense(settings: Settings) -> None:
+    """Raises SettingsError where a run's sections say something of its updates that nothing would come of."""
     tune, needs = settings.finetune, open_estimator(settings).needs
     told = {"kl.weight": settings.kl.asked, "critic.kind": settings.critic.kind != "none"}
     if not ("grpo" in tune.objectives and tune.policy_weight) and any(told.values()):
@@ -121,16 +128,16 @@ def check_folders(settings: Settings) -> None:
             raise SettingsError(f"{setting}: {folder} cannot be written: {error.strerror}") from error
 
 
-def _check_verifiers(settings: Settings) -> None:
-    """Those of the rubric, of the audit and of the guards, and those that are given options though nobody asks them."""
+def _checked_rubric(settings: Settings) -> Rubric:
+    """With all verifiers checked: its own, the audit's and guards', and those with options though nobody asks them."""
     for name, options in settings.verifiers.items():
         criterion(name, options, Term())
     rubric = open_rubric(settings, open_task_set(settings))
-    _check_steps(settings, rubric)
     held_out, guards = open_held_out(settings, rubric), open_guards(settings)
     for one in (rubric, held_out, *(guard.rubric for guard in guards)):
         if one is not None:
             one.check()
+    return rubric
 
 
 def _check_tasks(settings: Settings) -> None:

@@ -17,12 +17,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from journeyman.agent.errors import JourneymanError, MicroBatchTooLargeError
 from journeyman.verifiers.isolation.link import ending
 from journeyman.workflows.console import Reporter
 from journeyman.workflows.session.session import RunRef, Session, join
-from journeyman.workflows.terminal import leave, open_out, pass_on, tell
+from journeyman.workflows.terminal import kept_stdout, leave, open_out, pass_on, tell
 
 _LOOK_S = 0.05
 """Between two looks at the processes."""
@@ -35,16 +36,17 @@ _LAST_WORDS = 300
 def as_rank(ref: RunRef, work: Callable[[Session], None]) -> None:
     """What a rank's process does; never returns. `work` is done by every rank with a session of its own.
 
-    The first one's lines go to stdout, for the run's process to show.
+    The first one's lines go to stdout, for the run's process to show; what plugins print there goes to stderr.
     """
     open_out()
+    out = kept_stdout()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     code = 1
     try:
         from journeyman.agent.learning.hardware.ranks import Ranks, join_ranks
 
         join_ranks()
-        with join(ref, _Relayed(quiet=True) if Ranks.joined().first else Reporter(quiet=True)) as session:
+        with join(ref, _Relayed(out) if Ranks.joined().first else Reporter(quiet=True)) as session:
             work(session)
         code = 0
     except MicroBatchTooLargeError as error:
@@ -68,13 +70,17 @@ def _end_with_parent() -> None:
 class _Relayed(Reporter):
     """Says to the run's process what that one is to show."""
 
+    def __init__(self, to: TextIO) -> None:
+        super().__init__(quiet=True)
+        self._to = to
+
     def line(self, text: str) -> None:
         """One line."""
-        pass_on([None, text])
+        pass_on([None, text], self._to)
 
     def warn(self, of: str, text: str) -> None:
         """What the run says once."""
-        pass_on([of, text])
+        pass_on([of, text], self._to)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,5 +173,5 @@ def _obituary(ranks: Sequence[_Rank], code: int, rank: int) -> JourneymanError:
         return MicroBatchTooLargeError(int(words))
     if code == _REFUSED:
         return JourneymanError(f"{name}: {words}")
-    said = f"its last words: {words or 'none'}; `journeyman resume` does the update again"
-    return JourneymanError(f"{name} {ending(code)}; {said}")
+    again = "`journeyman resume` does the update again; of a finished run the same `journeyman finetune` does"
+    return JourneymanError(f"{name} {ending(code)}; its last words: {words or 'none'}; {again}")

@@ -67,7 +67,7 @@ class LearningSettings(Section):
 
     processes: int = Field(default=1, ge=1)
     """That make an update together, each on a GPU of its own where there are some; weights, gradients and the
-    optimizer's state are laid over them (FSDP2). The warm start and `journeyman finetune` are made by one."""
+    optimizer's state are laid over them (FSDP2). The warm start is made by one."""
     micro_batch_tokens: int | None = Field(default=None, ge=1)
     """Padded tokens of one forward pass; without it 2,048 on a CPU, 32,768 on a GPU. Where the memory does not hold it,
     half of that is tried."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import Field, field_validator
 
+from journeyman.agent.credentials import holds_secret
 from journeyman.agent.errors import suggestion
 from journeyman.workflows.settings.section import Section
 
@@ -25,7 +25,8 @@ class TrackSettings(Section):
     folder: str = Field(default="runs/tensorboard", min_length=1)
     """TensorBoard's; each run gets one of its own in it."""
     uri: str | None = Field(default=None, min_length=1)
-    """mlflow's tracking URI, without a password; without it MLFLOW_TRACKING_URI counts, or what mlflow does itself."""
+    """mlflow's tracking URI, without a password or a token. Without it MLFLOW_TRACKING_URI counts, or what mlflow does
+    itself."""
 
     @field_validator("to", mode="before")
     @classmethod
@@ -45,13 +46,19 @@ class TrackSettings(Section):
     @field_validator("uri")
     @classmethod
     def _without_password(cls, uri: str | None) -> str | None:
-        parts = urlsplit(uri or "")
-        if ":" in parts.netloc.rpartition("@")[0] or any("pass" in name.lower() for name, _ in parse_qsl(parts.query)):
+        if uri is not None and holds_secret(uri):
             raise ValueError(
-                "it holds a password, which would reach the tables: set MLFLOW_TRACKING_URI instead, or "
-                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+                "it holds a password, a token or a user, which would reach the tables: set MLFLOW_TRACKING_URI "
+                "instead, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
             )
         return uri
+
+    @field_validator("folder")
+    @classmethod
+    def _without_key(cls, folder: str) -> str:
+        if holds_secret(folder):
+            raise ValueError("it holds a key, which would reach the tables: give that to TensorBoard's file system")
+        return folder
 
     def anchored(self, folder: str) -> TrackSettings:
         """The same with folders and files absolute, relative ones taken from `folder`; URLs stay as they are."""

@@ -18,6 +18,7 @@ from journeyman.workflows.session.ranks import as_rank, learn_in_ranks
 from journeyman.workflows.session.session import RunRef, Session, borrow
 from journeyman.workflows.settings.loading import parse_settings
 from journeyman.workflows.settings.objectives import Objective
+from journeyman.workflows.updates.agreement import agree
 from journeyman.workflows.updates.material import gather
 from journeyman.workflows.updates.replay import remember
 
@@ -81,6 +82,7 @@ def _make_version(session: Session, iteration: int, alone: bool, notes: Mapping[
     material = gather(session, iteration, objective, alone=alone)
     number, start = candidate_number(iteration), start_of(session, iteration)
     learner = session.learner(start)
+    agree(learner.ranks, "material", material.key(session))
     session.learner_became(None)  # should it fail, nobody takes what it leaves for the start
     taught = material.teach(session, iteration, learner)
     path = version_path(session, number)

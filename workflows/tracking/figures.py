@@ -47,8 +47,11 @@ def _of_version(version: PolicyInfo) -> dict[str, Json]:
 
 
 def _of_evaluations(store: ReplayStore, run_id: str, version: PolicyInfo) -> dict[str, Json]:
-    """Its own evaluations and audit; with the last version's the run's results on the test tasks."""
-    promoted = [p.number for p in store.policies.of(run_id) if p.promoted]
+    """Its own evaluations and audit; with the last version's the run's results on the test tasks.
+
+    Those are of what was promoted by then: `journeyman finetune` may promote later ones, which were not tested.
+    """
+    promoted = [p.number for p in store.policies.of(run_id) if p.promoted and p.number <= version.number]
     found: dict[str, Json] = {}
     for info in store.evaluations.of(run_id):
         if info.iteration != version.iteration:

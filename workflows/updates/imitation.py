@@ -41,19 +41,22 @@ def successes(session: Session) -> list[StoredTrajectory]:
     """The run's verified successes at training tasks by `imitation.sources`, with tokens; newest first of each task.
 
     Of those of one task that say the same one is taken, and at most `imitation.per_task`. Demonstrations on which every
-    verifier abstains are verified by nobody and count, as they do for the warm start. Pruned ones are left out.
+    verifier abstains are verified by nobody and count, as they do for the warm start. Pruned ones are left out and
+    take no place.
     """
     settings, store = session.settings.imitation, session.store
     found: dict[tuple[str, tuple[str, ...]], str] = {}
     taken: Counter[str] = Counter()
+    trainable = store.trajectories.with_tokens(session.run.id)
     for stored in reversed(store.trajectories.of(session.run.id, split=Split.TRAIN, tokens=False)):
         said = stored.task.hash, tuple(message.content for message in stored.trajectory.messages)
-        wanted = stored.trajectory.source in settings.sources and is_positive(session, stored)
+        wanted = (
+            stored.trajectory.source in settings.sources and stored.id in trainable and is_positive(session, stored)
+        )
         if wanted and said not in found and taken[stored.task.hash] != settings.per_task:
             found[said] = stored.id
             taken[stored.task.hash] += 1
-    whole = store.trajectories.by_id(list(found.values())[::-1])
-    return [stored for stored in whole if stored.trajectory.segments]
+    return store.trajectories.by_id(list(found.values())[::-1])
 
 
 def is_positive(session: Session, stored: StoredTrajectory) -> bool:

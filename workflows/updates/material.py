@@ -18,16 +18,19 @@ from journeyman.storage.replay.pools import Kind
 from journeyman.storage.replay.sampler import ReplayGroup
 from journeyman.storage.runs.policies import Use
 from journeyman.storage.trajectories.trajectories import StoredTrajectory
+from journeyman.verifiers.rubric import Criterion
 from journeyman.workflows.attempts.attempts import attempts_of, is_own
 from journeyman.workflows.attempts.versions import candidate_number, start_of
 from journeyman.workflows.session.oversights import warn_of_cut_off_attempts, warn_of_single_steps
 from journeyman.workflows.session.session import Session
 from journeyman.workflows.settings.objectives import Objective
+from journeyman.workflows.updates.agreement import agree, told_of_rows
 from journeyman.workflows.updates.closeness import kl_figures
 from journeyman.workflows.updates.imitation import imitated, successes
 from journeyman.workflows.updates.lessons import Lesson, has_logprobs, lessons, of_groups, uses_of
 from journeyman.workflows.updates.pairs import pairs_to_learn
 from journeyman.workflows.updates.replay import draw, draw_stored
+from journeyman.workflows.updates.step_terms import judge_of_steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class Material(Protocol):
     def missing(self, session: Session) -> str | None:
         """Why there is nothing to learn from, with the remedy; None where there is something."""
 
-    def key(self) -> Json:
+    def key(self, session: Session) -> Json:
         """What it is made of: two materials with equal keys teach the same, by the same settings."""
 
     def teach(self, session: Session, iteration: int, learner: Learner) -> Taught:
@@ -87,11 +90,13 @@ class Groups:
             return f"{what}, which GRPO's ratio is to: learn from them by `bc` or `dpo`"
         return None
 
-    def key(self) -> Json:
-        """See `Material`."""
+    def key(self, session: Session) -> Json:
+        """See `Material`; what is made of an attempt's verdicts counts too, which may be given again."""
+        judged = partial(_judged, session, judge_of_steps(session))
         return [
-            [s.id for s in self.fresh],
-            [[g.kind, g.importance_weight, *(s.id for s in g.members)] for g in self.drawn],
+            session.rubric.hash,
+            [judged(s) for s in self.fresh],
+            [[g.kind, g.importance_weight, *map(judged, g.members)] for g in self.drawn],
         ]
 
     def teach(self, session: Session, iteration: int, learner: Learner) -> Taught:
@@ -110,7 +115,7 @@ class Successes:
         sources = ", ".join(session.settings.imitation.sources)
         return None if self.shown else f"it has no verified success of imitation.sources = [{sources}]: name others"
 
-    def key(self) -> Json:
+    def key(self, session: Session) -> Json:
         """See `Material`."""
         return [stored.id for stored in self.shown]
 
@@ -135,7 +140,7 @@ class Pairs:
         remedy = "label some attempts (`journeyman label`, `journeyman revise`), or let it make more"
         return None if self.pairs else f"it has no pairs of a better and a worse attempt ({says}): {remedy}"
 
-    def key(self) -> Json:
+    def key(self, session: Session) -> Json:
         """See `Material`."""
         return [[pair.better.id, pair.worse.id] for pair in self.pairs]
 
@@ -174,11 +179,19 @@ class Pairs:
         ]
 
 
+def _judged(session: Session, judge: Criterion | None, stored: StoredTrajectory) -> Json:
+    """The attempt with its reward, whether it succeeded, and what the judge of steps says of it."""
+    verdict = None if judge is None else stored.verdicts.get(judge.id)
+    steps = None if verdict is None else [verdict.status, verdict.step_scores]
+    return [stored.id, session.rubric.reward(stored.verdicts), session.rubric.succeeded(stored.verdicts), steps]
+
+
 def _by_lessons(session: Session, iteration: int, learner: Learner, found: Sequence[Lesson]) -> Taught:
     """One update by streams: rows of lessons."""
     settings = session.settings.finetune
     parts = [lesson.rows(settings.policy_weight) for lesson in found]
     rows = [row for part in parts for row in part]
+    agree(learner.ranks, "rows", told_of_rows(rows))
     session.reporter.line(f"  iteration {iteration}: training on {len(rows)} rows")
     update = learner.update(
         rows,

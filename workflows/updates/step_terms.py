@@ -52,10 +52,9 @@ def step_terms(
     its step scores are not one for each step, or where the steps are out of order or beyond its text; such attempts are
     left out of their group's mean and deviation.
     """
-    settings = session.settings.finetune
-    if settings.step_verifier is None or not settings.step_weight:
+    settings, judge = session.settings.finetune, judge_of_steps(session)
+    if judge is None:
         return [StepTerm()] * len(chosen)
-    judge = next(c for c in session.rubric.criteria if c.recipe.name == settings.step_verifier)
     decode = session.renderer.decode
     scored = [_scored(judge, stored, reward, decode) for stored, reward in zip(chosen, rewards, strict=True)]
     advantages = step_advantages(
@@ -69,13 +68,21 @@ def step_terms(
     ]
 
 
+def judge_of_steps(session: Session) -> Criterion | None:
+    """The verifier whose step scores updates weigh, as the rubric has it; None where they weigh none."""
+    settings = session.settings.finetune
+    if settings.step_verifier is None or not settings.step_weight:
+        return None
+    return next(c for c in session.rubric.criteria if c.recipe.name == settings.step_verifier)
+
+
 def _scored(judge: Criterion, stored: StoredTrajectory, reward: float | None, decode: Decode) -> _Scored:
     verdict = stored.verdicts.get(judge.id)
     if reward is None:
         return _Scored(problem="no reward")
     if verdict is None or verdict.status is not Status.OK:
         return _Scored(problem="no verdict" if verdict is None else str(verdict.status))
-    assert isinstance(judge.verifier, StepVerifier), "engines.check has seen to it"
+    assert isinstance(judge.verifier, StepVerifier), "checking.check_update has seen to it"
     try:
         steps = judge.verifier.steps_of(stored.trajectory)
     except Exception as error:  # plugin code: what it raises masks one attempt, and no more

@@ -8,10 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import delete, update
 
-from journeyman.agent.data import Segment, Source, Split
+from journeyman.agent.data import ScoreRecord, Segment, Source, Split, Verdict
+from journeyman.agent.errors import StoreError
+from journeyman.agent.learning.hardware.ranks import Ranks
 from journeyman.agent.sampling.scripted import ScriptedSampler
 from journeyman.storage.runs.policies import NewPolicy, Policies
+from journeyman.storage.runs.runs import Runs
+from journeyman.storage.schema.trajectories import SegmentRow, TokenBlob
 from journeyman.storage.store import ReplayStore
 from journeyman.storage.trajectories.labels import NewLabel
 from journeyman.storage.trajectories.trajectories import StoredTrajectory
@@ -24,8 +29,11 @@ from journeyman.workflows.stages.finetune import finetune
 from journeyman.workflows.stages.generate import generate
 from journeyman.workflows.stages.prepare import prepare
 from journeyman.workflows.stages.score import score
+from journeyman.workflows.updates.imitation import successes
 from journeyman.workflows.updates.material import Groups
+from journeyman.workflows.updates.pairs import pairs_to_learn
 
+SAYS = "watched_plugins:SaysAnswer"
 QUICK = ("--set", "preference.learning_rate=1e-2", "--set", "preference.batch=4", "--set", "finetune.batch=8")
 
 
@@ -128,6 +136,26 @@ def test_preferences_make_a_version_once(run: Finished, monkeypatch: pytest.Monk
     assert (labelled["policy"], labelled["stats"]["told_by"]) == ("v4", {"label": 1})
 
 
+def test_what_was_pruned_takes_no_places(run: Finished) -> None:
+    store = run.store()
+    first = run.attempts(store)[0].task.hash
+    pruned = [stored.id for stored in run.attempts(store) if stored.task.hash != first]
+    with store.database.write() as connection:
+        connection.execute(delete(TokenBlob).where(TokenBlob.trajectory_id.in_(pruned)))
+        connection.execute(update(SegmentRow).where(SegmentRow.trajectory_id.in_(pruned)).values(kept=False))
+    with lend(RunRef(run.url, run.id), Reporter(quiet=True), ["preference.limit=2", "imitation.per_task=2"]) as session:
+        assert [pair.better.task.hash for pair in pairs_to_learn(session, 2, 2)] == [first, first]
+        assert [stored.task.hash for stored in successes(session)] == [first, first]
+        both = {stored.id for stored in successes(session)}
+        one = session.settings.imitation.model_copy(update={"per_task": 1})
+        session.settings = session.settings.model_copy(update={"imitation": one})
+        (newest,) = (stored.id for stored in successes(session))
+        with store.database.write() as connection:
+            connection.execute(delete(TokenBlob).where(TokenBlob.trajectory_id == newest))
+        assert {stored.id for stored in successes(session)} == both - {newest} != both
+    store.close()
+
+
 def test_imitation_takes_all_successes_from_the_base_too(run: Finished) -> None:
     made = run("--objective", "bc", "--from", "base", *QUICK)
     assert (made["policy"], made["kind"], made["parent"]) == ("v3", "bc", "base")
@@ -156,6 +184,54 @@ def test_stored_groups_are_compared_as_the_run_compares_its_own(run: Finished) -
     assert len(used) == 16
     assert all((advantage > 0) == (" answer" in said) for said, (advantage, _) in used.items())
     assert {nll for _, nll in used.values()} == {0.0}
+
+
+def test_rewards_that_were_given_again_make_another_version(run: Finished) -> None:
+    command = ("--objective", "grpo", "--set", "finetune.bc_weight=0", *QUICK)
+    assert run(*command)["policy"] == run(*command)["policy"] == "v3"
+    store = run.store()
+    first, *_ = (stored for stored in run.attempts(store) if stored.trajectory.final_text.startswith("answer"))
+    (verifier,) = first.verdicts
+    store.verdicts.add([(first.id, ScoreRecord(verifier, Verdict.passed(False), 0.0))])
+    store.close()
+    assert run(*command)["policy"] == run(*command)["policy"] == "v4"  # the same groups, of which one has one success
+
+
+def test_one_killed_when_its_version_was_stored_is_over_the_next_time(
+    run: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(_: Runs, run_id: str, number: int) -> None:
+        if number == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Runs, "finish_iteration", dies)
+        run("--objective", "dpo", *QUICK, code=130)
+    assert run("--objective", "bc", *QUICK)["policy"] == "v4"
+    store = run.store()
+    assert {2, 3} <= set(store.runs.iteration_seconds(run.id))
+    store.close()
+    assert run("--objective", "dpo", *QUICK)["policy"] == "v3"
+
+
+@pytest.mark.parametrize("what", ["material", "rows"])
+def test_ranks_that_have_different_things_to_learn_from_say_so(
+    run: Finished, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    compared: list[str] = []
+
+    def merged(self: Ranks, found: dict) -> dict:
+        """As if there were another rank, which has read something else."""
+        if self.rank in found and isinstance(found[self.rank], str):
+            compared.append(("material", "rows")[len(compared)])
+            return found | {1: found[0] if compared[-1] != what else "else"}
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Ranks, "merged", merged)
+        error = run("--objective", "bc", *QUICK, code=2)["error"]
+    assert f"rank 1 has other {what} to learn from than rank 0" in error
+    assert run("--objective", "bc", *QUICK)["policy"] == "v3"
 
 
 @pytest.mark.slow
@@ -217,10 +293,17 @@ def test_what_cannot_be_is_said_in_a_line(run: Finished) -> None:
         ("dpo", ("--set", "preference.bet=1"), "unknown setting 'preference.bet'"),
         ("dpo", ("--from", "best"), "neither `base` nor a version"),
         ("dpo", ("--from", "v9"), "v9"),
+        ("grpo", ("--set", "finetune.step_verifier=nope"), "'nope' is not in the rubric"),
+        ("grpo", ("--set", f"finetune.step_verifier={SAYS}"), "scores no steps"),
+        ("grpo", ("--set", "estimator.name=gae"), "needs a critic"),
+        ("grpo", ("--set", "optimizer.kind=trust_region", "--set", "finetune.loss=sapo"), "is not ratio x advantage"),
+        ("grpo", ("--set", "optimizer.kind=trust_region", "--set", "learner.processes=2"), "is made by one"),
     ):
         assert says in run("--objective", objective, *more, code=2)["error"]
     store = run.store()
     assert len(store.policies.of(run.id)) == 2
+    with pytest.raises(StoreError, match=r"iteration 2 .* has not begun"):
+        store.runs.chosen_tasks(run.id, 2)
     with lend(RunRef(run.url, run.id), Reporter(quiet=True)) as session:
         blind = [
             replace(stored, trajectory=replace(stored.trajectory, segments=tuple(map(without_logprobs, segments))))

@@ -22,11 +22,11 @@ class Kept:
         self.project = ""
         self.fails = False
 
-    def open(self, run) -> dict[str, int]:
+    def open(self, run) -> dict[str, set[int]]:
         if self.fails:
             raise ConnectionError("no network")
         self.project = run.track.project
-        return {name: step for step, name in self.rows}
+        return {name: {step} for step, name in self.rows}
 
     def log(self, step: int, numbers) -> None:
         self.rows += [(step, name) for name in numbers]

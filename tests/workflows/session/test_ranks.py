@@ -76,6 +76,29 @@ def test_lines_of_the_first_are_shown_and_warnings_once() -> None:
     assert heard.lines == ["one line", "  warning: much"]
 
 
+def test_what_a_plugin_prints_is_none_of_the_lines_and_no_last_word(watched) -> None:
+    ref = watched.open().ref
+    prints = """
+import os, sys
+from journeyman.agent.errors import JourneymanError
+from journeyman.workflows.session.ranks import as_rank
+from journeyman.workflows.session.session import RunRef
+
+def work(session):
+    print("of a plugin")
+    os.system("echo of its child")
+    session.reporter.line("one line")
+    print("not flushed")
+    raise JourneymanError("lower the rate")
+
+as_rank(RunRef(*sys.argv[1:]), work)
+"""
+    heard = Heard()
+    with pytest.raises(JourneymanError, match=r"^rank 0 of the learner's 1 processes: lower the rate$"):
+        learn_in_ranks(heard, 1, prints, [ref.store_url, ref.run_id])
+    assert heard.lines == ["one line"]
+
+
 @pytest.mark.slow
 def test_a_run_goes_on_after_a_rank_was_killed_and_after_itself(cli, small: str) -> None:
     process = cli.start("run", small, "--engine", "none", *(part for setting in SHORT for part in ("--set", setting)))

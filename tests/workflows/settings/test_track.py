@@ -23,6 +23,14 @@ from journeyman.workflows.settings.track import TrackSettings
         ({"porject": "x"}, r"unknown setting 'track.porject': did you mean 'project'\?"),
         ({"uri": "https://ann:secret@host/mlflow"}, "holds a password, .*set MLFLOW_TRACKING_URI instead"),
         ({"uri": "postgresql://host/mlflow?password=secret"}, "holds a password"),
+        ({"uri": "https://secret@host/mlflow"}, "holds a password, a token or a user"),
+        ({"uri": "https://host/mlflow?n=1&token=secret"}, "holds a password"),
+        ({"uri": "https://host/mlflow?api_key=secret"}, "holds a password"),
+        ({"uri": "https://host/mlflow#access_token=secret"}, "holds a password"),
+        ({"uri": "mlflow?pwd=secret"}, "holds a password"),
+        ({"uri": "//ann:secret@host/mlflow"}, "holds a password"),
+        ({"uri": "ann:secret@host/mlflow"}, "holds a password"),
+        ({"folder": "s3://secret@bucket/runs"}, "setting 'track.folder': .*holds a key"),
     ],
 )
 def test_mistakes_are_named(track: dict, says: str) -> None:

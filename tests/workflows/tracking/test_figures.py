@@ -49,6 +49,9 @@ def test_everything_that_is_stored_has_a_name(session, go_on, measure) -> None:
         "test/warm_start/pass_at_k": 0.25,
         "test/warm_start/mean_reward": 0.125,
     }
+    go_on(3)  # as by `journeyman finetune --promote`, after the run's end
+    assert store.policies.newest_promoted(run_id).number == 4
+    assert {n: v for n, v in figures(store, run_id, 2).items() if n.startswith("test/")} == added
 
 
 def test_they_agree_with_the_table_of_the_run(watched) -> None:

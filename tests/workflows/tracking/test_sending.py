@@ -12,7 +12,7 @@ import pytest
 from journeyman.agent.data import Split
 from journeyman.workflows.tracking import sending
 from journeyman.workflows.tracking.sending import tracking
-from journeyman.workflows.tracking.trackers import TRACKERS, Subject
+from journeyman.workflows.tracking.trackers import TRACKERS, Held, Subject
 
 
 class Fake:
@@ -23,10 +23,10 @@ class Fake:
     trouble: ClassVar[dict[str, BaseException | float]] = {}
     subject: ClassVar[Subject | None] = None
 
-    def open(self, run: Subject) -> Mapping[str, int]:
+    def open(self, run: Subject) -> Held:
         self._call("open")
         Fake.subject = run
-        return {name: step for step, numbers in self.rows for name in numbers}
+        return {name: {s for s, row in self.rows if name in row} for _, numbers in self.rows for name in numbers}
 
     def log(self, step: int, numbers: Mapping[str, float]) -> None:
         print("* logged")
@@ -82,6 +82,18 @@ def test_the_tracker_is_told_what_run_it_is_and_no_secret(session, fake, go_on) 
     assert (fake.subject.id, fake.subject.name) == (session.run.id, session.run.own_name)
     assert fake.subject.settings["verifiers"]["pattern"]["pattern"] == "https://***@host/x"
     assert fake.subject.settings["generate"]["max_tokens"] == session.settings.generate.max_tokens
+    assert "track" not in fake.subject.settings
+
+
+def test_what_a_library_says_of_a_url_is_shown_without_its_password(session, fake, go_on) -> None:
+    fake.trouble["open"] = ConnectionError(
+        "API request to http://ann:hunter2@host:80/api: no route, /api?token=hunter2"
+    )
+    go_on(0)
+    with tracking(session) as track:
+        track(0)
+    told = "trackio: ConnectionError: API request to http://***@host:80/api: no route, /api?token=***;"
+    assert [line.startswith(f"  warning: {told}") for line in session.said] == [True]
 
 
 def interrupted_after(session, iteration: int) -> None:
@@ -105,6 +117,25 @@ def test_a_run_that_was_killed_sends_only_what_is_missing(session, fake, go_on) 
     assert len(sent) == len(set(sent))
     assert steps(fake) == [0, 1, 2]
     assert fake.rows[1][1] | fake.rows[2][1] == numbers
+
+
+def test_what_becomes_known_of_a_step_after_later_ones_were_sent(session, fake, go_on, measure) -> None:
+    """A version that was made early, and evaluated and promoted when a later one had been."""
+    store, run_id = session.store, session.run.id
+    for iteration in (0, 1, 2):
+        go_on(iteration)
+    with tracking(session) as track:
+        track(2)
+    before = len(fake.rows)
+    measure(Split.GUARD, 1, 0.25, guard="late")
+    store.policies.note_hand_over(store.policies.numbered(run_id, 1).id, 1e-5)
+    for _ in range(2):
+        with tracking(session) as track:
+            track(2)
+    assert fake.rows[before:] == [
+        (0, {"policy/handover_gap": 1e-5}),
+        (1, {"guard/late/pass_at_1": 0.25, "guard/late/pass_at_k": 0.5, "guard/late/mean_reward": 0.25}),
+    ]
 
 
 @pytest.mark.parametrize("where", ["open", "log"])
@@ -140,7 +171,7 @@ def test_a_tracker_that_cannot_end_is_only_warned_of(session, fake, go_on) -> No
 
 def test_one_that_fails_keeps_no_other_from_its_numbers(session, fake, go_on, track, monkeypatch) -> None:
     class Broken(Fake):
-        def open(self, run: Subject) -> Mapping[str, int]:
+        def open(self, run: Subject) -> Held:
             raise RuntimeError("no")
 
     monkeypatch.setitem(TRACKERS, "wandb", Broken)

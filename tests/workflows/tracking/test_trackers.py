@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from journeyman.storage.store import ReplayStore
 from journeyman.workflows.tracking.figures import figures
 from journeyman.workflows.tracking.offline import records
 from journeyman.workflows.tracking.sending import tracking
+from journeyman.workflows.tracking.trackers import TRACKERS, Held, Subject
 
 Found = list[tuple[str, int, float]]
 """Name, step and value of every number, as often as it is there."""
@@ -133,19 +134,37 @@ def expected(store: ReplayStore, run_id: str, last: int) -> Found:
     return [(name, step, pytest.approx(value)) for step, row in enumerate(rows) for name, value in row.items()]
 
 
-def test_all_numbers_are_there_once_after_a_resumption(session, read, go_on, measure) -> None:
+class Deaf:
+    """A tracker that keeps nothing."""
+
+    def open(self, run: Subject) -> Held:
+        return {}
+
+    def log(self, step: int, numbers: Mapping[str, float]) -> None:
+        pass
+
+    def close(self, *, finished: bool) -> None:
+        pass
+
+
+def test_all_numbers_are_there_once_after_a_resumption(session, read, go_on, measure, track, monkeypatch) -> None:
     for iteration in (0, 1, 2):
         go_on(iteration)
-    with suppress(KeyboardInterrupt), tracking(session) as track:
-        track(0)
-        track(1)
+    with suppress(KeyboardInterrupt), tracking(session) as send:
+        send(0)
+        send(1)
         raise KeyboardInterrupt
-    with tracking(session) as track:
-        track(0)
-        track(2)
+    monkeypatch.setitem(TRACKERS, "deaf", Deaf)
+    track(*session.settings.track.to, "deaf")  # where else it goes is of no account
+    with tracking(session) as send:
+        send(0)
+        send(2)
         measure(Split.TEST, 2, 0.125, number=1)
         measure(Split.TEST, 2, 0.375, number=2)
-        track(2)
+        send(2)
+    measure(Split.GUARD, 0, 0.5, guard="late")  # of a step before the last one
+    with tracking(session) as send:
+        send(2)
     found, settings = read()
     wanted = expected(session.store, session.run.id, 2)
     assert Counter((name, step) for name, step, _ in found) == Counter((name, step) for name, step, _ in wanted)

@@ -35,6 +35,7 @@ from journeyman.workflows.session.session import RunRef, Session
 from journeyman.workflows.settings.loading import parse_settings
 from journeyman.workflows.settings.settings import Settings
 from journeyman.workflows.updates.lessons import Lesson, lessons
+from journeyman.workflows.updates.material import Groups
 
 STEPS = "step_plugins:LikesL"
 A = 0.5 / (3**-0.5 + 1e-4)
@@ -170,6 +171,23 @@ def test_without_a_step_verifier_rows_are_as_before(session: Session) -> None:
     half = 0.5 / (0.5**0.5 + 1e-4)
     assert [lesson.mean_advantage for lesson in found_in(session)] == pytest.approx([half, -half])
     assert [lesson.step_terms for lesson in found_in(session)] == [(), ()]
+
+
+def test_what_groups_are_made_of_has_the_step_scores_in_it(session: Session) -> None:
+    store_group(session, [("L\nR", outcome(1.0), of_steps(1.0, 0.0)), ("L", outcome(0.0), of_steps(0.5))])
+    steps = session.rubric.criteria[1].id
+
+    def key() -> object:
+        return Groups(attempts_of(session, 1), []).key(session)
+
+    before, unscored = key(), attempts_of(session, 1)[1].id
+    assert before == key()
+    session.store.verdicts.add([(unscored, ScoreRecord(steps, of_steps(0.25), 0.0))])
+    assert before != key()
+    session.settings = settings_in(Path(), finetune={})
+    told = key()
+    session.store.verdicts.add([(unscored, ScoreRecord(steps, of_steps(0.75), 0.0))])
+    assert told == key()  # nobody weighs them
 
 
 def test_the_step_verifier_must_be_in_the_rubric_and_score_steps(tmp_path: Path) -> None:
