@@ -61,7 +61,7 @@ def gigpo_advantages(
 ) -> list[NDArray[np.float64]]:
     """(U,) advantages of each attempt's turns: A_episode + step_weight A_step (Feng et al. 2025, arXiv:2505.10978).
 
-    A_episode is `group_advantages` of the attempts' sums of rewards, or of `totals_B`: an attempt without trained tokens
+    A_episode is `group_advantages` of the attempts' sums of rewards, or of `totals_B`: an attempt without tokens
     has no rewards here, but its siblings are held against what it got. A_step is that of the discounted returns from
     each turn on, where the turns of the group's attempts that stand in the same state are one group; a state that was
     met once gives 0. `anchors_BU` has the state before each turn (`Retraceable.states` without its last).
