@@ -22,6 +22,7 @@ from journeyman.agent.learning.hardware.ranks import together
 from journeyman.agent.learning.objective import value_objective
 from journeyman.agent.learning.rows import Denominators, TrainingRow
 from journeyman.agent.learning.settings import LearnerSettings
+from journeyman.agent.learning.trained import weights_of
 
 
 class Critic(nn.Module):
@@ -98,13 +99,16 @@ class Critic(nn.Module):
         for parts in self._score.passes(segments, told, learn, self.optimizer.zero_grad):
             for name, value in parts.items():
                 sums[name] += value
+        self.clip()
         self.step()
 
-    def step(self) -> None:
-        """Moves the critic's weights by the gradients that they have."""
-        trained = [p for group in self.optimizer.param_groups for p in group["params"]]
-        norm = float(together(nn.utils.clip_grad_norm_(trained, self._settings.max_grad_norm)))
+    def clip(self) -> None:
+        """Cuts the gradient that the critic's weights have; raises JourneymanError where it is not finite."""
+        norm = float(together(nn.utils.clip_grad_norm_(weights_of(self.optimizer), self._settings.max_grad_norm)))
         if not np.isfinite(norm):
             raise JourneymanError(f"the norm of the critic's gradient is {norm}: lower critic_learning_rate")
+
+    def step(self) -> None:
+        """Moves the critic's weights by that gradient."""
         self.optimizer.step()
         self.optimizer.zero_grad()

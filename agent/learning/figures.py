@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import time
 from collections.abc import Mapping, Sequence
@@ -27,7 +28,9 @@ _PER_TOKEN = {
 
 
 def means(sums: Mapping[str, float], norms: Sequence[float]) -> dict[str, float]:
-    """The statistics from their sums over an update of so many steps; those whose denominator is 0 are left out.
+    """The statistics from their sums over an update of so many steps.
+
+    Those whose denominator is 0 are left out, and those that are not finite: no database takes them.
 
     `effective_samples` is the share of the policy loss's tokens that the importance weights w leave,
     (sum w)^2 / (n sum w^2) (Kish 1965), in (0, 1].
@@ -45,7 +48,8 @@ def means(sums: Mapping[str, float], norms: Sequence[float]) -> dict[str, float]
     squares = sums.get("correction_squares", 0.0)
     if squares:
         found["effective_samples"] = sums["correction"] ** 2 / (sums["policy_tokens"] * squares)
-    return found | {"steps": float(steps)}
+    found["steps"] = float(steps)
+    return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
 def of_rows(rows: Sequence[TrainingRow]) -> dict[str, float]:
@@ -62,7 +66,7 @@ def of_rows(rows: Sequence[TrainingRow]) -> dict[str, float]:
     told = [(row.value, row.foreseen) for row in rows if row.value is not None and row.foreseen is not None]
     if told:
         returns, values = (np.concatenate(one).astype(np.float64) for one in zip(*told, strict=True))
-        if spread := float(returns.var()):
+        if len(returns) and (spread := float(returns.var())):
             found["explained_variance"] = 1 - float((returns - values).var()) / spread
     return found
 
@@ -83,14 +87,16 @@ def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
 def ratios(rows: Sequence[TrainingRow], fixed: Fixed) -> dict[int, float]:
     """By index of the row the mean over its tokens of pi_prox / behaviour, uncapped; rows in the policy loss only.
 
-    Empty for an update of one step: there pi_prox is the policy that moves, and is not kept.
+    Rows without a chosen token are left out, as are those whose ratio no number holds. Empty for an update of one
+    step: there pi_prox is the policy that moves, and is not kept.
     """
     found = {}
     for i, start_M in (fixed.start or {}).items():
         behaviour_M = rows[i].segment.behaviour_logprobs
-        if behaviour_M is not None and rows[i].policy is not None:
-            found[i] = float(np.exp(start_M.astype(np.float64) - behaviour_M).mean())
-    return found
+        if behaviour_M is not None and rows[i].policy is not None and len(start_M):
+            with np.errstate(over="ignore"):
+                found[i] = float(np.exp(start_M.astype(np.float64) - behaviour_M).mean())
+    return {i: ratio for i, ratio in found.items() if math.isfinite(ratio)}
 
 
 def peak_memory_mb(device: torch.device) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -66,9 +67,13 @@ class Learner:
     def restore(self, policy: PolicyRef) -> None:
         """Takes up the policy's weights, and its optimizer state where its folder has one, as they were saved.
 
-        Raises DamagedPolicyError, and keeps what it has, where the files are not those that were saved.
+        Raises DamagedPolicyError, and keeps what it has, where the files are not those that were saved. What it has is
+        let go before anything is loaded: there is never memory for two.
         """
-        check(policy)
+        for named in (policy, self._named_reference):
+            if named is not None:
+                check(named)
+        self._let_go()
         self.policy = policy
         self.tokenizer = load_tokenizer(policy.path)
         self.model = trainable_model(policy, self.settings, self._dtype, self.device)
@@ -87,12 +92,19 @@ class Learner:
             self._region = TrustRegion(self._score, weights_of(self.optimizer), self.settings)
         self.critic = self._critic(policy, folder)
 
+    def _let_go(self) -> None:
+        """Of everything that holds weights, gradients or optimizer state."""
+        for name in ("model", "optimizer", "critic", "_score", "_reference", "_region"):
+            vars(self).pop(name, None)
+        gc.collect()  # modules and their hooks hold one another
+
     def save(self, folder: Path, number: int, parent: str | None = None) -> PolicyRef:
         """Writes weights or adapter, tokenizer, optimizer state, critic, probe and manifest, all or nothing.
 
         A learner that loads what is returned goes on, bit for bit, as this one does. `parent` is the version it was
-        trained from, for the manifest; None is the base model.
+        trained from, for the manifest; None is the base model. Gradients are let go: they have done their work.
         """
+        self.optimizer.zero_grad()
         base, probe = self.policy.path, probe_of(self._score, self.tokenizer, self.settings.seed)
         parts = (self.model, self.tokenizer, self.optimizer, self.critic, probe)
         save_policy(*parts, folder, self.ranks, parent=parent, base=base)
@@ -138,7 +150,8 @@ class Learner:
 
         The statistics are over the update: `steps`, `rows`, `tokens_per_second` (prompts and completions, as if none
         were shared), `seconds`, `peak_memory_mb` (of the process so far) and `flops_utilisation` (what the steps'
-        forward and backward passes need, as a share of what the device makes of large products); means over steps:
+        forward and backward passes need, as a share of what the device makes of large products; not of a trust region,
+        whose products are not counted, and whose tokens are those of one pass); means over steps:
         `loss`, `grad_norm`; over trained tokens that had a gradient: `entropy`; where there are such rows, over tokens
         in the policy loss: `policy_loss` (a mean over steps), `ratio` (to pi_prox), `raw_correction` and `correction`
         (before and after truncating or masking), `effective_samples`, `clip_fraction`, `approx_kl` (to pi_prox),
@@ -169,7 +182,7 @@ class Learner:
         own = self.settings.critic == "model"
         score = self._score
         if own:
-            score = self._scorer(own_trunk(policy, self.device))
+            score = self._scorer(own_trunk(policy, self.settings, self.device))
             score.lay_over(self.ranks)
         critic = Critic(score, self.settings, own=own)
         load_critic(critic, folder)

@@ -18,6 +18,8 @@ PreferenceName: TypeAlias = Literal["dpo", "ipo", "apo_zero"]
 CorrectionLevel: TypeAlias = Literal["token", "sequence", "geometric"]
 CorrectionMode: TypeAlias = Literal["truncate", "mask", "none"]
 
+MOST_NATS = 40.0
+"""Of a logarithm of a ratio: its exponential is beyond every bound, and a float32 holds the squares of thousands."""
 SAPO_TEMPERATURES = (1.0, 1.05)
 """Of the soft gate for advantages above 0, and for the others (arXiv:2511.20347)."""
 
@@ -50,14 +52,14 @@ def sampler_correction(
     raw = exp(old - behaviour), for each token (B, T), or of the sum over the row's trained tokens (B, 1), or of their
     mean (B, 1; "geometric"). `truncate` clamps it into [c_min, c_max] (truncated importance sampling, arXiv:2510.18855
     among others); `mask` sets what is outside to 0; `none` weighs all alike. The same weight serves rows of older
-    policies and relabels, whose `behaviour` is further away.
+    policies and relabels, whose `behaviour` is further away. Beyond exp(`MOST_NATS`) raw does not grow.
     """
     difference_BT = ((old_BT - behaviour_BT) * mask_BT).detach()
     if level != "token":
         difference_BT = difference_BT.sum(-1, keepdim=True)
     if level == "geometric":
         difference_BT = difference_BT / mask_BT.sum(-1, keepdim=True).clamp(min=1.0)
-    raw = difference_BT.exp()
+    raw = difference_BT.clamp(max=MOST_NATS).exp()
     if mode == "none":
         return raw, torch.ones_like(raw)
     if mode == "truncate":

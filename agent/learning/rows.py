@@ -126,11 +126,8 @@ class TrainingRow:
 
     def check(self, index: int) -> None:
         """Raises ValueError, naming the row by `index`, where it cannot be learned from as it says."""
-        trained, logprobs = self.trained_tokens, self.segment.behaviour_logprobs
-        if self.policy is not None and logprobs is None and not self.shaped:
-            raise ValueError(f"row {index} has no behaviour log-probs, so no ratio: leave its policy stream out")
-        if logprobs is not None and logprobs.shape != (trained,):
-            raise ValueError(f"row {index} has {trained} trained tokens, but log-probs of shape {logprobs.shape}")
+        self._check_segment(index)
+        trained = self.trained_tokens
         observed = len(self.segment.loss_mask) - trained
         for stream, most in ((s, observed if s is Stream.OBSERVATION else trained) for s in Stream):
             value = getattr(self, stream)
@@ -141,6 +138,23 @@ class TrainingRow:
             signed = stream in (Stream.POLICY, Stream.VALUE, Stream.PREFERENCE)
             if not np.all(np.isfinite(value)) or not (signed or np.all(np.asarray(value) >= 0)):
                 raise ValueError(f"row {index}: {stream} weight {value} is not usable")
+        self._check_values(index)
+
+    def _check_segment(self, index: int) -> None:
+        trained, logprobs = self.trained_tokens, self.segment.behaviour_logprobs
+        if (masked := len(self.segment.loss_mask)) != (tokens := len(self.segment.completion_ids)):
+            raise ValueError(
+                f"row {index} has {tokens} completion tokens, but a loss mask of {masked}: give one of each"
+            )
+        if self.policy is not None and logprobs is None and not self.shaped:
+            raise ValueError(f"row {index} has no behaviour log-probs, so no ratio: leave its policy stream out")
+        if logprobs is not None and logprobs.shape != (trained,):
+            raise ValueError(f"row {index} has {trained} trained tokens, but log-probs of shape {logprobs.shape}")
+        if logprobs is not None and not np.all(np.isfinite(logprobs)):
+            raise ValueError(f"row {index}: behaviour log-probs {logprobs} are not usable")
+
+    def _check_values(self, index: int) -> None:
+        trained = self.trained_tokens
         for name, values in (("value", self.value), ("foreseen", self.foreseen)):
             if values is not None and np.shape(values) != (trained,):
                 raise ValueError(f"row {index} has {trained} trained tokens, but {name} of shape {np.shape(values)}")

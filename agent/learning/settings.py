@@ -2,13 +2,54 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args, get_origin, get_type_hints
 
 from journeyman.agent.errors import SettingsError
 
 SURROGATES = ("grpo", "bnpo", "dr_grpo", "dapo", "gspo")
 """The losses that are ratio x advantage but for their clip."""
+
+_LIMITS: tuple[tuple[str, Callable[[float], bool], Sequence[str]], ...] = (
+    (
+        "above 0",
+        lambda value: value > 0,
+        (
+            "temperature",
+            "trust_delta",
+            "trust_damping",
+            "max_grad_norm",
+            "eps",
+            "eps_high",
+            "shaping",
+            "correction_max",
+            "value_clip",
+        ),
+    ),
+    (
+        "at least 0",
+        lambda value: value >= 0,
+        (
+            "learning_rate",
+            "critic_learning_rate",
+            "weight_decay",
+            "entropy_weight",
+            "value_weight",
+            "correction_min",
+            "lora_rank",
+        ),
+    ),
+    (
+        "at least 1",
+        lambda value: value >= 1,
+        ("max_completion", "micro_batch_tokens", "lora_alpha", "trust_iterations", "trust_rows"),
+    ),
+)
+"""What numbers must be, where they are given."""
+_UNBOUNDED = ("eps", "eps_high", "max_grad_norm", "correction_max", "value_clip")
+"""Those of which infinity is no bound at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +115,37 @@ class LearnerSettings:
 
     def __post_init__(self) -> None:
         """Refuses what cannot work, with SettingsError."""
-        if not self.temperature > 0:
-            raise SettingsError(f"the learner's temperature is {self.temperature}: it must be above 0")
+        for name, hint in get_type_hints(type(self)).items():
+            if get_origin(hint) is Literal and (value := getattr(self, name)) not in get_args(hint):
+                raise SettingsError(f"the learner's {name} is {value!r}: it must be one of {', '.join(get_args(hint))}")
+        self._check_numbers()
         if not 0 < self.top_entropy <= 1:
             raise SettingsError(f"the learner's top_entropy is {self.top_entropy}: it must be above 0 and at most 1")
         if self.loss == "cispo" and self.eps_high is None:
             raise SettingsError("loss 'cispo' needs eps_high, the ceiling of the ratio: set it, e.g. to 5.0")
         if self.loss == "dr_grpo" and self.max_completion is None:
             raise SettingsError("loss 'dr_grpo' divides by max_completion: set it to the longest completion allowed")
+        if self.correction_min > self.correction_max:
+            raise SettingsError(
+                f"the learner's correction_min is {self.correction_min}, above its correction_max, which is "
+                f"{self.correction_max}: lower it"
+            )
         if self.optimizer == "trust_region":
             self._check_trust_region()
+
+    def _check_numbers(self) -> None:
+        """Each by itself; nan is in no range."""
+        for words, holds, names in _LIMITS:
+            for name in names:
+                value = getattr(self, name)
+                if value is None:
+                    continue
+                if not holds(value):
+                    raise SettingsError(f"the learner's {name} is {value}: it must be {words}")
+                if value == math.inf and name not in _UNBOUNDED:
+                    raise SettingsError(f"the learner's {name} is {value}: it must be finite")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise SettingsError(f"the learner's betas are {self.betas}: they must be at least 0 and below 1")
 
     def _check_trust_region(self) -> None:
         if self.loss not in SURROGATES:
@@ -96,9 +158,3 @@ class LearnerSettings:
                 "a critic of kind 'head' learns through the policy's weights, which a trust-region step moves by the "
                 "policy alone: set its kind to 'model', or the optimizer to 'adamw'"
             )
-        for name, value in (("trust_delta", self.trust_delta), ("trust_damping", self.trust_damping)):
-            if not value > 0:
-                raise SettingsError(f"the learner's {name} is {value}: it must be above 0")
-        for name, count in (("trust_iterations", self.trust_iterations), ("trust_rows", self.trust_rows)):
-            if count < 1:
-                raise SettingsError(f"the learner's {name} is {count}: it must be at least 1")

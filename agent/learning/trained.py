@@ -36,13 +36,15 @@ def trainable_model(policy: PolicyRef, settings: LearnerSettings, dtype: torch.d
     return model
 
 
-def own_trunk(policy: PolicyRef, device: str) -> Any:
+def own_trunk(policy: PolicyRef, settings: LearnerSettings, device: str) -> Any:
     """A copy of the policy for a critic to train: full weights in float32, with the adapter merged in."""
     model = load_causal_lm(policy, dtype=torch.float32, device=device)
     if policy.adapter is not None:
         model = model.merge_and_unload()
     model.requires_grad_(True)
     freeze_unread(model)
+    if settings.activation_checkpointing:
+        recompute_layers(model)
     _take_over(model)
     return model
 

@@ -83,15 +83,18 @@ class TrustRegion:
         if curvature <= 0:
             return Step(0.0, 0.0, 0, moved=False)
         step_D, before = (2 * self._settings.trust_delta / curvature) ** 0.5 * direction_D, loss()
-        for halvings in range(HALVINGS + 1):
-            moved_D = start_D + step_D / 2**halvings
-            self._put(moved_D)
-            gain = before - loss()
-            if gain > 0 and (kl := self._mean_kl(start_D, moved_D, segments)) <= self._settings.trust_delta:
+        kept_D, made = start_D, Step(0.0, 0.0, HALVINGS, moved=False)
+        try:
+            for halvings in range(HALVINGS + 1):
+                moved_D = start_D + step_D / 2**halvings
                 self._put(moved_D)
-                return Step(kl, gain, halvings, moved=True)
-        self._put(start_D)
-        return Step(0.0, 0.0, HALVINGS, moved=False)
+                gain = before - loss()
+                if gain > 0 and (kl := self._mean_kl(start_D, moved_D, segments)) <= self._settings.trust_delta:
+                    kept_D, made = moved_D, Step(kl, gain, halvings, moved=True)
+                    break
+        finally:  # where something fails, too, the weights are not left at what was only tried
+            self._put(kept_D)
+        return made
 
     def _solve(self, target_D: Tensor, segments: Sequence[Segment]) -> Tensor:
         """What F times is the target, by conjugate gradient (Hestenes and Stiefel 1952), begun at 0."""
@@ -111,11 +114,15 @@ class TrustRegion:
 
     def _fisher(self, vector_D: Tensor, segments: Sequence[Segment]) -> Tensor:
         """F times the vector."""
-        total_D, count = torch.zeros_like(vector_D), 0
+        total_D = torch.zeros_like(vector_D)
+
+        def multiply(rows: Sequence[Row], _weight: float) -> int:
+            product_D, positions = self._product(vector_D, segments, rows)
+            total_D.add_(product_D)
+            return positions
+
         with sdpa_kernel(SDPBackend.MATH):  # the other kernels of attention have no second derivatives
-            for rows in self._score.plan(segments, range(len(segments))):
-                product_D, positions = self._product(vector_D, segments, rows)
-                total_D, count = total_D + product_D, count + positions
+            count = sum(self._score.passes(segments, range(len(segments)), multiply, total_D.zero_))
         return total_D / max(count, 1) + self._settings.trust_damping * vector_D
 
     def _product(self, vector_D: Tensor, segments: Sequence[Segment], rows: Sequence[Row]) -> tuple[Tensor, int]:
@@ -139,9 +146,9 @@ class TrustRegion:
     @torch.no_grad()
     def _mean_kl(self, start_D: Tensor, moved_D: Tensor, segments: Sequence[Segment]) -> float:
         """Nats a token, over whole distributions; the weights are put to and fro, so that few logits are held."""
-        total, count = 0.0, 0
-        for rows in self._score.plan(segments, range(len(segments))):
-            hidden = []
+
+        def compare(rows: Sequence[Row], _weight: float) -> tuple[float, int]:
+            hidden, total, count = [], 0.0, 0
             for weights_D in (start_D, moved_D):
                 self._put(weights_D)
                 hidden.append(self._chunks(self._score.hidden(segments, rows)[1]))
@@ -153,7 +160,10 @@ class TrustRegion:
                 start_NV, moved_NV = logprobs
                 total += float((start_NV.exp() * (start_NV - moved_NV)).sum())
                 count += len(start_NV)
-        return total / max(count, 1)
+            return total, count
+
+        found = self._score.passes(segments, range(len(segments)), compare)
+        return sum(total for total, _ in found) / max(sum(count for _, count in found), 1)
 
     def _chunks(self, hidden_NH: Tensor) -> Sequence[Tensor]:
         """So few positions at once that their logits may be held."""

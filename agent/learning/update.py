@@ -95,11 +95,13 @@ def update(
     else:
         norms, of_step = under_way.step_in(region, steps)
     seconds = time.perf_counter() - started
-    tokens = epochs * sum(len(row.segment.prompt_ids) + len(row.segment.completion_ids) for row in rows)
+    passes = epochs if region is None else 1
+    tokens = passes * sum(len(row.segment.prompt_ids) + len(row.segment.completion_ids) for row in rows)
     stats = means(under_way.totals(), norms) | of_rows(under_way.rows) | of_step
     stats |= {"rows": float(len(rows)), "seconds": seconds, "tokens_per_second": tokens / seconds}
     stats["peak_memory_mb"] = peak_memory_mb(parts.score.device)
-    stats["flops_utilisation"] = under_way.flops([step for step, _ in steps]) / seconds / _peak(parts)
+    if region is None:  # a trust region's products are counted nowhere
+        stats["flops_utilisation"] = under_way.flops([step for step, _ in steps]) / seconds / _peak(parts)
     return Update(stats, ratios(under_way.rows, under_way.fixed))
 
 
@@ -177,9 +179,9 @@ class _UnderWay:
         return [i for i in step if self._moving[i]]
 
     def _gradient(self, step: Sequence[int], counts: Denominators, longest: float) -> float | None:
-        """Leaves that of the step's loss in the weights, cut to `longest`.
+        """Leaves that of the step's loss in the weights, cut to `longest`; a shared critic's in its own, cut too.
 
-        Its norm before that, None where there is none. Raises JourneymanError where it is not finite.
+        Its norm before that, None where there is none. Raises JourneymanError where one of them is not finite.
         """
         parts, moved = self._parts, self._moved(step)
 
@@ -203,6 +205,8 @@ class _UnderWay:
             raise JourneymanError(
                 f"the gradient's norm is {norm}: lower the learning rate, or look at the rows' ratios"
             )
+        if parts.shared_critic is not None:
+            parts.shared_critic.clip()
         return norm
 
     @torch.no_grad()

@@ -147,6 +147,13 @@ class FinetuneSettings(Section):
             raise ValueError(f"{epsilon_high} is below 1, but loss 'cispo' takes it as the ratio's ceiling: try 5.0")
         return epsilon_high
 
+    @field_validator("importance_floor")
+    @classmethod
+    def _below_the_cap(cls, floor: float, info: ValidationInfo) -> float:
+        if floor > (cap := info.data.get("importance_cap", floor)):
+            raise ValueError(f"{floor} is above `importance_cap`, which is {cap}: lower it, or raise the cap")
+        return floor
+
 
 class KlSettings(Section):
     """How close the policy is held to the run's first version."""

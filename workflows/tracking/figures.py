@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from journeyman.agent.data import Json, Source, Split
@@ -14,6 +15,7 @@ def figures(store: ReplayStore, run_id: str, iteration: int) -> dict[str, float]
     """The numbers of one iteration by name, e.g. `validation/pass_at_1`; 0 is the warm start.
 
     They stand once the iteration is over, but for those of the test tasks, which the last one gets at the run's end.
+    What is not finite is left out: not every tracker takes it.
     docs/tracking.md lists the names.
     """
     version = next((p for p in store.policies.of(run_id) if p.iteration == iteration), None)
@@ -21,7 +23,8 @@ def figures(store: ReplayStore, run_id: str, iteration: int) -> dict[str, float]
     if version is not None:
         found |= _of_version(version) | _of_evaluations(store, run_id, version)
     found["seconds/iteration"] = store.runs.iteration_seconds(run_id).get(iteration)
-    return {name: float(value) for name, value in found.items() if isinstance(value, int | float)}
+    numbers = {name: float(value) for name, value in found.items() if isinstance(value, int | float)}
+    return {name: value for name, value in numbers.items() if math.isfinite(value)}
 
 
 def _of_attempts(store: ReplayStore, run_id: str, iteration: int) -> dict[str, Json]:

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from journeyman.agent.learning.advantages.attempts import Attempt, Credit, Need
-from journeyman.agent.learning.advantages.group import STD_FLOOR, group_advantages
-from journeyman.agent.learning.advantages.returns import discounted_returns
+from journeyman.agent.learning.advantages.group import STD_FLOOR, check_finite, group_advantages
+from journeyman.agent.learning.advantages.returns import check_discount, discounted_returns
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,10 @@ class ReinforceEstimator:
     def credit(self, attempts: Sequence[Attempt]) -> list[Credit]:
         """One for each attempt."""
         advantages = batch_advantages([a.total for a in attempts])
-        return [a.everywhere(float(one) + self.shift) for a, one in zip(attempts, advantages, strict=True)]
+        shifted = [
+            0.0 if a.reward is None else float(one) + self.shift for a, one in zip(attempts, advantages, strict=True)
+        ]
+        return [a.everywhere(one) for a, one in zip(attempts, shifted, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,10 @@ class ReinforcePlusPlusEstimator:
     discount: float = 1.0
 
     needs: ClassVar[frozenset[Need]] = frozenset()
+
+    def __post_init__(self) -> None:
+        """Refuses what is no discount, with SettingsError."""
+        check_discount("discount", self.discount)
 
     def credit(self, attempts: Sequence[Attempt]) -> list[Credit]:
         """One for each attempt."""
@@ -69,11 +76,14 @@ def normalised_over_batch(
 
     The deviation is unbiased. Attempts that are not known enter neither and get zeros; where all known values are equal
     there are only zeros, exactly. With rewards minus the mean of their group, one on each token, this is REINFORCE++
-    with a baseline (arXiv:2501.03262).
+    with a baseline (arXiv:2501.03262). Raises ValueError for a known value that is not finite.
 
     >>> [found.round(3).tolist() for found in normalised_over_batch([np.array([1.0, 2.0]), np.ones(1)], [True, False])]
     [[-0.707, 0.707], [0.0]]
     """
+    for b, (values, is_known) in enumerate(zip(values_BM, known_B, strict=True)):
+        if is_known:
+            check_finite(values, f"attempt {b}: value")
     known = [values for values, is_known in zip(values_BM, known_B, strict=True) if is_known]
     pooled = np.concatenate([np.zeros(0), *known])
     if not len(pooled) or pooled.min() == pooled.max():

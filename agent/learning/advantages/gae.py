@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from journeyman.agent.errors import SettingsError
 from journeyman.agent.learning.advantages.attempts import Attempt, Credit, Need
 from journeyman.agent.learning.advantages.batch import normalised_over_batch
-from journeyman.agent.learning.advantages.returns import gae, n_step_returns
+from journeyman.agent.learning.advantages.returns import check_discount, gae, n_step_returns
 from journeyman.agent.learning.advantages.tokens import token_advantages, turn_values
 
 
@@ -43,9 +43,8 @@ class GaeEstimator:
 
     def __post_init__(self) -> None:
         """Refuses what is no discount, with SettingsError."""
-        for name, value in (("discount", self.discount), ("lam", self.lam)):
-            if not 0 <= value <= 1:
-                raise SettingsError(f"estimator.{name} is {value}: it must be in [0, 1]")
+        check_discount("discount", self.discount)
+        check_discount("lam", self.lam)
         if self.n_step is not None and self.n_step < 1:
             raise SettingsError(f"estimator.n_step is {self.n_step}: it must be at least 1")
 

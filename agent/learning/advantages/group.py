@@ -45,7 +45,7 @@ def group_advantages(
     section 4.1), `batch` by that of all B rewards + 1e-4, `none` by nothing (Dr. GRPO, arXiv:2503.20783). Groups may
     have unequal sizes; in one whose rewards are all equal every advantage is exactly 0. A reward of None (its verifier
     failed) enters no mean or deviation and gets advantage 0; its row should still be given to the learner, whose
-    denominators count it.
+    denominators count it. Raises ValueError, with its index, for a reward that is not finite.
 
     >>> group_advantages([1.0, 0.0, 0.5, None], ["a", "a", "b", "b"], "none").tolist()
     [0.5, -0.5, 0.0, 0.0]
@@ -54,6 +54,7 @@ def group_advantages(
         raise ValueError(f"{len(rewards_B)} rewards but {len(groups_B)} group keys: give one key for each reward")
     known_B = np.array([reward is not None for reward in rewards_B], dtype=bool)
     values_B = np.array([0.0 if reward is None else reward for reward in rewards_B], dtype=np.float64)
+    check_finite(values_B, "reward")
     numbers: dict[Hashable, int] = {}
     group_B = np.array([numbers.setdefault(key, len(numbers)) for key in groups_B], dtype=np.intp)
 
@@ -66,6 +67,13 @@ def group_advantages(
         _, std = _moments(values_B[known_B], np.zeros(int(known_B.sum()), dtype=np.intp), 1)
         advantages_B /= std[0] + STD_FLOOR
     return advantages_B
+
+
+def check_finite(values: NDArray[np.float64], what: str) -> None:
+    """Raises ValueError that names the first of the values that is not finite by its index."""
+    wrong = np.flatnonzero(~np.isfinite(values))
+    if len(wrong):
+        raise ValueError(f"{what} {wrong[0]} is {values[wrong[0]]}: nothing can be compared with it")
 
 
 def _differ(values: NDArray[np.float64], groups: NDArray[np.intp], count: int) -> NDArray[np.bool_]:

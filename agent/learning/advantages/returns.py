@@ -15,6 +15,14 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from journeyman.agent.errors import SettingsError
+
+
+def check_discount(name: str, value: float) -> None:
+    """Raises SettingsError for an estimator's option that is to be gamma or lambda, and is not in [0, 1]."""
+    if not 0 <= value <= 1:
+        raise SettingsError(f"estimator.{name} is {value}: it must be in [0, 1]")
+
 
 def discounted_returns(rewards_T: ArrayLike, discount: float, bootstrap: float = 0.0) -> NDArray[np.float64]:
     """(T,) Monte-Carlo returns: r_t + discount r_{t+1} + ... + discount^(T-t) bootstrap.

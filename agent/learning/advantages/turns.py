@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from journeyman.agent.learning.advantages.attempts import Attempt, Credit, Need
 from journeyman.agent.learning.advantages.group import ScaleRewards
 from journeyman.agent.learning.advantages.ragged import ragged_advantages
-from journeyman.agent.learning.advantages.returns import discounted_returns
+from journeyman.agent.learning.advantages.returns import check_discount, discounted_returns
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,10 @@ class TurnEstimator:
     """Whether the environment's own rewards count beside the rubric's at the end."""
 
     needs: ClassVar[frozenset[Need]] = frozenset()
+
+    def __post_init__(self) -> None:
+        """Refuses what is no discount, with SettingsError."""
+        check_discount("discount", self.discount)
 
     def credit(self, attempts: Sequence[Attempt]) -> list[Credit]:
         """One for each attempt."""

@@ -80,7 +80,7 @@ def plan(segments: Sequence[Segment], wanted: Iterable[int], work: WorkModel, to
     """Micro-batches that hold the `wanted` segments once each, flat where the model computes these rightly.
 
     `token_budget` bounds the tokens of a micro-batch, padding included; a single segment above it gets one of its own.
-    Segments without a trained token are left out. Raises ValueError for an empty prompt.
+    Segments without a trained token are left out. Raises ValueError for an empty prompt or a mask that does not fit.
     """
     flat: list[Row] = []
     plain: list[Row] = []
@@ -118,10 +118,18 @@ def _groups(segments: Sequence[Segment], wanted: Iterable[int]) -> list[tuple[li
     return [(list(group), group) for group in groups.values()]
 
 
+def fed_tokens(segment: Segment) -> int:
+    """How many of its tokens a model is given: prompt, and what is needed of the completion; 0 if none is trained."""
+    return 0 if (reach := _reach(segment)) < 0 else len(segment.prompt_ids) + reach
+
+
 def _reach(segment: Segment) -> int:
     """How many completion tokens are needed as input: those before the last trained one; -1 if none is trained."""
     if len(segment.prompt_ids) == 0:
         raise ValueError("a segment has an empty prompt: there is nothing to predict its first token from")
+    if len(segment.loss_mask) != len(segment.completion_ids):
+        sizes = f"{len(segment.loss_mask)} entries for {len(segment.completion_ids)} tokens"
+        raise ValueError(f"a segment's loss mask has {sizes} of its completion: give one for each")
     trained = np.flatnonzero(segment.loss_mask)
     return int(trained[-1]) if len(trained) else -1
 

@@ -17,13 +17,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from journeyman.agent.data import Segment
 from journeyman.agent.errors import UsageError
-from journeyman.agent.learning.forward.halves import FOREIGN_ERRORS, Halves, close, probe_ids
-from journeyman.agent.learning.forward.layouts import MicroBatch, Row, WorkModel, collate, needed_work, plan
-from journeyman.agent.learning.hardware.memory import ran_out, smaller
+from journeyman.agent.learning.forward.halves import FOREIGN_ERRORS, MASKED, Halves, close, probe_ids
+from journeyman.agent.learning.forward.layouts import MicroBatch, Row, WorkModel, collate, fed_tokens, needed_work, plan
+from journeyman.agent.learning.hardware.memory import TokenBudget, ran_out, smaller
 from journeyman.agent.learning.hardware.ranks import Inside, Ranks
 from journeyman.agent.models import length_scaling
 
@@ -71,11 +72,12 @@ class Scorer:
         """
         self.model = model
         self.device: torch.device = model.device
-        self.token_budget = token_budget or (2_048 if self.device.type == "cpu" else 32_768)
+        self._budget = TokenBudget(token_budget or (2_048 if self.device.type == "cpu" else 32_768))
         self.dtype = dtype
         self._by_length = length_scaling(model.config.get_text_config())
         self.temperature = temperature
         self.halves = Halves(model)
+        self._known_ids = int(model.get_input_embeddings().weight.shape[0])
         self.work = _count_work(self.halves)
         self.ranks = Ranks()
         self._inside: Inside = lambda compute: compute()
@@ -84,6 +86,11 @@ class Scorer:
         """From now on the model is laid over the ranks, and so are micro-batches; see `Ranks.lay_over`."""
         self.ranks, self._inside = ranks, ranks.lay_over(self.model)
 
+    @property
+    def token_budget(self) -> int:
+        """Tokens of a forward pass at most: what it was made with, or what has been found to fit the memory since."""
+        return self._budget.tokens
+
     def at(self, temperature: float) -> Scorer:
         """The same at another temperature."""
         other = copy.copy(self)
@@ -91,9 +98,13 @@ class Scorer:
         return other
 
     def plainly(self) -> Scorer:
-        """The same without flat micro-batches: their attention has no second derivatives."""
+        """The same without flat micro-batches, whose attention has no second derivatives, and with smaller ones.
+
+        Attention that has them holds its whole matrix, and what is differentiated twice is held about twice.
+        """
         other = copy.copy(self)
         other.work = replace(self.work, shares_prompts=False)
+        other._budget = TokenBudget(max(1, self.token_budget // 4))
         return other
 
     def plan(
@@ -103,17 +114,29 @@ class Scorer:
 
         `token_budget` bounds their tokens, the scorer's own without it.
 
-        Raises UsageError for one so long that the model would scale its positions otherwise, and its neighbours' too.
+        Raises UsageError for one so long that the model would scale its positions otherwise, and its neighbours' too,
+        and ValueError for one with ids that are none of the model's.
         """
         wanted = list(wanted)
-        longest = max((len(segments[i].prompt_ids) + len(segments[i].completion_ids) for i in wanted), default=0)
-        if self._by_length is not None and longest > self._by_length.unscaled_tokens:
-            raise UsageError(
-                f"an attempt or demonstration has {longest} tokens, and beyond {self._by_length.unscaled_tokens} the "
-                f"model scales its positions by the length of the text ({self._by_length.kind}): leave it out, or "
-                "shorten it"
-            )
+        self._check_ids(segments, wanted)
+        if self._by_length is not None:
+            longest, most = max((fed_tokens(segments[i]) for i in wanted), default=0), self._by_length.unscaled_tokens
+            if longest > most:
+                raise UsageError(
+                    f"an attempt or demonstration has {longest} tokens to be read, and beyond {most} the model scales "
+                    f"its positions by the length of the text ({self._by_length.kind}): leave it out, or shorten it"
+                )
         return plan(segments, wanted, self.work, token_budget or self.token_budget)
+
+    def _check_ids(self, segments: Sequence[Segment], wanted: Sequence[int]) -> None:
+        """On the CPU, and before any pass: a GPU stops at such an id without a word of which it was."""
+        read, predicted = self._known_ids, min(self._known_ids, self.halves.vocabulary)
+        for i in wanted:
+            parts = ("prompt", segments[i].prompt_ids, read), ("completion", segments[i].completion_ids, predicted)
+            for part, ids, known in parts:
+                if len(ids) and not (ids.min() >= 0 and ids.max() < known):
+                    stray = ids[(ids < 0) | (ids >= known)][0]
+                    raise ValueError(f"segment {i}: token id {stray} of its {part} is not in the vocabulary of {known}")
 
     def flops(self, segments: Sequence[Segment], wanted: Iterable[int]) -> float:
         """What a forward pass over the `wanted` segments needs, in floating-point operations (see `needed_work`).
@@ -132,10 +155,11 @@ class Scorer:
         """What `make` makes of this rank's micro-batches of the `wanted` segments; those of weight 0 are left out.
 
         `make` is called with a micro-batch and what its loss is to be multiplied by (see `Ranks.deal`). Where it runs
-        out of memory all is begun again with micro-batches of half the size, `begin` first, down to single rows. Raises
-        JourneymanError where one of those is too long.
+        out of memory all is begun again with micro-batches of half the size, `begin` first, down to single rows; the
+        size that fits is that of later passes too. Raises JourneymanError where a single row is too long.
         """
-        wanted, budget = list(wanted), self._budget(segments, wanted)
+        wanted = list(wanted)
+        budget = self._share_of_budget(segments, wanted)
         while True:
             begin()
             found, failed = [], None
@@ -149,16 +173,29 @@ class Scorer:
                     break
                 found += [made] if weight else []
             if failed is None:
+                if self.ranks.count == 1:  # several do not try it again, and a rank's share is not the budget
+                    self._budget.tokens = budget
                 return found
             single = len(failed) == 1 and len(failed[0].members) == 1
             budget = smaller(_tokens(failed), self.device, self.ranks, single=single)  # the error holds nothing now
 
-    def _budget(self, segments: Sequence[Segment], wanted: Iterable[int]) -> int:
-        """So small that there is something for each rank."""
-        if self.ranks.count == 1:
+    def _share_of_budget(self, segments: Sequence[Segment], wanted: Sequence[int]) -> int:
+        """So small that there is something for each rank, if there are several, where there are several segments.
+
+        But no smaller than a prompt with a rank's share of its completions: they would be laid behind more copies of it
+        than there are ranks.
+        """
+        count = self.ranks.count
+        if count == 1:
             return self.token_budget
-        tokens = sum(len(segments[i].prompt_ids) + len(segments[i].completion_ids) for i in wanted)
-        return min(self.token_budget, max(1, -(-tokens // self.ranks.count)))
+        rows = [row for batch in self.plan(segments, wanted) for row in batch]
+        least = [-(-sum(row.length for row in rows) // count), 1]
+        for row in rows:
+            if len(row.members) > 1:
+                prompt = len(segments[row.members[0]].prompt_ids)
+                longest = max(fed_tokens(segments[i]) for i in row.members)
+                least.append(longest + -(-(row.length - prompt) // count))
+        return min(self.token_budget, max(least))
 
     def hidden(self, segments: Sequence[Segment], rows: Sequence[Row]) -> tuple[MicroBatch, Tensor]:
         """One micro-batch, and the (N, H) last hidden states that predict its trained tokens."""
@@ -181,12 +218,13 @@ class Scorer:
     def _hidden(self, batch: MicroBatch) -> Tensor:
         with self._casting():
             hidden_BLH = self.halves.hidden(batch.ids_BL, batch.positions_BL, batch.spans)
-        return hidden_BLH.reshape(-1, hidden_BLH.shape[-1])[batch.predict_N]
+        # siblings' first tokens have one position: a table's gradient is summed in one order by any number of threads
+        return functional.embedding(batch.predict_N, hidden_BLH.reshape(-1, hidden_BLH.shape[-1]))
 
     def logits(self, hidden_NH: Tensor) -> Tensor:
         """(N, V) float32 logits over the temperature, of last hidden states."""
         with self._casting():
-            return self.halves.logits(hidden_NH).float() / self.temperature
+            return _over_temperature(self.halves.logits(hidden_NH), self.temperature)
 
     def _casting(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
@@ -238,7 +276,7 @@ def token_logprobs(
     """
 
     def project(chunk_NH: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor]:
-        all_NV = (halves.logits(chunk_NH).float() / temperature).log_softmax(-1)
+        all_NV = _over_temperature(halves.logits(chunk_NH), temperature).log_softmax(-1)
         with torch.set_grad_enabled(entropy_moves and torch.is_grad_enabled()):
             entropy_N = -(all_NV.exp() * all_NV).sum(-1)
         return all_NV.gather(-1, targets_N[:, None])[:, 0], entropy_N
@@ -253,6 +291,13 @@ def token_logprobs(
     empty = batch.mask_RT.new_zeros(batch.mask_RT.numel())
     logprobs_RT, entropy_RT = (empty.index_copy(0, batch.slots_N, v) for v in (logprobs_N, entropy_N))
     return logprobs_RT.view_as(batch.mask_RT), entropy_RT.view_as(batch.mask_RT)
+
+
+def _over_temperature(logits_NV: Tensor, temperature: float) -> Tensor:
+    """In float32, and finite where a model masks its vocabulary: 0 times the logarithm of 0 would be no entropy."""
+    over_NV = logits_NV.float() / temperature
+    with torch.no_grad():  # in place, and nothing is kept for the backward pass
+        return over_NV.clamp_(min=MASKED)
 
 
 def _count_work(halves: Halves) -> WorkModel:

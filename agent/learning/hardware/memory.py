@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
 import torch
 
 from journeyman.agent.errors import JourneymanError, MicroBatchTooLargeError
 from journeyman.agent.learning.hardware.ranks import Ranks
+
+
+@dataclass(slots=True)
+class TokenBudget:
+    """Tokens of a forward pass at most; what shares a budget learns of less memory together."""
+
+    tokens: int
+
 
 _CPU = ("DefaultCPUAllocator", "can't allocate memory", "not enough memory")
 """What PyTorch's allocator for a CPU says, which has no error of its own."""
