@@ -106,6 +106,8 @@ def test_a_trust_region_is_tried_again_in_smaller_pieces_and_an_error_moves_noth
     config = replace(SETTINGS, optimizer="trust_region", micro_batch_tokens=400)
     rows = [TrainingRow(segment_of(4 + i, 6), float(i % 3 - 1)) for i in range(12)]
     expected, learner = Learner(policy, config), Learner(policy, config)
+    for one in (expected, learner):
+        one.model.double()  # conjugate gradient makes much of rounding, which differs between micro-batches
     expected.update(rows, seed=0)
     region, product = learner._region, learner._region._product
 
@@ -122,7 +124,7 @@ def test_a_trust_region_is_tried_again_in_smaller_pieces_and_an_error_moves_noth
             learner.update(rows, seed=0)
     assert torch.equal(weights(learner), before)
     stats = learner.update(rows, seed=0, epochs=3).stats
-    assert torch.allclose(weights(learner), weights(expected), atol=1e-4)
+    assert torch.allclose(weights(learner), weights(expected), atol=1e-7)
     assert "flops_utilisation" not in stats
     tokens = sum(len(r.segment.prompt_ids) + len(r.segment.completion_ids) for r in rows)
     assert stats["tokens_per_second"] * stats["seconds"] == pytest.approx(tokens)
