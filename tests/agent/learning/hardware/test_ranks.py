@@ -67,7 +67,10 @@ def test_two_ranks_learn_as_one_does(found, name):
     assert {"loss", "grad_norm"} <= set(two.stats)
     np.testing.assert_allclose(two.before, one.before, atol=1e-5)
     np.testing.assert_allclose(two.after, one.after, atol=1e-4)
-    np.testing.assert_allclose(two.weights, one.weights, atol=1e-5)
+    # AdamW divides by a gradient's size: where that is all rounding, a single weight may go some of its way elsewhere
+    apart = two.weights - one.weights
+    assert np.sqrt(np.mean(apart**2)) <= 1e-6
+    assert np.abs(apart).max() <= FULL.learning_rate / 10
     assert np.abs(one.after - one.before).max() > 1e-3
 
 
