@@ -170,13 +170,13 @@ class Here:
     """
 
     async def call(self, what: str, function: Callable[[], Awaitable[T]], _seconds: Seconds = None) -> T:
-        """As `Host.call`, without a limit."""
-        with _outages(what):
+        """As `Host.call`, without a limit; an interrupt is for the thread that it is made in, which is the caller's."""
+        with _outages(what, Exception, SystemExit):
             return await function()
 
     def call_now(self, what: str, function: Callable[[], T], _seconds: Seconds = None) -> T:
-        """As `Host.call_now`, without a limit."""
-        with _outages(what):
+        """As `Host.call_now`, likewise."""
+        with _outages(what, Exception, SystemExit):
             return function()
 
     def retire(self) -> None:
@@ -184,13 +184,16 @@ class Here:
 
 
 @contextmanager
-def _outages(what: str) -> Iterator[None]:
-    """Whatever is raised is an outage; but for what is meant for the caller's own thread, as an interrupt is."""
+def _outages(what: str, *kinds: type[BaseException]) -> Iterator[None]:
+    """The one boundary around other people's code: whatever it raises of these kinds is an outage.
+
+    This package's own errors, and an action that cannot be taken, are raised as they are.
+    """
     try:
         yield
     except (JourneymanError, InvalidAction, Outage):
         raise
-    except (Exception, SystemExit) as error:
+    except kinds as error:
         raise Outage(f"{what}: {described(error)}") from error
 
 
@@ -293,13 +296,12 @@ def call_bounded(what: str, function: Callable[[], T], seconds: Seconds) -> T:
 
 
 async def _outcome(what: str, function: Callable[[], Awaitable[T]]) -> Outcome[T]:
-    """The one boundary around other people's code: whatever it raises, SystemExit and the like too, is an outage."""
+    """What came of it in a thread of its own, where SystemExit and the like are outages too."""
     try:
-        return Outcome(await function())
+        with _outages(what, BaseException):
+            return Outcome(await function())
     except (JourneymanError, InvalidAction, Outage) as error:
         return Outcome(raised=error)
-    except BaseException as error:
-        return Outcome(raised=Outage(f"{what}: {described(error)}"))
 
 
 def described(error: BaseException) -> str:

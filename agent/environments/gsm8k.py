@@ -32,8 +32,8 @@ class GSM8K(Dataset):
     system: str | None = SYSTEM
     rubric: Mapping[str, float] = field(default_factory=lambda: {"number": 1.0})
     max_turns: int = 12
-    instant: ClassVar[bool] = True
     """The longest solution of the data calls nine times."""
+    instant: ClassVar[bool] = True
 
     environment = "gsm8k"
 

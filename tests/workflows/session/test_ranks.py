@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
+from heard import Heard
 
 from journeyman.agent.errors import JourneymanError, MicroBatchTooLargeError
-from journeyman.workflows.console import Reporter
 from journeyman.workflows.session.ranks import learn_in_ranks
 
 LIMIT_S = 240.0
@@ -19,17 +19,6 @@ SHORT = [
     "learner.processes=2", "run.iterations=1", "warm_start.max_epochs=2", "warm_start.check_every=2", "tasks.test=4",
     "evaluate.attempts=1",
 ]  # fmt: skip
-
-
-class Heard(Reporter):
-    """Keeps its lines."""
-
-    def __init__(self) -> None:
-        super().__init__(quiet=True)
-        self.lines: list[str] = []
-
-    def line(self, text: str) -> None:
-        self.lines.append(text)
 
 
 def program(*by_rank: str) -> str:

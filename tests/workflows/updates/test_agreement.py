@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from heard import Heard
 
 from journeyman.agent.data import Segment
 from journeyman.agent.errors import JourneymanError
 from journeyman.agent.learning.rows import TrainingRow
-from journeyman.workflows.console import Reporter
 from journeyman.workflows.session.ranks import learn_in_ranks
 from journeyman.workflows.updates.agreement import told_of_rows
 
@@ -27,17 +27,6 @@ def work(session):
 
 as_rank(RunRef(*sys.argv[1:]), work)
 """
-
-
-class Heard(Reporter):
-    """Keeps its lines."""
-
-    def __init__(self) -> None:
-        super().__init__(quiet=True)
-        self.lines: list[str] = []
-
-    def line(self, text: str) -> None:
-        self.lines.append(text)
 
 
 def test_two_processes_that_do_not_agree_end_at_once(watched) -> None:
